@@ -1,0 +1,51 @@
+//! Every bound of the engine, with its unit and its reason. Nothing in Weir grows without one.
+
+use std::time::Duration;
+
+/// Rows of a batch: large enough to hide the cost per batch, small enough to stay in L2.
+pub const BATCH_ROWS: usize = 8_192;
+/// Rows of a batch that a test or a user may set at most.
+pub const BATCH_ROWS_MAX: usize = 1_048_576;
+/// Bytes of decoded text rows in one batch, so that wide rows do not make huge batches.
+pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Bytes queued per (sender, receiver) channel: backpressure starts here. One message is always
+/// admitted, however large.
+pub const CHANNEL_BYTES_MAX: usize = 4 << 20;
+/// Messages queued per channel: bounds control messages and tiny batches.
+pub const CHANNEL_MESSAGES_MAX: usize = 64;
+/// Subtasks of a node.
+pub const PARALLELISM_MAX: u32 = 256;
+/// Memory of a job when nothing is said.
+pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// The least memory with which a job can run.
+pub const MEMORY_BYTES_MIN: usize = 16 << 20;
+/// Splits that one source subtask keeps open at once, to read them in event-time order.
+pub const OPEN_SPLITS_MAX: usize = 8;
+/// Splits whose first rows are looked at in parallel at discovery.
+pub const PEEK_CONCURRENCY_MAX: usize = 16;
+/// Files that one source may list at once.
+pub const FILES_LISTED_MAX: usize = 1_000_000;
+/// How often a source that found nothing new is asked again, if the connector says nothing.
+pub const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a sink is asked to roll by age and inactivity.
+pub const SINK_TICK_INTERVAL: Duration = Duration::from_millis(200);
+/// Attempts of one I/O call of a store before the job fails, the first included.
+pub const IO_ATTEMPTS_MAX: usize = 10;
+/// Longest time that the retries of one I/O call take in all.
+pub const IO_RETRY_TIME_MAX: Duration = Duration::from_secs(180);
+/// Panes (window slices with rows) that one subtask keeps open.
+pub const PANES_MAX: usize = 1_000_000;
+/// Windows that one row may belong to (size / slide).
+pub const WINDOWS_PER_ROW_MAX: u64 = 100_000;
+/// Groups at which local pre-aggregation hands its partial results on.
+pub const PRE_AGGREGATE_GROUPS_MAX: usize = 1 << 18;
+/// Bytes of one record of a text format: a longer line is a dead letter, not memory.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
+/// Dead letters kept in memory before they are written out.
+pub const DEAD_LETTERS_BUFFERED_MAX: usize = 4_096;
+/// Raw bytes kept per dead letter; what is longer is cut.
+pub const DEAD_LETTER_RAW_BYTES_MAX: usize = 1 << 20;
+/// Longest script.
+pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
+/// How long a job may take to drain after it is asked to stop.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);

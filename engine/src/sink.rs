@@ -1,0 +1,78 @@
+//! Where rows go. One protocol for all sinks: `write`, `prepare(epoch) -> token`, `commit(token)`.
+//!
+//! What is written becomes visible only by `commit`, which may be repeated: after a crash the
+//! tokens of the last checkpoint are committed again.
+
+use std::fmt;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::job::TaskContext;
+
+/// Finished work that is durable but not yet visible, in a form that only its sink understands;
+/// it goes into the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitToken {
+    /// What the sink needs to make the work visible.
+    pub payload: String,
+    /// Rows that become visible.
+    pub rows: u64,
+    /// Bytes that become visible.
+    pub bytes: u64,
+}
+
+/// A sink: shared by the subtasks of its node.
+#[async_trait]
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Checks that the place can be written to, before the first row is read, and sweeps what an
+    /// earlier run of the same pipeline left unfinished.
+    async fn check(&self, schema: &SchemaRef) -> Result<()>;
+
+    /// Makes the writer of one subtask.
+    async fn writer(&self, schema: &SchemaRef, context: &TaskContext)
+    -> Result<Box<dyn SinkWriter>>;
+
+    /// Makes finished work visible. Idempotent: work that is visible already is success.
+    async fn commit(&self, token: &CommitToken) -> Result<()>;
+
+    /// Throws finished work away that will not be committed.
+    async fn abort(&self, token: &CommitToken) -> Result<()>;
+
+    /// Whether the rows must come through one subtask: a terminal, an ordered file.
+    fn is_single(&self) -> bool {
+        false
+    }
+
+    /// One line for EXPLAIN: connector, place, format. Never a secret.
+    fn describe(&self) -> String;
+}
+
+/// Writes the rows of one subtask.
+#[async_trait]
+pub trait SinkWriter: fmt::Debug + Send {
+    /// Takes rows.
+    async fn write(&mut self, batch: RecordBatch) -> Result<()>;
+
+    /// Called at [`crate::limits::SINK_TICK_INTERVAL`], also without rows: rolls by age and
+    /// inactivity.
+    async fn tick(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes the tokens of work that was finished by rolling since the last call. Without
+    /// checkpoints the runtime commits them at once.
+    fn finished(&mut self) -> Vec<CommitToken> {
+        Vec::new()
+    }
+
+    /// Finishes all that is open and makes it durable; everything written so far is in the tokens
+    /// given here and by [`SinkWriter::finished`].
+    async fn prepare(&mut self) -> Result<Vec<CommitToken>>;
+
+    /// Throws away what is open: the job failed.
+    async fn discard(&mut self) -> Result<()>;
+}

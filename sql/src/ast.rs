@@ -1,0 +1,179 @@
+//! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
+
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
+use weir_engine::error::Place;
+use weir_engine::options::GivenOptions;
+
+/// A name as folded (lower case unless quoted), with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub text: String,
+    /// Where it stands.
+    pub place: Option<Place>,
+}
+
+/// One statement of a script.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Where it starts.
+    pub place: Place,
+    /// Its source text, without the `;`, before variables are substituted: SHOW CREATE prints it.
+    pub text: String,
+    /// What it says.
+    pub kind: StatementKind,
+}
+
+/// What a statement says.
+#[derive(Debug, Clone)]
+pub enum StatementKind {
+    /// `CREATE SOURCE`.
+    CreateSource(Box<CreateSource>),
+    /// `CREATE VIEW`.
+    CreateView(Box<CreateView>),
+    /// `CREATE SINK`, with or without `AS`.
+    CreateSink(Box<CreateSink>),
+    /// `INSERT INTO sink query`.
+    Insert {
+        /// The sink.
+        sink: Name,
+        /// The column list, if one is given.
+        columns: Vec<Name>,
+        /// The rows.
+        query: Box<Query>,
+    },
+    /// `DROP SOURCE|SINK|VIEW`.
+    Drop {
+        /// What is dropped.
+        what: ObjectKind,
+        /// Their names.
+        names: Vec<Name>,
+        /// No error when one is missing.
+        if_exists: bool,
+        /// With all that depends on them.
+        cascade: bool,
+    },
+    /// `SET name = value`.
+    Set {
+        /// The setting, dotted.
+        name: Name,
+        /// The value as text.
+        value: String,
+    },
+    /// `SHOW SOURCES|SINKS|VIEWS|SETTINGS`, `SHOW name` of a setting.
+    Show(Show),
+    /// `SHOW CREATE name`.
+    ShowCreate(Name),
+    /// `DESCRIBE name`.
+    Describe(Name),
+    /// `EXPLAIN [ANALYZE] statement`.
+    Explain {
+        /// Whether the statement is run.
+        analyze: bool,
+        /// The statement: a query, INSERT or CREATE SINK AS.
+        statement: Box<Statement>,
+    },
+    /// A bare query.
+    Query(Box<Query>),
+}
+
+/// The kinds of things in the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectKind {
+    /// A source.
+    Source,
+    /// A view.
+    View,
+    /// A sink.
+    Sink,
+}
+
+/// What SHOW lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Show {
+    /// Things of one kind.
+    Objects(ObjectKind),
+    /// All settings with their values.
+    Settings,
+    /// One setting.
+    Setting(Name),
+}
+
+/// `IF NOT EXISTS` and `OR REPLACE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Existing {
+    /// Keep what exists.
+    pub if_not_exists: bool,
+    /// Replace what exists.
+    pub or_replace: bool,
+}
+
+/// `CREATE SOURCE`.
+#[derive(Debug, Clone)]
+pub struct CreateSource {
+    /// Its name.
+    pub name: Name,
+    /// What to do when the name is taken.
+    pub existing: Existing,
+    /// The declared columns; `None` asks for discovery. Discovery may be combined with a watermark
+    /// and computed columns: then no physical column is declared.
+    pub columns: Vec<ColumnDef>,
+    /// `PRIMARY KEY (...)`.
+    pub primary_key: Vec<Name>,
+    /// `WATERMARK FOR column AS expr`.
+    pub watermark: Option<(Name, Expr)>,
+    /// `WITH (...)`, with `connector` and `on_error`.
+    pub options: GivenOptions,
+}
+
+/// One declared column.
+#[derive(Debug, Clone)]
+pub struct ColumnDef {
+    /// Its name.
+    pub name: Name,
+    /// Its type.
+    pub data_type: DataType,
+    /// `NOT NULL` (a PRIMARY KEY column is NOT NULL too).
+    pub not_null: bool,
+    /// Where its value comes from.
+    pub value: ColumnValue,
+}
+
+/// Where a column's value comes from.
+#[derive(Debug, Clone)]
+pub enum ColumnValue {
+    /// The row.
+    Physical,
+    /// An expression over the other columns.
+    Computed(Expr),
+    /// The connector.
+    Metadata(String),
+}
+
+/// `CREATE VIEW`.
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    /// Its name.
+    pub name: Name,
+    /// What to do when the name is taken.
+    pub existing: Existing,
+    /// The column names, if they are given.
+    pub columns: Vec<Name>,
+    /// The query.
+    pub query: Query,
+}
+
+/// `CREATE SINK`.
+#[derive(Debug, Clone)]
+pub struct CreateSink {
+    /// Its name.
+    pub name: Name,
+    /// What to do when the name is taken.
+    pub existing: Existing,
+    /// The declared columns, if any.
+    pub columns: Vec<ColumnDef>,
+    /// `WITH (...)`, with `connector`.
+    pub options: GivenOptions,
+    /// `AS query`.
+    pub query: Option<Query>,
+}
