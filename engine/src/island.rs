@@ -1,1 +1,175 @@
-//! Written next.
+//! Bounded stretches of a plan that run in DataFusion as they are, and the scan that feeds them.
+//!
+//! [`ScanExec`] reads a [`Scan`] inside a DataFusion plan: the same splits, dead letters and
+//! counters as in the runtime's own source tasks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_common::tree_node::TreeNodeRecursion;
+use datafusion_common::{DataFusionError, Result as DfResult};
+use datafusion_execution::{SendableRecordBatchStream, TaskContext as DataFusionContext};
+use datafusion_physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion_physical_plan::execution_plan::{
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
+};
+use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::feed::{Feed, WatermarkMode};
+use crate::job::{JobContext, TaskContext};
+use crate::metrics::SubtaskMetrics;
+use crate::reading::{Next, Reading};
+use crate::scan::Scan;
+
+/// Gives the context in which an island of a job runs: the job's memory and object stores, and
+/// the job itself for the scans.
+pub fn context(job: &JobContext) -> Arc<DataFusionContext> {
+    let base = &job.datafusion;
+    let config = base
+        .session_config()
+        .clone()
+        .with_batch_size(job.batch_rows)
+        .with_extension(Arc::new(job.clone()));
+    Arc::new(DataFusionContext::new(
+        base.task_id(),
+        base.session_id(),
+        config,
+        base.scalar_functions().clone(),
+        base.higher_order_functions().clone(),
+        base.aggregate_functions().clone(),
+        base.window_functions().clone(),
+        base.runtime_env(),
+    ))
+}
+
+/// A scan as a leaf of a DataFusion plan.
+#[derive(Debug)]
+pub struct ScanExec {
+    scan: Arc<Scan>,
+    properties: Arc<PlanProperties>,
+    metrics: Arc<SubtaskMetrics>,
+    feed: Mutex<Option<Arc<Feed>>>,
+}
+
+impl ScanExec {
+    /// Makes the leaf with so many partitions, which share the scan's splits.
+    pub fn new(scan: Arc<Scan>, partitions: usize) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(scan.schema()),
+            Partitioning::UnknownPartitioning(partitions.max(1)),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Self {
+            scan,
+            properties: Arc::new(properties),
+            metrics: Arc::default(),
+            feed: Mutex::default(),
+        }
+    }
+
+    /// The scan.
+    pub fn scan(&self) -> &Arc<Scan> {
+        &self.scan
+    }
+
+    /// What all partitions count together.
+    pub fn counters(&self) -> &SubtaskMetrics {
+        &self.metrics
+    }
+
+    fn feed(&self, job: &JobContext) -> Arc<Feed> {
+        let mut feed = self.feed.lock();
+        Arc::clone(feed.get_or_insert_with(|| {
+            let clock = job.env.clock_arc();
+            Arc::new(Feed::new(Arc::clone(&self.scan), WatermarkMode::Off, clock))
+        }))
+    }
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScanExec: {}, {}", self.scan.name, self.scan.describe())
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &'static str {
+        "ScanExec"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.scan.schema()
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<DataFusionContext>,
+    ) -> DfResult<SendableRecordBatchStream> {
+        let job = context
+            .session_config()
+            .get_extension::<JobContext>()
+            .ok_or_else(|| Error::internal("a scan runs outside a job"))?;
+        let count = self.properties.partitioning.partition_count();
+        let task = TaskContext {
+            job: (*job).clone(),
+            node: Arc::from(self.scan.name.as_str()),
+            subtask: u32::try_from(partition).unwrap_or(u32::MAX),
+            parallelism: u32::try_from(count).unwrap_or(u32::MAX),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let feed = self.feed(&job);
+        let reading = Reading::new(Arc::clone(&self.scan), Arc::clone(&feed), task);
+        let rows = futures::stream::try_unfold((reading, feed), |(mut reading, feed)| async move {
+            loop {
+                match reading.next().await.map_err(DataFusionError::from)? {
+                    Next::Rows(batch) => return Ok(Some((batch, (reading, feed)))),
+                    Next::Moved => {}
+                    Next::Wait => feed.wait().await,
+                    Next::End => return Ok(None),
+                }
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.scan.schema(), rows)))
+    }
+}
+

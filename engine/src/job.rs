@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::dead_letter::DeadLetters;
 use crate::env::Env;
-use crate::metrics::SubtaskMetrics;
+use crate::metrics::{Metrics, SubtaskMetrics};
 
 /// How a job is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +34,19 @@ pub struct JobContext {
     pub dead_letters: DeadLetters,
     /// How islands run: the same memory, the same object stores.
     pub datafusion: Arc<DataFusionContext>,
+    /// What the tasks count.
+    pub metrics: Metrics,
     /// The stop signal.
     pub stop: watch::Receiver<Stop>,
     /// Names this run: file names hold it, so that two runs never collide.
     pub run_id: Arc<str>,
+}
+
+impl JobContext {
+    /// Whether the job was asked to end in this way or a harder one.
+    pub fn is_stopping(&self, stop: Stop) -> bool {
+        *self.stop.borrow() >= stop
+    }
 }
 
 /// What one subtask of one node is given.

@@ -14,6 +14,8 @@ pub mod source;
 pub mod sink;
 pub mod connector;
 pub mod scan;
+pub mod feed;
+pub mod reading;
 pub mod operator;
 pub mod window;
 pub mod graph;

@@ -326,3 +326,6 @@ pub fn unknown<'a>(
 ) -> Error {
     nearest(Error::new(Kind::Invalid, code, format!("unknown {what} \"{found}\"")), found, known)
 }
+
+#[cfg(test)]
+mod tests;

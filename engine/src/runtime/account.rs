@@ -1,0 +1,190 @@
+//! Where the rows of each source and sink went: the sums that are printed at the end of a run.
+//!
+//! Per source: rows in = rows out + dropped by filters + dead letters + late. "Out" is what reached
+//! a sink, or an operator that folds rows into others (aggregation, join).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use datafusion_physical_plan::ExecutionPlan;
+use datafusion_physical_plan::filter::FilterExec;
+
+use crate::dead_letter::DeadLetters;
+use crate::graph::{Graph, NodeIndex, NodeKind};
+use crate::island::ScanExec;
+use crate::metrics::Metrics;
+use crate::operator::Consumes;
+
+/// The rows of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceAccount {
+    /// The name in the script.
+    pub name: String,
+    /// Rows read, with those that could not be decoded.
+    pub rows_in: u64,
+    /// Rows that reached a sink, an aggregation or a join.
+    pub rows_out: u64,
+    /// Rows that a filter dropped.
+    pub filtered: u64,
+    /// Rows in the dead-letter table.
+    pub dead_letters: u64,
+    /// Rows that came after their window was closed.
+    pub late: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// The rows of one sink.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SinkAccount {
+    /// The name in the script.
+    pub name: String,
+    /// Rows written.
+    pub rows: u64,
+    /// Bytes made visible.
+    pub bytes: u64,
+}
+
+/// Sums the sinks of a graph by name.
+pub fn sinks(graph: &Graph, metrics: &Metrics) -> Vec<SinkAccount> {
+    let mut sums: BTreeMap<String, SinkAccount> = BTreeMap::new();
+    for (_, node) in graph.nodes().filter(|(_, n)| matches!(n.kind, NodeKind::Sink(_))) {
+        let account = sums.entry(node.name.clone()).or_default();
+        account.name.clone_from(&node.name);
+        if let Some(counts) = metrics.node(&node.id) {
+            account.rows += counts.rows_out;
+            account.bytes += counts.bytes;
+        }
+    }
+    sums.into_values().collect()
+}
+
+/// Sums the sources of a graph by name; may be called while the job runs.
+pub fn sources(graph: &Graph, metrics: &Metrics, letters: &DeadLetters) -> Vec<SourceAccount> {
+    let mut flows = Vec::new();
+    for (index, node) in graph.nodes() {
+        match &node.kind {
+            NodeKind::Scan(scan) => {
+                let Some(counts) = metrics.node(&node.id) else { continue };
+                let mut flow = Flow {
+                    source: scan.name.clone(),
+                    decoded: counts.rows_in,
+                    rejected: counts.rejected,
+                    bytes: counts.bytes,
+                    rows: counts.rows_out,
+                    ..Flow::default()
+                };
+                follow(graph, metrics, index, &mut flow);
+                flows.push(flow);
+            }
+            NodeKind::Island(plan) => {
+                let mut inside = island_flows(plan);
+                for flow in inside.iter_mut().filter(|flow| !flow.folded) {
+                    follow(graph, metrics, index, flow);
+                }
+                flows.append(&mut inside);
+            }
+            _ => {}
+        }
+    }
+    sum(flows, letters)
+}
+
+/// The rows of one scan on their way.
+#[derive(Debug, Default)]
+struct Flow {
+    source: String,
+    decoded: u64,
+    rejected: u64,
+    bytes: u64,
+    rows: u64,
+    filtered: u64,
+    late: u64,
+    /// The rows have become others.
+    folded: bool,
+}
+
+/// Follows the rows of one scan through the operators that only filter.
+fn follow(graph: &Graph, metrics: &Metrics, from: NodeIndex, flow: &mut Flow) {
+    let mut at = from;
+    loop {
+        let outputs = graph.outputs(at);
+        let [edge] = outputs.as_slice() else { return };
+        at = edge.to;
+        let Ok(node) = graph.node(at) else { return };
+        let NodeKind::Operator(factory) = &node.kind else { return };
+        let Some(counts) = metrics.node(&node.id) else { return };
+        if graph.inputs(at).len() != 1 {
+            return;
+        }
+        if factory.consumes() == Consumes::Folds {
+            flow.late += counts.late;
+            flow.rows = flow.rows.saturating_sub(counts.late);
+            return;
+        }
+        let dropped = counts.rows_in.saturating_sub(counts.rows_out);
+        flow.filtered += dropped;
+        flow.rows = flow.rows.saturating_sub(dropped);
+    }
+}
+
+/// Finds the scans of an island and the filters that each one's rows went through.
+fn island_flows(plan: &Arc<dyn ExecutionPlan>) -> Vec<Flow> {
+    if let Some(scan) = plan.downcast_ref::<ScanExec>() {
+        let counts = scan.counters();
+        return vec![Flow {
+            source: scan.scan().name.clone(),
+            decoded: counts.rows_in.load(Relaxed),
+            rejected: counts.rejected.load(Relaxed),
+            bytes: counts.bytes.load(Relaxed),
+            rows: counts.rows_out.load(Relaxed),
+            ..Flow::default()
+        }];
+    }
+    let mut flows: Vec<Flow> = plan.children().into_iter().flat_map(island_flows).collect();
+    if let (Some(filter), [flow]) = (plan.downcast_ref::<FilterExec>(), flows.as_mut_slice()) {
+        let out = filter.metrics().and_then(|m| m.output_rows()).unwrap_or(0) as u64;
+        if !flow.folded {
+            flow.filtered += flow.rows.saturating_sub(out);
+            flow.rows = flow.rows.min(out);
+        }
+        return flows;
+    }
+    const KEEPS: [&str; 7] = [
+        "ProjectionExec",
+        "RepartitionExec",
+        "CoalescePartitionsExec",
+        "CoalesceBatchesExec",
+        "CooperativeExec",
+        "SortExec",
+        "SortPreservingMergeExec",
+    ];
+    // A sort with a limit keeps only some rows: it folds.
+    let keeps = KEEPS.contains(&plan.name()) && plan.fetch().is_none() && flows.len() == 1;
+    for flow in &mut flows {
+        flow.folded |= !keeps;
+    }
+    flows
+}
+
+fn sum(flows: Vec<Flow>, letters: &DeadLetters) -> Vec<SourceAccount> {
+    let mut sums: BTreeMap<String, (SourceAccount, u64)> = BTreeMap::new();
+    for flow in flows {
+        let (account, rejected) = sums.entry(flow.source.clone()).or_default();
+        account.name = flow.source;
+        account.rows_in += flow.decoded;
+        account.rows_out += flow.rows;
+        account.filtered += flow.filtered;
+        account.late += flow.late;
+        account.bytes += flow.bytes;
+        *rejected += flow.rejected;
+    }
+    let finish = |(mut account, rejected): (SourceAccount, u64)| {
+        account.dead_letters = letters.of_source(&account.name);
+        // Rejected rows were decoded, so they are in `rows_in` already.
+        account.rows_in += account.dead_letters.saturating_sub(rejected);
+        account
+    };
+    sums.into_values().map(finish).collect()
+}

@@ -1,0 +1,16 @@
+//! Runs a graph: one task per fused chain and subtask, supervised; clean shutdown.
+//!
+//! A panic or an error of one task fails the job, never the process; what was written and not yet
+//! committed is thrown away then.
+
+mod account;
+mod build;
+mod chain;
+mod job;
+mod tail;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use account::{SinkAccount, SourceAccount, sinks, sources};
+pub use job::{Job, TimeOptions};
