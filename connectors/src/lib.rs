@@ -1,1 +1,28 @@
+//! Sources, sinks and formats of Weir, behind the engine's traits.
 
+use std::sync::Arc;
+
+use weir_engine::connector::Connector;
+
+pub mod file;
+pub mod store;
+pub mod file_sink;
+pub mod dead_letter;
+pub mod blackhole;
+pub mod generator;
+pub mod nexmark;
+pub mod print;
+
+/// Gives every connector that this build knows.
+pub fn all() -> Vec<Arc<dyn Connector>> {
+    vec![
+        Arc::new(file::FileConnector::file()),
+        Arc::new(file::FileConnector::s3()),
+        Arc::new(file::FileConnector::gcs()),
+        Arc::new(file::FileConnector::azure()),
+        Arc::new(generator::GeneratorConnector),
+        Arc::new(nexmark::NexmarkConnector),
+        Arc::new(print::PrintConnector),
+        Arc::new(blackhole::BlackholeConnector),
+    ]
+}

@@ -120,7 +120,10 @@ pub trait Connector: fmt::Debug + Send + Sync {
         Error::new(
             Kind::Invalid,
             codes::UNKNOWN_CONNECTOR,
-            format!("connector '{}' has no {what}, so \"{name}\" cannot use it", self.name()),
+            format!(
+                "connector '{}' has no {what}, so \"{name}\" cannot use it",
+                self.name()
+            ),
         )
         .hint("`weir connector list` shows what each connector offers")
     }

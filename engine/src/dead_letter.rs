@@ -69,13 +69,20 @@ const BUFFER_BYTES_MAX: usize = 8 << 20;
 impl DeadLetters {
     /// Makes a collector over a store.
     pub fn new(store: Arc<dyn DeadLetterStore>) -> Self {
-        Self { inner: Arc::new(Inner { store, state: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                state: Mutex::default(),
+            }),
+        }
     }
 
     /// Keeps a row, or fails the job, as its source says.
     pub fn put(&self, on_error: OnError, mut letter: DeadLetter) -> Result<()> {
         if on_error == OnError::Fail {
-            let at = letter.offset.map_or_else(String::new, |offset| format!(" at {offset}"));
+            let at = letter
+                .offset
+                .map_or_else(String::new, |offset| format!(" at {offset}"));
             return Err(Error::new(
                 Kind::Data,
                 codes::DECODE,
@@ -87,7 +94,10 @@ impl DeadLetters {
         letter.raw.truncate(limits::DEAD_LETTER_RAW_BYTES_MAX);
         let full = {
             let mut state = self.inner.state.lock();
-            *state.counts.entry((letter.source.clone(), letter.reason)).or_default() += 1;
+            *state
+                .counts
+                .entry((letter.source.clone(), letter.reason))
+                .or_default() += 1;
             state.buffered_bytes += letter.raw.len() + letter.detail.len();
             state.buffer.push(letter);
             let full = state.buffer.len() >= limits::DEAD_LETTERS_BUFFERED_MAX
@@ -107,7 +117,11 @@ impl DeadLetters {
             state.buffered_bytes = 0;
             std::mem::take(&mut state.buffer)
         };
-        if letters.is_empty() { Ok(()) } else { self.inner.store.write(letters) }
+        if letters.is_empty() {
+            Ok(())
+        } else {
+            self.inner.store.write(letters)
+        }
     }
 
     /// Counts per (source, reason).
@@ -123,7 +137,12 @@ impl DeadLetters {
     /// Counts those of one source.
     pub fn of_source(&self, source: &str) -> u64 {
         let state = self.inner.state.lock();
-        state.counts.iter().filter(|((name, _), _)| name == source).map(|(_, n)| n).sum()
+        state
+            .counts
+            .iter()
+            .filter(|((name, _), _)| name == source)
+            .map(|(_, n)| n)
+            .sum()
     }
 }
 

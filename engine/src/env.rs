@@ -84,7 +84,12 @@ pub struct Env {
 impl Env {
     /// Makes an environment of its parts; `seed` decides all chance.
     pub fn new(clock: Arc<dyn Clock>, spawner: Arc<dyn Spawner>, seed: u64) -> Self {
-        Self { clock, spawner, seed, ids: Arc::new(AtomicU64::new(0)) }
+        Self {
+            clock,
+            spawner,
+            seed,
+            ids: Arc::new(AtomicU64::new(0)),
+        }
     }
 
     /// The clock.
@@ -99,9 +104,11 @@ impl Env {
 
     /// A random generator of its own for a purpose; the same seed and purpose give the same.
     pub fn rng(&self, purpose: &str) -> StdRng {
-        let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = purpose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         StdRng::seed_from_u64(self.seed ^ hash)
     }
 
@@ -122,9 +129,12 @@ impl Env {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let (give, take) = tokio::sync::oneshot::channel();
-        let handle = self.spawner.blocking(Box::new(move || drop(give.send(call()))));
+        let handle = self
+            .spawner
+            .blocking(Box::new(move || drop(give.send(call()))));
         handle.join().await?;
-        take.await.map_err(|_| Error::internal("a blocking call gave no result"))
+        take.await
+            .map_err(|_| Error::internal("a blocking call gave no result"))
     }
 
     /// Waits for a future at most so long; `None` when the time is up.
@@ -145,7 +155,9 @@ pub struct SystemClock {
 impl Default for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     fn default() -> Self {
-        Self { start: std::time::Instant::now() }
+        Self {
+            start: std::time::Instant::now(),
+        }
     }
 }
 
@@ -153,7 +165,9 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
     fn now_micros(&self) -> i64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(0, |time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX))
+        since.map_or(0, |time| {
+            i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+        })
     }
 
     fn monotonic(&self) -> Duration {
@@ -203,7 +217,10 @@ fn tokio_handle(handle: tokio::task::JoinHandle<()>) -> TaskHandle {
             Err(error) => Err(Error::new(
                 Kind::Internal,
                 codes::PANIC,
-                format!("a task panicked: {}", panic_text(error.into_panic().as_ref())),
+                format!(
+                    "a task panicked: {}",
+                    panic_text(error.into_panic().as_ref())
+                ),
             )
             .hint("this is a bug in Weir; the job ends, the process does not")),
         }

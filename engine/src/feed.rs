@@ -66,7 +66,11 @@ pub struct Lease {
 impl Feed {
     /// Makes the feed of a scan.
     pub fn new(scan: Arc<Scan>, mode: WatermarkMode, clock: Arc<dyn Clock>) -> Self {
-        let mode = if scan.watermark.is_none() { WatermarkMode::Off } else { mode };
+        let mode = if scan.watermark.is_none() {
+            WatermarkMode::Off
+        } else {
+            mode
+        };
         Self {
             scan,
             mode,
@@ -103,7 +107,11 @@ impl Feed {
         let lows: Vec<(Split, Option<EventTime>)> = {
             let looks = splits.into_iter().map(|split| self.look(split));
             let looks = futures::stream::iter(looks).buffered(limits::PEEK_CONCURRENCY_MAX);
-            looks.collect::<Vec<_>>().await.into_iter().collect::<Result<_>>()?
+            looks
+                .collect::<Vec<_>>()
+                .await
+                .into_iter()
+                .collect::<Result<_>>()?
         };
         {
             let mut state = self.state.lock();
@@ -147,7 +155,10 @@ impl Feed {
         }
         let (place, split) = state.unread.pop_first()?;
         state.open.insert(split.id.clone(), place.0);
-        Some(Lease { split, low: place.0 })
+        Some(Lease {
+            split,
+            low: place.0,
+        })
     }
 
     /// Whether the rows that are read move the watermark.
@@ -188,7 +199,9 @@ impl Feed {
             (a, b) => a.or(b),
         };
         // With nothing left to read, the rows read so far are all there is for now.
-        least.or(state.high).filter(|watermark| *watermark > EventTime::MIN)
+        least
+            .or(state.high)
+            .filter(|watermark| *watermark > EventTime::MIN)
     }
 
     /// Whether no split is left and none will come.

@@ -97,7 +97,10 @@ impl Graph {
     /// Adds a node; its id must be new.
     pub fn add(&mut self, node: Node) -> Result<NodeIndex> {
         if self.nodes.iter().any(|other| other.id == node.id) {
-            return Err(Error::internal(format!("two nodes have the id {}", node.id)));
+            return Err(Error::internal(format!(
+                "two nodes have the id {}",
+                node.id
+            )));
         }
         self.nodes.push(node);
         Ok(NodeIndex(self.nodes.len() - 1))
@@ -109,8 +112,11 @@ impl Graph {
         if edge.from >= edge.to {
             return Err(Error::internal("an edge goes back"));
         }
-        if matches!(edge.partitioning, Partitioning::Forward) && from.parallelism != to.parallelism {
-            return Err(Error::internal("a forward edge between unequal parallelisms"));
+        if matches!(edge.partitioning, Partitioning::Forward) && from.parallelism != to.parallelism
+        {
+            return Err(Error::internal(
+                "a forward edge between unequal parallelisms",
+            ));
         }
         self.edges.push(edge);
         Ok(())
@@ -118,7 +124,10 @@ impl Graph {
 
     /// All nodes, senders before receivers.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
-        self.nodes.iter().enumerate().map(|(i, node)| (NodeIndex(i), node))
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| (NodeIndex(i), node))
     }
 
     /// All edges.
@@ -128,7 +137,9 @@ impl Graph {
 
     /// One node.
     pub fn node(&self, index: NodeIndex) -> Result<&Node> {
-        self.nodes.get(index.0).ok_or_else(|| Error::internal("a node is not in the graph"))
+        self.nodes
+            .get(index.0)
+            .ok_or_else(|| Error::internal("a node is not in the graph"))
     }
 
     /// The edges into a node, by input.
@@ -164,7 +175,9 @@ impl Graph {
         printed: &mut BTreeMap<NodeIndex, ()>,
         edge: &str,
     ) -> fmt::Result {
-        let Some(node) = self.nodes.get(index.0) else { return Ok(()) };
+        let Some(node) = self.nodes.get(index.0) else {
+            return Ok(());
+        };
         let indent = "  ".repeat(depth);
         write!(f, "{indent}{}", describe(node))?;
         write!(f, " [x{}]", node.parallelism)?;
@@ -177,13 +190,23 @@ impl Graph {
         writeln!(f)?;
         if let NodeKind::Island(plan) = &node.kind {
             let mut text = String::new();
-            write!(text, "{}", datafusion_physical_plan::displayable(&**plan).indent(false))?;
+            write!(
+                text,
+                "{}",
+                datafusion_physical_plan::displayable(&**plan).indent(false)
+            )?;
             for line in text.lines() {
                 writeln!(f, "{indent}  | {line}")?;
             }
         }
         for input in self.inputs(index) {
-            self.print(f, input.from, depth + 1, printed, &input.partitioning.to_string())?;
+            self.print(
+                f,
+                input.from,
+                depth + 1,
+                printed,
+                &input.partitioning.to_string(),
+            )?;
         }
         Ok(())
     }

@@ -169,7 +169,9 @@ impl ExecutionPlan for ScanExec {
                 }
             }
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.scan.schema(), rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.scan.schema(),
+            rows,
+        )))
     }
 }
-

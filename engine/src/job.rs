@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion_execution::memory_pool::MemoryPool;
 use datafusion_execution::TaskContext as DataFusionContext;
+use datafusion_execution::memory_pool::MemoryPool;
 use tokio::sync::watch;
 
 use crate::dead_letter::DeadLetters;

@@ -60,12 +60,14 @@ impl SubtaskMetrics {
 
     /// Counts computing time.
     pub fn add_busy(&self, time: Duration) {
-        self.busy_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.busy_ns
+            .fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Counts time of waiting for room downstream.
     pub fn add_blocked(&self, time: Duration) {
-        self.blocked_ns.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.blocked_ns
+            .fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Notes the watermark.
@@ -107,14 +109,21 @@ pub struct NodeSnapshot {
 /// All counters of a job: cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
-    nodes: Arc<Mutex<BTreeMap<Arc<str>, Vec<Arc<SubtaskMetrics>>>>>,
+    nodes: Arc<Mutex<BTreeMap<Arc<str>, Subtasks>>>,
 }
+
+/// The counters of one node, by subtask.
+type Subtasks = Vec<Arc<SubtaskMetrics>>;
 
 impl Metrics {
     /// Registers one subtask of a node.
     pub fn register(&self, node: &Arc<str>) -> Arc<SubtaskMetrics> {
         let metrics = Arc::new(SubtaskMetrics::default());
-        self.nodes.lock().entry(Arc::clone(node)).or_default().push(Arc::clone(&metrics));
+        self.nodes
+            .lock()
+            .entry(Arc::clone(node))
+            .or_default()
+            .push(Arc::clone(&metrics));
         metrics
     }
 
@@ -134,7 +143,11 @@ impl Metrics {
             busy: Duration::from_nanos(sum(|m| &m.busy_ns)),
             blocked: Duration::from_nanos(sum(|m| &m.blocked_ns)),
             state_bytes: sum(|m| &m.state_bytes),
-            watermark: subtasks.iter().map(|m| m.watermark()).min().unwrap_or(EventTime::MIN),
+            watermark: subtasks
+                .iter()
+                .map(|m| m.watermark())
+                .min()
+                .unwrap_or(EventTime::MIN),
             subtasks: u32::try_from(subtasks.len()).unwrap_or(u32::MAX),
         })
     }

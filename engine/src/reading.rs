@@ -46,7 +46,12 @@ pub struct Reading {
 impl Reading {
     /// Starts with nothing open.
     pub fn new(scan: Arc<Scan>, feed: Arc<Feed>, task: TaskContext) -> Self {
-        Self { scan, feed, task, open: Vec::new() }
+        Self {
+            scan,
+            feed,
+            task,
+            open: Vec::new(),
+        }
     }
 
     /// Reads on: at most one batch.
@@ -56,11 +61,21 @@ impl Reading {
         }
         self.feed.discover().await?;
         self.open_more().await?;
-        let behind = self.open.iter().enumerate().min_by_key(|(_, open)| open.watermark);
+        let behind = self
+            .open
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, open)| open.watermark);
         let Some(index) = behind.map(|(index, _)| index) else {
-            return Ok(if self.feed.is_exhausted() { Next::End } else { Next::Wait });
+            return Ok(if self.feed.is_exhausted() {
+                Next::End
+            } else {
+                Next::Wait
+            });
         };
-        let Some(open) = self.open.get_mut(index) else { return Ok(Next::Wait) };
+        let Some(open) = self.open.get_mut(index) else {
+            return Ok(Next::Wait);
+        };
         match open.reader.next().await? {
             Read::Rows { batch, bytes } => {
                 self.task.metrics.add_in(batch.num_rows());
@@ -92,10 +107,19 @@ impl Reading {
     async fn open_more(&mut self) -> Result<()> {
         while self.open.len() < limits::OPEN_SPLITS_MAX {
             let least = self.open.iter().map(|open| open.watermark).min();
-            let Some(lease) = self.feed.take(least.unwrap_or(EventTime::MAX)) else { break };
-            let reader =
-                self.scan.source.open(&lease.split, &self.scan.projection, &self.task).await?;
-            self.open.push(Open { split: lease.split.id, watermark: lease.low, reader });
+            let Some(lease) = self.feed.take(least.unwrap_or(EventTime::MAX)) else {
+                break;
+            };
+            let reader = self
+                .scan
+                .source
+                .open(&lease.split, &self.scan.projection, &self.task)
+                .await?;
+            self.open.push(Open {
+                split: lease.split.id,
+                watermark: lease.low,
+                reader,
+            });
         }
         Ok(())
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::{and, filter_record_batch, is_not_null, not};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_physical_expr::PhysicalExpr;
 
@@ -45,7 +47,12 @@ pub struct Scan {
 impl Scan {
     /// The rows that come out.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.columns.iter().map(|(_, f)| Arc::clone(f)).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.columns
+                .iter()
+                .map(|(_, f)| Arc::clone(f))
+                .collect::<Vec<_>>(),
+        ))
     }
 
     /// The rows that are read.
@@ -55,7 +62,11 @@ impl Scan {
 
     /// One line for EXPLAIN.
     pub fn describe(&self) -> String {
-        let names: Vec<_> = self.columns.iter().map(|(_, f)| f.name().as_str()).collect();
+        let names: Vec<_> = self
+            .columns
+            .iter()
+            .map(|(_, f)| f.name().as_str())
+            .collect();
         let mut text = format!("{} columns=[{}]", self.source.describe(), names.join(", "));
         if let Some(watermark) = &self.watermark {
             text.push_str(&format!(" watermark=[{}]", watermark.expr));
@@ -64,7 +75,12 @@ impl Scan {
     }
 
     /// Computes the output columns of read rows; rows that break NOT NULL go to the dead letters.
-    pub fn shape(&self, batch: &RecordBatch, origin: &str, task: &TaskContext) -> Result<RecordBatch> {
+    pub fn shape(
+        &self,
+        batch: &RecordBatch,
+        origin: &str,
+        task: &TaskContext,
+    ) -> Result<RecordBatch> {
         let arrays = self
             .columns
             .iter()
@@ -74,7 +90,9 @@ impl Scan {
         for ((_, field), array) in self.columns.iter().zip(&arrays) {
             if !field.is_nullable() && array.null_count() > 0 {
                 let ok = is_not_null(array)?;
-                let before = keep.take().unwrap_or_else(|| BooleanArray::from(vec![true; ok.len()]));
+                let before = keep
+                    .take()
+                    .unwrap_or_else(|| BooleanArray::from(vec![true; ok.len()]));
                 // A row that breaks several columns is one dead letter, for the first of them.
                 let bad = and(&before, &not(&ok)?)?;
                 self.reject_nulls(batch, &bad, field.name(), origin, task)?;
@@ -83,19 +101,30 @@ impl Scan {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let Some(keep) = keep else {
-            return Ok(RecordBatch::try_new_with_options(self.schema(), arrays, &options)?);
+            return Ok(RecordBatch::try_new_with_options(
+                self.schema(),
+                arrays,
+                &options,
+            )?);
         };
         let loose: Vec<Field> = self
             .columns
             .iter()
             .map(|(_, field)| field.as_ref().clone().with_nullable(true))
             .collect();
-        let loose = RecordBatch::try_new_with_options(Arc::new(Schema::new(loose)), arrays, &options)?;
+        let loose =
+            RecordBatch::try_new_with_options(Arc::new(Schema::new(loose)), arrays, &options)?;
         let kept = filter_record_batch(&loose, &keep)?;
         let rejected = (batch.num_rows() - kept.num_rows()) as u64;
-        task.metrics.rejected.fetch_add(rejected, std::sync::atomic::Ordering::Relaxed);
+        task.metrics
+            .rejected
+            .fetch_add(rejected, std::sync::atomic::Ordering::Relaxed);
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        Ok(RecordBatch::try_new_with_options(self.schema(), kept.columns().to_vec(), &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema(),
+            kept.columns().to_vec(),
+            &options,
+        )?)
     }
 
     fn reject_nulls(
@@ -111,7 +140,10 @@ impl Scan {
         writer.write(&rows)?;
         writer.finish()?;
         let text = writer.into_inner();
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in text
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             task.job.dead_letters.put(
                 self.on_error,
                 DeadLetter {
@@ -130,12 +162,12 @@ impl Scan {
 
     /// The highest watermark after these read rows: nulls do not count.
     pub fn watermark_after(&self, batch: &RecordBatch) -> Result<Option<EventTime>> {
-        self.watermark_by(batch, |values| arrow::compute::max(values))
+        self.watermark_by(batch, arrow::compute::max)
     }
 
     /// The lowest watermark that a row of these would give.
     pub fn watermark_least(&self, batch: &RecordBatch) -> Result<Option<EventTime>> {
-        self.watermark_by(batch, |values| arrow::compute::min(values))
+        self.watermark_by(batch, arrow::compute::min)
     }
 
     fn watermark_by(
@@ -143,10 +175,15 @@ impl Scan {
         batch: &RecordBatch,
         pick: impl Fn(&arrow::array::PrimitiveArray<TimestampMicrosecondType>) -> Option<i64>,
     ) -> Result<Option<EventTime>> {
-        let Some(spec) = &self.watermark else { return Ok(None) };
+        let Some(spec) = &self.watermark else {
+            return Ok(None);
+        };
         let array = spec.expr.evaluate(batch)?.into_array(batch.num_rows())?;
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-        if !matches!(array.data_type(), DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+        if !matches!(
+            array.data_type(),
+            DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+        ) {
             return Err(Error::new(
                 Kind::Invalid,
                 codes::TYPE,

@@ -33,8 +33,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
     async fn check(&self, schema: &SchemaRef) -> Result<()>;
 
     /// Makes the writer of one subtask.
-    async fn writer(&self, schema: &SchemaRef, context: &TaskContext)
-    -> Result<Box<dyn SinkWriter>>;
+    async fn writer(
+        &self,
+        schema: &SchemaRef,
+        context: &TaskContext,
+    ) -> Result<Box<dyn SinkWriter>>;
 
     /// Makes finished work visible. Idempotent: work that is visible already is success.
     async fn commit(&self, token: &CommitToken) -> Result<()>;

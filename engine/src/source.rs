@@ -5,6 +5,7 @@
 //! reads old and new files side by side never makes a row late.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -69,6 +70,13 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// Gives the splits that are new since the last call. A bounded source is asked once; nothing
     /// found at the first call of a bounded source is an error with a hint.
     async fn discover(&self) -> Result<Vec<Split>>;
+
+    /// Gives the same source as if nothing had been discovered yet: each scan of a query reads
+    /// through its own, since a script may read one source several times. `None` says that
+    /// [`Source::discover`] keeps nothing, so that the source can be shared.
+    fn rescan(&self) -> Option<Arc<dyn Source>> {
+        None
+    }
 
     /// Looks at the earliest rows of a split, in the columns at `columns` of [`Source::schema`].
     async fn low(&self, split: &Split, columns: &[usize]) -> Result<Low> {

@@ -60,7 +60,7 @@ pub enum StatementKind {
         /// The value as text.
         value: String,
     },
-    /// `SHOW SOURCES|SINKS|VIEWS|SETTINGS`, `SHOW name` of a setting.
+    /// `SHOW SOURCES|SINKS|VIEWS|TABLES|SETTINGS`, `SHOW name` of a setting.
     Show(Show),
     /// `SHOW CREATE name`.
     ShowCreate(Name),
@@ -97,6 +97,8 @@ pub enum Show {
     Settings,
     /// One setting.
     Setting(Name),
+    /// Sources, sinks and views together: `SHOW TABLES`.
+    Tables,
 }
 
 /// `IF NOT EXISTS` and `OR REPLACE`.
@@ -145,7 +147,7 @@ pub enum ColumnValue {
     /// The row.
     Physical,
     /// An expression over the other columns.
-    Computed(Expr),
+    Computed(Box<Expr>),
     /// The connector.
     Metadata(String),
 }

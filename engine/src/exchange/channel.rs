@@ -53,7 +53,11 @@ pub struct Inbox {
 
 /// Makes an inbox with so many queues.
 pub fn inbox(channels: usize, name: &str, pool: &Arc<dyn MemoryPool>) -> (Vec<Sender>, Inbox) {
-    let queue = || Queue { messages: VecDeque::new(), bytes: 0, blocked: false };
+    let queue = || Queue {
+        messages: VecDeque::new(),
+        bytes: 0,
+        blocked: false,
+    };
     let state = State {
         queues: (0..channels).map(|_| queue()).collect(),
         next: 0,
@@ -65,7 +69,10 @@ pub fn inbox(channels: usize, name: &str, pool: &Arc<dyn MemoryPool>) -> (Vec<Se
         readable: Notify::new(),
         writable: (0..channels).map(|_| Notify::new()).collect(),
     });
-    let sender = |channel| Sender { shared: Arc::clone(&shared), channel };
+    let sender = |channel| Sender {
+        shared: Arc::clone(&shared),
+        channel,
+    };
     ((0..channels).map(sender).collect(), Inbox { shared })
 }
 
@@ -182,7 +189,8 @@ fn message_bytes(message: &Message) -> usize {
 pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
     let part = |array: &Arc<dyn Array>| {
         let data = array.to_data();
-        data.get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+        data.get_slice_memory_size()
+            .unwrap_or_else(|_| array.get_array_memory_size())
     };
     batch.columns().iter().map(part).sum()
 }

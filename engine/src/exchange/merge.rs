@@ -89,7 +89,9 @@ impl Merge {
     }
 
     fn is_idle(&self) -> bool {
-        self.channels.iter().all(|c| !matches!(c, Channel::Active(_)))
+        self.channels
+            .iter()
+            .all(|c| !matches!(c, Channel::Active(_)))
     }
 
     /// Gives the merged watermark if it is higher than before.
@@ -116,7 +118,8 @@ impl Merge {
         if let Some(arrived) = self.arrived.get_mut(channel) {
             *arrived = true;
         }
-        self.complete_barrier().map_or(Event::Block(channel), Event::Barrier)
+        self.complete_barrier()
+            .map_or(Event::Block(channel), Event::Barrier)
     }
 
     fn complete_barrier(&mut self) -> Option<Epoch> {

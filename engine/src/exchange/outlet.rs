@@ -44,7 +44,11 @@ impl Outlet {
             Partitioning::Broadcast => How::Broadcast,
             Partitioning::Rebalance => How::Turn(subtask % senders.len().max(1)),
         };
-        Self { senders, how, hashes: Vec::new() }
+        Self {
+            senders,
+            how,
+            hashes: Vec::new(),
+        }
     }
 
     /// Sends rows to the receivers that they belong to.
@@ -64,7 +68,11 @@ impl Outlet {
             }
             How::Hash(keys) => {
                 let parts = split(&batch, keys, self.senders.len(), &mut self.hashes)?;
-                for (to, part) in parts.into_iter().enumerate().filter(|(_, p)| p.num_rows() > 0) {
+                for (to, part) in parts
+                    .into_iter()
+                    .enumerate()
+                    .filter(|(_, p)| p.num_rows() > 0)
+                {
                     put(&self.senders, to, part).await?;
                 }
                 Ok(())
@@ -82,7 +90,9 @@ impl Outlet {
 }
 
 async fn put(senders: &[Sender], to: usize, batch: RecordBatch) -> Result<()> {
-    let sender = senders.get(to).ok_or_else(|| Error::internal("a receiver is missing"))?;
+    let sender = senders
+        .get(to)
+        .ok_or_else(|| Error::internal("a receiver is missing"))?;
     sender.send(Message::Batch(batch)).await
 }
 
@@ -108,7 +118,10 @@ fn split(
     create_hashes(&arrays, &RandomState::with_seed(0x5745_4952), hashes)?;
     let mut indices: Vec<Vec<u32>> = vec![Vec::with_capacity(2 * rows / subtasks); subtasks];
     for (row, hash) in hashes.iter().enumerate() {
-        if let (Some(part), Ok(row)) = (indices.get_mut(subtask_of(*hash, subtasks)), u32::try_from(row)) {
+        if let (Some(part), Ok(row)) = (
+            indices.get_mut(subtask_of(*hash, subtasks)),
+            u32::try_from(row),
+        ) {
             part.push(row);
         }
     }

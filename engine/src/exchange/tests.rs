@@ -23,12 +23,22 @@ fn the_merged_watermark_is_the_least_and_never_goes_back() {
 fn an_idle_channel_does_not_hold_the_others_back() {
     let mut merge = Merge::new(2);
     assert_eq!(watermark(&mut merge, 0, 10), None);
-    assert!(matches!(merge.take(1, Message::Idle), Event::Watermark(EventTime(10))));
-    assert_eq!(watermark(&mut merge, 1, 7), None, "an idle channel that wakes up is behind");
+    assert!(matches!(
+        merge.take(1, Message::Idle),
+        Event::Watermark(EventTime(10))
+    ));
+    assert_eq!(
+        watermark(&mut merge, 1, 7),
+        None,
+        "an idle channel that wakes up is behind"
+    );
     assert_eq!(watermark(&mut merge, 0, 12), None);
     assert_eq!(watermark(&mut merge, 1, 11), Some(11));
     assert!(matches!(merge.take(0, Message::Idle), Event::Nothing));
-    assert!(matches!(merge.take(1, Message::Idle), Event::Watermark(EventTime(12))));
+    assert!(matches!(
+        merge.take(1, Message::Idle),
+        Event::Watermark(EventTime(12))
+    ));
     assert!(matches!(merge.take(1, Message::Idle), Event::Idle));
 }
 
@@ -36,7 +46,10 @@ fn an_idle_channel_does_not_hold_the_others_back() {
 fn an_ended_channel_counts_as_the_end_of_time() {
     let mut merge = Merge::new(2);
     assert_eq!(watermark(&mut merge, 0, 10), None);
-    assert!(matches!(merge.take(1, Message::End), Event::Watermark(EventTime(10))));
+    assert!(matches!(
+        merge.take(1, Message::End),
+        Event::Watermark(EventTime(10))
+    ));
     assert!(matches!(merge.take(0, Message::End), Event::End));
 }
 
@@ -44,23 +57,39 @@ fn an_ended_channel_counts_as_the_end_of_time() {
 fn a_barrier_waits_for_every_channel_that_has_not_ended() {
     let mut merge = Merge::new(3);
     let epoch = Epoch(1);
-    assert!(matches!(merge.take(0, Message::Barrier(epoch)), Event::Block(0)));
+    assert!(matches!(
+        merge.take(0, Message::Barrier(epoch)),
+        Event::Block(0)
+    ));
     assert!(matches!(merge.take(2, Message::End), Event::Nothing));
-    assert!(matches!(merge.take(1, Message::Barrier(epoch)), Event::Barrier(Epoch(1))));
-    assert!(matches!(merge.take(0, Message::Barrier(Epoch(2))), Event::Block(0)));
-    assert!(matches!(merge.take(1, Message::End), Event::Barrier(Epoch(2))));
+    assert!(matches!(
+        merge.take(1, Message::Barrier(epoch)),
+        Event::Barrier(Epoch(1))
+    ));
+    assert!(matches!(
+        merge.take(0, Message::Barrier(Epoch(2))),
+        Event::Block(0)
+    ));
+    assert!(matches!(
+        merge.take(1, Message::End),
+        Event::Barrier(Epoch(2))
+    ));
 }
 
 #[tokio::test]
 async fn a_full_channel_makes_its_sender_wait() {
     use arrow::array::{ArrayRef, Int64Array};
     use std::sync::Arc;
-    let pool: Arc<dyn datafusion_execution::memory_pool::MemoryPool> =
-        Arc::new(datafusion_execution::memory_pool::GreedyMemoryPool::new(1 << 30));
+    let pool: Arc<dyn datafusion_execution::memory_pool::MemoryPool> = Arc::new(
+        datafusion_execution::memory_pool::GreedyMemoryPool::new(1 << 30),
+    );
     let (senders, mut inbox) = inbox(1, "test", &pool);
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1; 300_000]));
     let batch = arrow::record_batch::RecordBatch::try_from_iter([("a", column)]).unwrap();
-    senders[0].send(Message::Batch(batch.clone())).await.unwrap();
+    senders[0]
+        .send(Message::Batch(batch.clone()))
+        .await
+        .unwrap();
     let second = senders[0].send(Message::Batch(batch));
     tokio::pin!(second);
     tokio::select! {

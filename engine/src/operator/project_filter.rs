@@ -23,12 +23,20 @@ pub struct ProjectFilter {
 impl ProjectFilter {
     /// Keeps the rows for which the predicate is true.
     pub fn filter(predicate: Arc<dyn PhysicalExpr>, schema: SchemaRef) -> Self {
-        Self { predicate: Some(predicate), columns: None, schema }
+        Self {
+            predicate: Some(predicate),
+            columns: None,
+            schema,
+        }
     }
 
     /// Computes columns; `schema` names them.
     pub fn project(columns: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef) -> Self {
-        Self { predicate: None, columns: Some(columns), schema }
+        Self {
+            predicate: None,
+            columns: Some(columns),
+            schema,
+        }
     }
 
     /// Filters, then computes columns of what is kept.
@@ -37,7 +45,11 @@ impl ProjectFilter {
         columns: Vec<Arc<dyn PhysicalExpr>>,
         schema: SchemaRef,
     ) -> Self {
-        Self { predicate: Some(predicate), columns: Some(columns), schema }
+        Self {
+            predicate: Some(predicate),
+            columns: Some(columns),
+            schema,
+        }
     }
 }
 
@@ -56,7 +68,11 @@ impl OperatorFactory for ProjectFilter {
 
     fn describe(&self) -> String {
         let list = |exprs: &[Arc<dyn PhysicalExpr>]| {
-            exprs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            exprs
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         match (&self.predicate, &self.columns) {
             (Some(p), Some(c)) => format!("Filter [{p}] Project [{}]", list(c)),
@@ -107,7 +123,11 @@ impl Operator for Stateless {
             .map(|expr| Ok(expr.evaluate(&batch)?.into_array(rows)?))
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        out.send(RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?);
+        out.send(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            arrays,
+            &options,
+        )?);
         Ok(())
     }
 

@@ -28,7 +28,9 @@ impl OperatorFactory for Union {
     }
 
     fn create(&self, _context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Rename { schema: Arc::clone(&self.schema) }))
+        Ok(Box::new(Rename {
+            schema: Arc::clone(&self.schema),
+        }))
     }
 
     fn describe(&self) -> String {
@@ -49,7 +51,11 @@ impl Operator for Rename {
     fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let columns = batch.columns().to_vec();
-        out.send(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?);
+        out.send(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &options,
+        )?);
         Ok(())
     }
 

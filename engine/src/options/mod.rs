@@ -47,12 +47,24 @@ pub struct OptionSpec {
 impl OptionSpec {
     /// An option that may be left out.
     pub const fn optional(name: &'static str, kind: OptionKind, help: &'static str) -> Self {
-        Self { name, kind, required: false, default: None, help }
+        Self {
+            name,
+            kind,
+            required: false,
+            default: None,
+            help,
+        }
     }
 
     /// An option that must be given.
     pub const fn required(name: &'static str, kind: OptionKind, help: &'static str) -> Self {
-        Self { name, kind, required: true, default: None, help }
+        Self {
+            name,
+            kind,
+            required: true,
+            default: None,
+            help,
+        }
     }
 
     /// An option with a default.
@@ -62,7 +74,13 @@ impl OptionSpec {
         default: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { name, kind, required: false, default: Some(default), help }
+        Self {
+            name,
+            kind,
+            required: false,
+            default: Some(default),
+            help,
+        }
     }
 }
 
@@ -102,7 +120,11 @@ impl Options {
                 return Err(nearest(error, name, names).at(value.place));
             }
         }
-        let options = Self { owner: owner.to_owned(), specs, given };
+        let options = Self {
+            owner: owner.to_owned(),
+            specs,
+            given,
+        };
         for spec in &options.specs {
             if spec.required && !options.given.contains_key(spec.name) {
                 return Err(Error::new(
@@ -118,7 +140,9 @@ impl Options {
     }
 
     fn check_value(&self, spec: &OptionSpec) -> Result<()> {
-        let Some(text) = self.raw(spec.name) else { return Ok(()) };
+        let Some(text) = self.raw(spec.name) else {
+            return Ok(());
+        };
         let ok = match spec.kind {
             OptionKind::Text | OptionKind::Secret => true,
             OptionKind::Bool => parse_bool(text).is_some(),
@@ -128,7 +152,11 @@ impl Options {
             OptionKind::Duration => parse_duration(text).is_some(),
             OptionKind::OneOf(words) => words.contains(&text),
         };
-        if ok { Ok(()) } else { Err(self.wrong(spec.name)) }
+        if ok {
+            Ok(())
+        } else {
+            Err(self.wrong(spec.name))
+        }
     }
 
     /// The error for a value that has the right form but does not make sense.
@@ -142,7 +170,11 @@ impl Options {
     }
 
     fn wrong(&self, name: &str) -> Error {
-        let kind = self.specs.iter().find(|s| s.name == name).map_or(OptionKind::Text, |s| s.kind);
+        let kind = self
+            .specs
+            .iter()
+            .find(|s| s.name == name)
+            .map_or(OptionKind::Text, |s| s.kind);
         let text = self.raw(name).unwrap_or_default();
         let error = self.invalid(name, format!("'{text}' is not {}", form(kind)));
         match kind {
@@ -153,7 +185,12 @@ impl Options {
 
     fn raw(&self, name: &str) -> Option<&str> {
         let given = self.given.get(name).map(|value| value.text.as_str());
-        given.or_else(|| self.specs.iter().find(|spec| spec.name == name).and_then(|s| s.default))
+        given.or_else(|| {
+            self.specs
+                .iter()
+                .find(|spec| spec.name == name)
+                .and_then(|s| s.default)
+        })
     }
 
     /// Whether the script gives it, defaults aside.
@@ -168,7 +205,8 @@ impl Options {
 
     /// A text that is required or has a default.
     pub fn need(&self, name: &str) -> Result<&str> {
-        self.raw(name).ok_or_else(|| self.invalid(name, "is needed"))
+        self.raw(name)
+            .ok_or_else(|| self.invalid(name, "is needed"))
     }
 
     /// A truth value; false when not given.
@@ -216,7 +254,12 @@ pub fn nearest<'a>(error: Error, found: &str, known: impl Iterator<Item = &'a st
     let lower = found.to_lowercase();
     let best = known
         .iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), *name))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&lower, &name.to_lowercase()),
+                *name,
+            )
+        })
         .min();
     match best {
         Some((distance, name)) if distance <= 1 + found.chars().count() / 3 => {
@@ -277,7 +320,9 @@ fn parse_bool(text: &str) -> Option<bool> {
 /// Splits a number from the unit behind it.
 fn number_and_unit(text: &str) -> Option<(f64, String)> {
     let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
     let number = number.parse::<f64>().ok()?;
     Some((number, unit.trim().to_ascii_lowercase()))
@@ -324,7 +369,11 @@ pub fn unknown<'a>(
     found: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> Error {
-    nearest(Error::new(Kind::Invalid, code, format!("unknown {what} \"{found}\"")), found, known)
+    nearest(
+        Error::new(Kind::Invalid, code, format!("unknown {what} \"{found}\"")),
+        found,
+        known,
+    )
 }
 
 #[cfg(test)]

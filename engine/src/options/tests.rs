@@ -6,15 +6,26 @@ use super::*;
 
 const SPECS: &[OptionSpec] = &[
     OptionSpec::required("path", OptionKind::Text, "where"),
-    OptionSpec::default("format", OptionKind::OneOf(&["parquet", "csv"]), "parquet", "what"),
+    OptionSpec::default(
+        "format",
+        OptionKind::OneOf(&["parquet", "csv"]),
+        "parquet",
+        "what",
+    ),
     OptionSpec::optional("roll_size", OptionKind::Bytes, "how large"),
     OptionSpec::optional("watch", OptionKind::Bool, "go on"),
     OptionSpec::optional("every", OptionKind::Duration, "how often"),
 ];
 
 fn given(pairs: &[(&str, &str)]) -> Result<Options> {
-    let value = |text: &str| OptionValue { text: text.into(), place: Some(Place { line: 3, column: 7 }) };
-    let given = pairs.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+    let value = |text: &str| OptionValue {
+        text: text.into(),
+        place: Some(Place { line: 3, column: 7 }),
+    };
+    let given = pairs
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), value(text)))
+        .collect();
     Options::check("connector 'file'", &[SPECS], given)
 }
 
@@ -24,8 +35,13 @@ fn check(pairs: &[(&str, &str)], expect: Expect) {
 
 #[test]
 fn values_are_read_in_their_form() {
-    let options =
-        given(&[("path", "x"), ("roll_size", "2MiB"), ("watch", "on"), ("every", "1.5 minutes")]).unwrap();
+    let options = given(&[
+        ("path", "x"),
+        ("roll_size", "2MiB"),
+        ("watch", "on"),
+        ("every", "1.5 minutes"),
+    ])
+    .unwrap();
     assert_eq!(options.bytes("roll_size"), Some(2 << 20));
     assert!(options.bool("watch"));
     assert_eq!(options.duration("every"), Some(Duration::from_secs(90)));
@@ -35,7 +51,12 @@ fn values_are_read_in_their_form() {
 
 #[test]
 fn sizes_and_times() {
-    for (text, bytes) in [("1", 1), ("1KB", 1000), ("1 kib", 1024), ("0.5GB", 500_000_000)] {
+    for (text, bytes) in [
+        ("1", 1),
+        ("1KB", 1000),
+        ("1 kib", 1024),
+        ("0.5GB", 500_000_000),
+    ] {
         assert_eq!(parse_bytes(text), Some(bytes), "{text}");
     }
     for text in ["", "MB", "-1MB", "1XB", "1e99TB", "99999999999TB"] {

@@ -49,7 +49,10 @@ pub struct SinkAccount {
 /// Sums the sinks of a graph by name.
 pub fn sinks(graph: &Graph, metrics: &Metrics) -> Vec<SinkAccount> {
     let mut sums: BTreeMap<String, SinkAccount> = BTreeMap::new();
-    for (_, node) in graph.nodes().filter(|(_, n)| matches!(n.kind, NodeKind::Sink(_))) {
+    for (_, node) in graph
+        .nodes()
+        .filter(|(_, n)| matches!(n.kind, NodeKind::Sink(_)))
+    {
         let account = sums.entry(node.name.clone()).or_default();
         account.name.clone_from(&node.name);
         if let Some(counts) = metrics.node(&node.id) {
@@ -66,7 +69,9 @@ pub fn sources(graph: &Graph, metrics: &Metrics, letters: &DeadLetters) -> Vec<S
     for (index, node) in graph.nodes() {
         match &node.kind {
             NodeKind::Scan(scan) => {
-                let Some(counts) = metrics.node(&node.id) else { continue };
+                let Some(counts) = metrics.node(&node.id) else {
+                    continue;
+                };
                 let mut flow = Flow {
                     source: scan.name.clone(),
                     decoded: counts.rows_in,
@@ -113,8 +118,12 @@ fn follow(graph: &Graph, metrics: &Metrics, from: NodeIndex, flow: &mut Flow) {
         let [edge] = outputs.as_slice() else { return };
         at = edge.to;
         let Ok(node) = graph.node(at) else { return };
-        let NodeKind::Operator(factory) = &node.kind else { return };
-        let Some(counts) = metrics.node(&node.id) else { return };
+        let NodeKind::Operator(factory) = &node.kind else {
+            return;
+        };
+        let Some(counts) = metrics.node(&node.id) else {
+            return;
+        };
         if graph.inputs(at).len() != 1 {
             return;
         }

@@ -33,7 +33,9 @@ type Fused = Vec<NodeIndex>;
 fn fuse(graph: &Graph) -> Vec<Fused> {
     let follows = |index: NodeIndex| -> Option<NodeIndex> {
         let outputs = graph.outputs(index);
-        let [edge] = outputs.as_slice() else { return None };
+        let [edge] = outputs.as_slice() else {
+            return None;
+        };
         let single = graph.inputs(edge.to).len() == 1;
         (single && matches!(edge.partitioning, Partitioning::Forward)).then_some(edge.to)
     };
@@ -67,8 +69,12 @@ fn wire(graph: &Graph, groups: &[Fused], job: &JobContext) -> Result<Wires> {
     let mut wires = Wires::default();
     for first in groups.iter().filter_map(|group| group.first()) {
         let receiver = graph.node(*first)?;
-        let edges: Vec<(usize, &Edge)> =
-            graph.edges().iter().enumerate().filter(|(_, edge)| edge.to == *first).collect();
+        let edges: Vec<(usize, &Edge)> = graph
+            .edges()
+            .iter()
+            .enumerate()
+            .filter(|(_, edge)| edge.to == *first)
+            .collect();
         if edges.is_empty() {
             continue;
         }
@@ -104,14 +110,31 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
         let feed = match &head_node.kind {
             NodeKind::Scan(scan) => {
                 let clock = job.env.clock_arc();
-                Some(Arc::new(Feed::new(Arc::clone(scan), plan.watermarks, clock)))
+                Some(Arc::new(Feed::new(
+                    Arc::clone(scan),
+                    plan.watermarks,
+                    clock,
+                )))
             }
             _ => None,
         };
         for subtask in 0..head_node.parallelism {
-            let head = head(head_node, *first, subtask, feed.as_ref(), &mut wires, job, plan)?;
+            let head = head(
+                head_node,
+                *first,
+                subtask,
+                feed.as_ref(),
+                &mut wires,
+                job,
+                plan,
+            )?;
             let chain = chain(graph, group, subtask, &mut wires, job, plan).await?;
-            tasks.push(Task { head, chain, job: job.clone(), failed: plan.failed.clone() });
+            tasks.push(Task {
+                head,
+                chain,
+                job: job.clone(),
+                failed: plan.failed.clone(),
+            });
         }
     }
     Ok(tasks)
@@ -176,7 +199,10 @@ async fn chain(
             NodeKind::Operator(factory) => {
                 let task = context(node, subtask, job);
                 let operator = factory.create(&task)?;
-                links.push(Link { operator, metrics: task.metrics });
+                links.push(Link {
+                    operator,
+                    metrics: task.metrics,
+                });
             }
             NodeKind::Sink(sink) => {
                 let task = context(node, subtask, job);
@@ -196,11 +222,19 @@ async fn chain(
         (None, Some(last)) => Tail::Exchange(outlets(graph, *last, subtask as usize, wires)),
         (None, None) => return Err(Error::internal("a task without nodes")),
     };
-    Ok(Chain { links, tail, clock: job.env.clock_arc() })
+    Ok(Chain {
+        links,
+        tail,
+        clock: job.env.clock_arc(),
+    })
 }
 
 fn outlets(graph: &Graph, from: NodeIndex, subtask: usize, wires: &mut Wires) -> Vec<Outlet> {
-    let edges = graph.edges().iter().enumerate().filter(|(_, edge)| edge.from == from);
+    let edges = graph
+        .edges()
+        .iter()
+        .enumerate()
+        .filter(|(_, edge)| edge.from == from);
     edges
         .filter_map(|(number, edge)| {
             let senders = wires.senders.remove(&(number, subtask))?;

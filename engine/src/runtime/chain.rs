@@ -70,7 +70,9 @@ impl Chain {
         let start = self.clock.monotonic();
         let mut results = Vec::new();
         for at in 0..self.links.len() {
-            let Some(link) = self.links.get_mut(at) else { break };
+            let Some(link) = self.links.get_mut(at) else {
+                break;
+            };
             let mut out = Output::default();
             link.operator.watermark(watermark, &mut out)?;
             link.metrics.set_watermark(watermark);
@@ -97,7 +99,9 @@ impl Chain {
         let start = self.clock.monotonic();
         let mut results = Vec::new();
         for at in 0..self.links.len() {
-            let Some(link) = self.links.get_mut(at) else { break };
+            let Some(link) = self.links.get_mut(at) else {
+                break;
+            };
             let mut out = Output::default();
             link.operator.watermark(EventTime::MAX, &mut out)?;
             link.operator.end(&mut out)?;
@@ -116,7 +120,8 @@ impl Chain {
             self.tail.send(batch).await?;
         }
         if let (Some(link), true) = (self.links.last(), self.tail.is_exchange()) {
-            link.metrics.add_blocked(self.clock.monotonic().saturating_sub(start));
+            link.metrics
+                .add_blocked(self.clock.monotonic().saturating_sub(start));
         }
         Ok(())
     }
@@ -125,7 +130,9 @@ impl Chain {
         // The whole of a fused chain is counted on its first operator.
         if let Some(link) = self.links.first() {
             let busy = self.clock.monotonic().saturating_sub(start);
-            link.metrics.busy_ns.fetch_add(u64::try_from(busy.as_nanos()).unwrap_or(0), Relaxed);
+            link.metrics
+                .busy_ns
+                .fetch_add(u64::try_from(busy.as_nanos()).unwrap_or(0), Relaxed);
         }
     }
 }

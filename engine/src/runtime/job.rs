@@ -39,14 +39,19 @@ impl Job {
         let (give, result) = oneshot::channel();
         let env = context.env.clone();
         let run = async move { drop(give.send(run(&graph, context, time).await)) };
-        Self { handle: env.spawn(Work::Io, run), result }
+        Self {
+            handle: env.spawn(Work::Io, run),
+            result,
+        }
     }
 
     /// Waits for the end: all is written and visible, or the first error is given and what was
     /// not visible is gone.
     pub async fn wait(self) -> Result<()> {
         self.handle.join().await?;
-        self.result.await.map_err(|_| Error::internal("the job gave no result"))?
+        self.result
+            .await
+            .map_err(|_| Error::internal("the job gave no result"))?
     }
 }
 
@@ -63,7 +68,11 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
     let (fail, failed) = watch::channel(false);
     let held: Held = Arc::default();
     let plan = Plan {
-        watermarks: if time.streaming { WatermarkMode::Rows } else { WatermarkMode::Exact },
+        watermarks: if time.streaming {
+            WatermarkMode::Rows
+        } else {
+            WatermarkMode::Exact
+        },
         idle_timeout: time.idle_timeout,
         held: (bounded && !time.streaming).then(|| Arc::clone(&held)),
         failed,
@@ -118,7 +127,9 @@ async fn run_tasks(
         });
         running.push(async move {
             handle.join().await?;
-            slot.lock().take().unwrap_or_else(|| Err(Error::cancelled()))
+            slot.lock()
+                .take()
+                .unwrap_or_else(|| Err(Error::cancelled()))
         });
     }
     let mut first: Option<Error> = None;
@@ -126,9 +137,9 @@ async fn run_tasks(
         let Err(error) = result else { continue };
         fail.send_replace(true);
         // A task that was stopped because another failed is not the cause.
-        let replaces = first.as_ref().is_none_or(|known| {
-            known.kind() == Kind::Cancelled && error.kind() != Kind::Cancelled
-        });
+        let replaces = first
+            .as_ref()
+            .is_none_or(|known| known.kind() == Kind::Cancelled && error.kind() != Kind::Cancelled);
         if replaces {
             first = Some(error);
         }

@@ -36,7 +36,8 @@ impl Writing {
         let rows = batch.num_rows();
         let start = self.clock.monotonic();
         self.writer.write(batch).await?;
-        self.metrics.add_busy(self.clock.monotonic().saturating_sub(start));
+        self.metrics
+            .add_busy(self.clock.monotonic().saturating_sub(start));
         self.metrics.add_out(rows);
         let tokens = self.writer.finished();
         self.commit(tokens).await?;
@@ -63,7 +64,8 @@ impl Writing {
         for token in tokens {
             match &self.held {
                 Some(held) => {
-                    held.lock().push((Arc::clone(&self.sink), Arc::clone(&self.metrics), token));
+                    held.lock()
+                        .push((Arc::clone(&self.sink), Arc::clone(&self.metrics), token));
                 }
                 None => commit(&*self.sink, &self.metrics, &token).await?,
             }
@@ -101,7 +103,9 @@ impl Tail {
         match self {
             Self::Sink(writing) => writing.write(batch).await,
             Self::Exchange(outlets) => {
-                let Some((last, others)) = outlets.split_last_mut() else { return Ok(()) };
+                let Some((last, others)) = outlets.split_last_mut() else {
+                    return Ok(());
+                };
                 for outlet in others {
                     outlet.send(batch.clone()).await?;
                 }

@@ -23,9 +23,18 @@ use crate::scan::Scan;
 #[derive(Debug)]
 pub(super) enum Head {
     /// A source.
-    Scan { scan: Arc<Scan>, feed: Arc<Feed>, task: TaskContext, idle: Option<Duration> },
+    Scan {
+        scan: Arc<Scan>,
+        feed: Arc<Feed>,
+        task: TaskContext,
+        idle: Option<Duration>,
+    },
     /// A partition of an island.
-    Island { plan: Arc<dyn ExecutionPlan>, partition: usize, metrics: Arc<SubtaskMetrics> },
+    Island {
+        plan: Arc<dyn ExecutionPlan>,
+        partition: usize,
+        metrics: Arc<SubtaskMetrics>,
+    },
     /// Other tasks; each channel belongs to an input of the first operator.
     Inbox { inbox: Inbox, inputs: Vec<usize> },
 }
@@ -43,7 +52,12 @@ pub(super) struct Task {
 impl Task {
     /// Runs to the end. When the job fails or is stopped at once, what is open is thrown away.
     pub(super) async fn run(self) -> Result<()> {
-        let Self { head, mut chain, job, failed } = self;
+        let Self {
+            head,
+            mut chain,
+            job,
+            failed,
+        } = self;
         let result = tokio::select! {
             result = drive(head, &mut chain, &job) => result,
             () = stopped(&job, failed) => Err(Error::cancelled()),
@@ -75,10 +89,17 @@ async fn stopped(job: &JobContext, mut failed: watch::Receiver<bool>) {
 
 async fn drive(head: Head, chain: &mut Chain, job: &JobContext) -> Result<()> {
     match head {
-        Head::Scan { scan, feed, task, idle } => read_scan(scan, feed, task, idle, chain).await,
-        Head::Island { plan, partition, metrics } => {
-            read_island(&plan, partition, &metrics, chain, job).await
-        }
+        Head::Scan {
+            scan,
+            feed,
+            task,
+            idle,
+        } => read_scan(scan, feed, task, idle, chain).await,
+        Head::Island {
+            plan,
+            partition,
+            metrics,
+        } => read_island(&plan, partition, &metrics, chain, job).await,
         Head::Inbox { inbox, inputs } => read_inbox(inbox, &inputs, chain, job).await,
     }
 }

@@ -32,7 +32,11 @@ use crate::source::{Boundedness, Low, Position, Read, Source, Split, SplitReader
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), false),
+        Field::new(
+            "ts",
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            false,
+        ),
         Field::new("v", DataType::Int64, true),
     ]))
 }
@@ -80,7 +84,9 @@ impl Source for Memory {
     }
     async fn low(&self, split: &Split, _columns: &[usize]) -> Result<Low> {
         let batches = &self.splits[split.payload.parse::<usize>().unwrap()];
-        Ok(batches.first().map_or(Low::Empty, |b| Low::First(b.slice(0, 1))))
+        Ok(batches
+            .first()
+            .map_or(Low::Empty, |b| Low::First(b.slice(0, 1))))
     }
     async fn open(
         &self,
@@ -89,7 +95,10 @@ impl Source for Memory {
         _context: &TaskContext,
     ) -> Result<Box<dyn SplitReader>> {
         let batches = self.splits[split.payload.parse::<usize>().unwrap()].clone();
-        Ok(Box::new(MemoryReader { batches: batches.into_iter(), unbounded: self.unbounded }))
+        Ok(Box::new(MemoryReader {
+            batches: batches.into_iter(),
+            unbounded: self.unbounded,
+        }))
     }
     fn describe(&self) -> String {
         "memory".into()
@@ -133,7 +142,10 @@ impl Sink for CollectSink {
         Ok(Box::new(CollectWriter(Arc::clone(&self.0), Vec::new())))
     }
     async fn commit(&self, token: &CommitToken) -> Result<()> {
-        let values = token.payload.split_whitespace().map(|v| v.parse::<i64>().unwrap());
+        let values = token
+            .payload
+            .split_whitespace()
+            .map(|v| v.parse::<i64>().unwrap());
         self.0.committed.lock().extend(values);
         Ok(())
     }
@@ -149,13 +161,23 @@ impl Sink for CollectSink {
 #[async_trait]
 impl SinkWriter for CollectWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        self.1.extend(batch.column_by_name("v").unwrap().as_primitive::<Int64Type>().values());
+        self.1.extend(
+            batch
+                .column_by_name("v")
+                .unwrap()
+                .as_primitive::<Int64Type>()
+                .values(),
+        );
         Ok(())
     }
     async fn prepare(&mut self) -> Result<Vec<CommitToken>> {
         let rows = std::mem::take(&mut self.1);
         let text: Vec<_> = rows.iter().map(ToString::to_string).collect();
-        Ok(vec![CommitToken { payload: text.join(" "), rows: rows.len() as u64, bytes: 8 }])
+        Ok(vec![CommitToken {
+            payload: text.join(" "),
+            rows: rows.len() as u64,
+            bytes: 8,
+        }])
     }
     async fn discard(&mut self) -> Result<()> {
         self.0.discarded.fetch_add(1, Ordering::Relaxed);
@@ -191,7 +213,13 @@ impl OperatorFactory for Act {
 
 impl Operator for Actor {
     fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
-        let least = batch.column(1).as_primitive::<Int64Type>().values().iter().min().copied();
+        let least = batch
+            .column(1)
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+            .min()
+            .copied();
         match self.0 {
             Act::Fail if least.is_some_and(|v| v > 100) => {
                 return Err(Error::new(Kind::Data, codes::EXECUTION, "a bad row"));
@@ -246,34 +274,66 @@ fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
         .iter()
         .map(|f| (col(f.name(), &schema()).unwrap(), Arc::clone(f)))
         .collect();
-    let source = Memory { splits: case.splits.clone(), unbounded: case.unbounded };
+    let source = Memory {
+        splits: case.splits.clone(),
+        unbounded: case.unbounded,
+    };
     let scan = Scan {
         name: "input".into(),
         source: Arc::new(source),
         projection: vec![0, 1],
         columns,
-        watermark: Some(WatermarkSpec { column: "ts".into(), expr: ts }),
+        watermark: Some(WatermarkSpec {
+            column: "ts".into(),
+            expr: ts,
+        }),
         on_error: OnError::DeadLetter,
     };
-    let odd = binary(col("v", &schema()).unwrap(), Op::BitwiseAnd, lit(1_i64), &schema()).unwrap();
+    let odd = binary(
+        col("v", &schema()).unwrap(),
+        Op::BitwiseAnd,
+        lit(1_i64),
+        &schema(),
+    )
+    .unwrap();
     let odd = binary(odd, Op::Eq, lit(1_i64), &schema()).unwrap();
     let hash: Vec<Arc<dyn PhysicalExpr>> = vec![col("v", &schema()).unwrap()];
     let mut graph = Graph::default();
     let mut add = |id: &str, kind: NodeKind, parallelism: u32| {
         let (id, name) = (Arc::from(id), id.to_owned());
-        graph.add(Node { id, name, kind, parallelism, schema: schema() }).unwrap()
+        graph
+            .add(Node {
+                id,
+                name,
+                kind,
+                parallelism,
+                schema: schema(),
+            })
+            .unwrap()
     };
     let filter: Arc<dyn OperatorFactory> = Arc::new(ProjectFilter::filter(odd, schema()));
-    let act: Arc<dyn OperatorFactory> =
-        case.act.map_or_else(|| Arc::clone(&filter), |act| Arc::new(act) as _);
+    let act: Arc<dyn OperatorFactory> = case
+        .act
+        .map_or_else(|| Arc::clone(&filter), |act| Arc::new(act) as _);
     let nodes = [
         add("input", NodeKind::Scan(Arc::new(scan)), case.parallelism),
         add("filter", NodeKind::Operator(filter), case.parallelism),
         add("act", NodeKind::Operator(act), 3),
-        add("out", NodeKind::Sink(Arc::new(CollectSink(Arc::clone(collect)))), 2),
+        add(
+            "out",
+            NodeKind::Sink(Arc::new(CollectSink(Arc::clone(collect)))),
+            2,
+        ),
     ];
     let mut edge = |from: NodeIndex, to: NodeIndex, partitioning: Partitioning| {
-        graph.connect(Edge { from, to, input: 0, partitioning }).unwrap();
+        graph
+            .connect(Edge {
+                from,
+                to,
+                input: 0,
+                partitioning,
+            })
+            .unwrap();
     };
     edge(nodes[0], nodes[1], Partitioning::Forward);
     edge(nodes[1], nodes[2], Partitioning::Hash(hash));
@@ -285,15 +345,28 @@ async fn run(case: Case) -> (Result<()>, Arc<Collect>, Arc<Graph>, JobContext) {
     let collect = Arc::new(Collect::default());
     let graph = Arc::new(graph(&case, &collect));
     let (job, _stop) = context();
-    let time = TimeOptions { streaming: case.streaming, idle_timeout: None };
-    let result = Job::start(Arc::clone(&graph), job.clone(), time).wait().await;
+    let time = TimeOptions {
+        streaming: case.streaming,
+        idle_timeout: None,
+    };
+    let result = Job::start(Arc::clone(&graph), job.clone(), time)
+        .wait()
+        .await;
     (result, collect, graph, job)
 }
 
 /// Two splits that each span the whole time, and three that follow each other.
 fn spanning() -> Vec<Vec<RecordBatch>> {
-    let whole = || (0..50).map(|i| batch(i * 10..i * 10 + 10)).collect::<Vec<_>>();
-    let part = |from: i64| (0..10).map(|i| batch(from + i * 10..from + i * 10 + 10)).collect();
+    let whole = || {
+        (0..50)
+            .map(|i| batch(i * 10..i * 10 + 10))
+            .collect::<Vec<_>>()
+    };
+    let part = |from: i64| {
+        (0..10)
+            .map(|i| batch(from + i * 10..from + i * 10 + 10))
+            .collect()
+    };
     vec![whole(), whole(), part(200), part(0), part(100)]
 }
 
@@ -313,7 +386,10 @@ async fn no_row_is_behind_the_watermark_whatever_the_order_of_splits() {
             let got = collect.committed.lock();
             assert_eq!(got.len(), 650, "parallelism {parallelism}");
             let account = &sources(&graph, &job.metrics, &job.dead_letters)[0];
-            assert_eq!((account.rows_in, account.rows_out, account.filtered), (1300, 650, 650));
+            assert_eq!(
+                (account.rows_in, account.rows_out, account.filtered),
+                (1300, 650, 650)
+            );
             assert_eq!(sinks(&graph, &job.metrics)[0].rows, 650);
         }
     }
@@ -321,7 +397,10 @@ async fn no_row_is_behind_the_watermark_whatever_the_order_of_splits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_or_panicking_task_fails_the_job_and_leaves_nothing_visible() {
-    for (act, text) in [(Act::Fail, "a bad row"), (Act::Panic, "a task panicked: on purpose")] {
+    for (act, text) in [
+        (Act::Fail, "a bad row"),
+        (Act::Panic, "a task panicked: on purpose"),
+    ] {
         let case = Case {
             splits: spanning(),
             unbounded: false,
@@ -332,7 +411,8 @@ async fn a_failing_or_panicking_task_fails_the_job_and_leaves_nothing_visible() 
         let (result, collect, ..) = run(case).await;
         assert_eq!(result.unwrap_err().to_string(), text);
         assert!(collect.committed.lock().is_empty());
-        let undone = collect.discarded.load(Ordering::Relaxed) + collect.aborted.load(Ordering::Relaxed);
+        let undone =
+            collect.discarded.load(Ordering::Relaxed) + collect.aborted.load(Ordering::Relaxed);
         assert!(undone > 0);
     }
 }
@@ -340,11 +420,19 @@ async fn a_failing_or_panicking_task_fails_the_job_and_leaves_nothing_visible() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_job_commits_all_that_it_has_read() {
     let collect = Arc::new(Collect::default());
-    let case =
-        Case { splits: spanning(), unbounded: true, act: None, parallelism: 5, streaming: true };
+    let case = Case {
+        splits: spanning(),
+        unbounded: true,
+        act: None,
+        parallelism: 5,
+        streaming: true,
+    };
     let graph = Arc::new(graph(&case, &collect));
     let (job, stop) = context();
-    let time = TimeOptions { streaming: true, idle_timeout: Some(Duration::from_millis(1)) };
+    let time = TimeOptions {
+        streaming: true,
+        idle_timeout: Some(Duration::from_millis(1)),
+    };
     let running = Job::start(Arc::clone(&graph), job.clone(), time);
     while job.metrics.node("out").is_none_or(|out| out.rows_in < 650) {
         job.env.clock().sleep(Duration::from_millis(1)).await;
@@ -357,11 +445,19 @@ async fn a_drained_job_commits_all_that_it_has_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_is_stopped_at_once_commits_nothing_more() {
     let collect = Arc::new(Collect::default());
-    let case =
-        Case { splits: spanning(), unbounded: true, act: None, parallelism: 1, streaming: true };
+    let case = Case {
+        splits: spanning(),
+        unbounded: true,
+        act: None,
+        parallelism: 1,
+        streaming: true,
+    };
     let graph = Arc::new(graph(&case, &collect));
     let (job, stop) = context();
-    let time = TimeOptions { streaming: true, idle_timeout: None };
+    let time = TimeOptions {
+        streaming: true,
+        idle_timeout: None,
+    };
     let running = Job::start(graph, job, time);
     stop.send_replace(Stop::Now);
     assert_eq!(running.wait().await.unwrap_err().kind(), Kind::Cancelled);

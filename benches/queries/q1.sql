@@ -1,0 +1,18 @@
+-- Nexmark q1, currency conversion: an expression per row.
+-- weir run benches/queries/q1.sql --set DATA=<folder with bid-0.parquet and bid-1.parquet>
+SET pipeline.mode = 'streaming';
+
+CREATE SOURCE bid (
+    auction BIGINT,
+    bidder BIGINT,
+    price BIGINT,
+    channel VARCHAR,
+    url VARCHAR,
+    date_time TIMESTAMP,
+    extra VARCHAR,
+    WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds'
+) WITH (connector = 'file', path = '${DATA}/bid-*.parquet', format = 'parquet');
+
+CREATE SINK result WITH (connector = 'blackhole') AS
+SELECT auction, bidder, 0.908 * price AS price, date_time, extra
+FROM bid;

@@ -1,0 +1,19 @@
+-- Nexmark q2, selection: a filter that keeps few rows.
+-- weir run benches/queries/q2.sql --set DATA=<folder with bid-0.parquet and bid-1.parquet>
+SET pipeline.mode = 'streaming';
+
+CREATE SOURCE bid (
+    auction BIGINT,
+    bidder BIGINT,
+    price BIGINT,
+    channel VARCHAR,
+    url VARCHAR,
+    date_time TIMESTAMP,
+    extra VARCHAR,
+    WATERMARK FOR date_time AS date_time - INTERVAL '4 seconds'
+) WITH (connector = 'file', path = '${DATA}/bid-*.parquet', format = 'parquet');
+
+CREATE SINK result WITH (connector = 'blackhole') AS
+SELECT auction, price
+FROM bid
+WHERE auction % 123 = 0;

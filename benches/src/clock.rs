@@ -1,0 +1,14 @@
+//! Wall time, for measuring.
+
+use std::time::{Duration, Instant};
+
+/// Runs something and says how long it took.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures the real time"
+)]
+pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = run();
+    (value, start.elapsed())
+}

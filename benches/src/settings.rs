@@ -1,0 +1,58 @@
+//! What holds for every suite: repetitions, cores, places.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::failure::{During, Failure, Result};
+
+/// Flags of every suite.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Settings {
+    /// Timed runs per program; they alternate
+    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+
+    /// Cores that each program may use [default: all]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=256))]
+    parallelism: Option<u32>,
+
+    /// Memory budget of Weir
+    #[arg(long, global = true, default_value = "4GiB")]
+    pub(crate) memory: String,
+}
+
+impl Settings {
+    /// Cores that each program may use.
+    pub(crate) fn cores(&self) -> u32 {
+        let all = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        self.parallelism.unwrap_or(all)
+    }
+}
+
+/// The folder of this package, with its queries and peers.
+pub(crate) fn home() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where generated inputs are kept from run to run.
+pub(crate) fn data_root() -> Result<PathBuf> {
+    if let Some(root) = env::var_os("WEIR_BENCH_DATA") {
+        return Ok(PathBuf::from(root));
+    }
+    let home = env::var_os("HOME").ok_or_else(|| {
+        Failure::new("HOME is not set: say where inputs are kept with WEIR_BENCH_DATA=<folder>")
+    })?;
+    Ok(Path::new(&home).join(".cache/weir/bench"))
+}
+
+/// An empty folder for the outputs of a case.
+pub(crate) fn scratch(case: &str) -> Result<PathBuf> {
+    let folder = data_root()?.join("scratch").join(case);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).during(format!("emptying {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(&folder).during(format!("making {}", folder.display()))?;
+    Ok(folder)
+}

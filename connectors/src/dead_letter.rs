@@ -1,0 +1,234 @@
+//! The dead-letter table on disk: Parquet files under `<state>/dead_letters/<source>/`, readable
+//! by any Parquet reader.
+//!
+//! Letters are written from the tasks that find them, so the state is on a local disk: an object
+//! store would make each of them wait. A file appears only when it is whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use weir_engine::dead_letter::{DeadLetter, DeadLetterStore};
+use weir_engine::error::{Error, Kind, Result, codes};
+
+use crate::file_sink::escape;
+use crate::store::{Location, io_error};
+
+/// The columns of the dead-letter table.
+pub fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("source", DataType::Utf8, false),
+        Field::new("file", DataType::Utf8, false),
+        Field::new("offset", DataType::Int64, true),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("detail", DataType::Utf8, false),
+        Field::new("raw", DataType::Binary, false),
+        Field::new("time", time_type(), false),
+    ]))
+}
+
+/// Writes dead letters as Parquet files, one per source and call.
+#[derive(Debug)]
+pub struct ParquetDeadLetters {
+    folder: PathBuf,
+    shown: String,
+    run_id: Arc<str>,
+    files: AtomicU64,
+}
+
+impl ParquetDeadLetters {
+    /// Keeps the letters beside the state of a pipeline. Nothing is made on the disk before the
+    /// first letter. A state that is not on the local disk is refused.
+    pub fn new(state: &Location, run_id: Arc<str>) -> Result<Self> {
+        match &state.local_root {
+            Some(root) => Ok(Self::local(root, run_id)),
+            None => Err(Error::new(
+                Kind::Invalid,
+                codes::UNSUPPORTED,
+                format!("dead letters cannot be written to {}", state.url),
+            )
+            .hint("set pipeline.state to a folder on the local disk")),
+        }
+    }
+
+    /// Keeps the letters in a folder of the local disk that holds a pipeline's state.
+    pub fn local(state: &Path, run_id: Arc<str>) -> Self {
+        let folder = state.join("dead_letters");
+        Self {
+            shown: folder.display().to_string(),
+            folder,
+            run_id,
+            files: AtomicU64::new(0),
+        }
+    }
+
+    /// The folder of one source's letters; it exists once there is a letter.
+    pub fn folder_of(&self, source: &str) -> PathBuf {
+        self.folder.join(escape(source))
+    }
+
+    fn write_source(&self, source: &str, letters: &[DeadLetter]) -> Result<()> {
+        let batch = batch(letters)?;
+        let folder = self.folder_of(source);
+        let name = format!(
+            "{}-{}",
+            self.run_id,
+            self.files.fetch_add(1, Ordering::Relaxed)
+        );
+        // Hidden until it is whole, as readers skip names that begin with a point.
+        let temporary = folder.join(format!(".{name}.tmp"));
+        let written = fs::create_dir_all(&folder)
+            .map_err(|e| io_error(e, &self.shown))
+            .and_then(|()| self.write_file(&temporary, &batch))
+            .and_then(|()| {
+                fs::rename(&temporary, folder.join(format!("{name}.parquet")))
+                    .map_err(|e| io_error(e, &self.shown))
+            });
+        if written.is_err() {
+            // The first failure is the one to tell.
+            drop(fs::remove_file(&temporary));
+        }
+        written
+    }
+
+    fn write_file(&self, path: &Path, batch: &RecordBatch) -> Result<()> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .build();
+        // Encoded in memory, so that an error of the disk keeps its kind; the letters of one call
+        // are bounded.
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))
+            .map_err(unencodable)?;
+        writer.write(batch).map_err(unencodable)?;
+        let bytes = writer.into_inner().map_err(unencodable)?;
+        let write = || {
+            let mut file = fs::File::create(path)?;
+            std::io::Write::write_all(&mut file, &bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|e| io_error(e, &self.shown))
+    }
+}
+
+impl DeadLetterStore for ParquetDeadLetters {
+    fn write(&self, letters: Vec<DeadLetter>) -> Result<()> {
+        let mut sources: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
+        for letter in letters {
+            match sources.get_mut(&letter.source) {
+                Some(same) => same.push(letter),
+                None => drop(sources.insert(letter.source.clone(), vec![letter])),
+            }
+        }
+        sources
+            .iter()
+            .try_for_each(|(source, letters)| self.write_source(source, letters))
+    }
+}
+
+fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+fn batch(letters: &[DeadLetter]) -> Result<RecordBatch> {
+    let text = |get: fn(&DeadLetter) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(letters.iter().map(get)))
+    };
+    let offsets = letters
+        .iter()
+        .map(|l| l.offset.and_then(|offset| i64::try_from(offset).ok()));
+    let times = letters.iter().map(|letter| letter.time_micros);
+    let columns: Vec<ArrayRef> = vec![
+        text(|letter| &letter.source),
+        text(|letter| &letter.origin),
+        Arc::new(offsets.collect::<Int64Array>()),
+        text(|letter| letter.reason),
+        text(|letter| &letter.detail),
+        Arc::new(BinaryArray::from_iter_values(
+            letters.iter().map(|letter| &letter.raw),
+        )),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
+fn unencodable(error: parquet::errors::ParquetError) -> Error {
+    Error::internal("dead letters cannot be encoded").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    fn letter(source: &str, offset: Option<u64>, raw: &[u8]) -> DeadLetter {
+        DeadLetter {
+            source: source.to_owned(),
+            origin: "data/a.csv".to_owned(),
+            offset,
+            reason: "decode",
+            detail: "too few fields".to_owned(),
+            raw: raw.to_vec(),
+            time_micros: 1_700_000_000_000_000,
+        }
+    }
+
+    fn read(folder: &Path) -> Vec<RecordBatch> {
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .collect();
+        files.sort();
+        let open =
+            |path| ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
+        files
+            .into_iter()
+            .flat_map(|path| open(path).build().unwrap())
+            .map(|b| b.unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn keeps_the_letters_of_each_source_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Location::local("state", dir.path()).unwrap();
+        let store = ParquetDeadLetters::new(&state, "run".into()).unwrap();
+        let (odd, plain) = ("a/b", "orders");
+        store
+            .write(vec![
+                letter(odd, Some(7), b"\xff\0"),
+                letter(plain, None, b""),
+            ])
+            .unwrap();
+        store.write(vec![letter(odd, Some(9), b"x")]).unwrap();
+
+        let batches = read(&dir.path().join("dead_letters/a%2Fb"));
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+        let expected = batch(&[letter(odd, Some(7), b"\xff\0")]).unwrap();
+        assert_eq!(batches.first().unwrap().columns(), expected.columns());
+        let batches = read(&store.folder_of(plain));
+        assert_eq!(
+            batches.first().unwrap().columns(),
+            batch(&[letter(plain, None, b"")]).unwrap().columns()
+        );
+    }
+
+    #[test]
+    fn a_place_that_is_not_writable_is_an_error_with_a_code() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("dead_letters"), b"a file in the way").unwrap();
+        let store = ParquetDeadLetters::local(dir.path(), "run".into());
+        let error = store.write(vec![letter("s", None, b"x")]).unwrap_err();
+        assert!(
+            matches!(error.code(), codes::NOT_FOUND | codes::UNAVAILABLE),
+            "{error:?}"
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! The source over files: lists them, cuts them into splits, opens their readers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use weir_engine::Result;
+use weir_engine::connector::SourceRequest;
+use weir_engine::dead_letter::{DeadLetters, OnError};
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Kind as ErrorKind, codes};
+use weir_engine::job::TaskContext;
+use weir_engine::limits;
+use weir_engine::options::{Options, unknown};
+use weir_engine::source::{Boundedness, Low, Read, Source, Split, SplitReader};
+
+use crate::store::Location;
+
+use super::columns::{Column, Kind};
+use super::config::{FileConfig, Format};
+use super::decode::{self, Opening};
+use super::json::{JsonDecoder, words};
+use super::letters::Letters;
+use super::listing::{self, Entry};
+use super::parquet_input::Footers;
+use super::selection::Selection;
+use super::split::{self, Part, Payload};
+use super::{csv, discovery, parquet};
+
+/// How long a local file must rest before a watching source takes it: programs write in pieces.
+const SETTLE_TIME: Duration = Duration::from_millis(200);
+/// Rows that are looked at to guess where a split begins in time.
+const LOW_ROWS: usize = 256;
+
+/// Files as a source.
+#[derive(Debug)]
+pub(super) struct FileSource {
+    name: String,
+    location: Location,
+    selection: Selection,
+    format: Format,
+    config: FileConfig,
+    columns: Vec<Column>,
+    schema: SchemaRef,
+    declared: bool,
+    on_error: OnError,
+    env: Env,
+    watch: Option<Duration>,
+    taken: Mutex<HashSet<String>>,
+    footers: Footers,
+}
+
+impl FileSource {
+    /// Looks at what the path selects, and at the columns.
+    pub(super) async fn open(
+        request: SourceRequest,
+        location: Location,
+        options: &Options,
+    ) -> Result<Self> {
+        let config = FileConfig::new(options)?;
+        let selection = Selection::new(&location)?;
+        let poll = options
+            .duration("poll_interval")
+            .unwrap_or(limits::DISCOVERY_INTERVAL);
+        let watch = (options.bool("watch") && request.streaming).then_some(poll);
+        let guessed = config
+            .format
+            .or_else(|| Format::of_path(location.path.as_ref()));
+        let files = listing::list(&location, &selection, guessed).await?;
+        if files.is_empty() && watch.is_none() {
+            return Err(listing::nothing(&location, &selection).await);
+        }
+        let format = guessed.or_else(|| files.iter().find_map(|f| Format::of_path(&f.key)));
+        let format = format.ok_or_else(|| {
+            options
+                .invalid(
+                    "path",
+                    format!("'{}' does not tell the format", location.url),
+                )
+                .hint("say format = 'parquet', 'csv', 'json' or 'avro'")
+        })?;
+        let footers = Footers::default();
+        let declared = request.columns.is_some();
+        let fields: Fields = match &request.columns {
+            Some(columns) => columns.iter().cloned().collect(),
+            None => {
+                let env = &request.env;
+                discovery::columns(&location, &files, format, &config, &footers, env).await?
+            }
+        };
+        check_types(&fields, format, &config)?;
+        let mut columns: Vec<Column> = fields
+            .iter()
+            .map(|field| Column {
+                field: nullable(field),
+                required: declared && !field.is_nullable(),
+                kind: Kind::Data,
+            })
+            .collect();
+        for (field, key) in &request.metadata {
+            columns.push(Column {
+                field: nullable(field),
+                required: false,
+                kind: metadata(key)?,
+            });
+        }
+        let schema = Schema::new(
+            columns
+                .iter()
+                .map(|c| Arc::clone(&c.field))
+                .collect::<Vec<_>>(),
+        );
+        Ok(Self {
+            name: request.name,
+            location,
+            selection,
+            format,
+            config,
+            columns,
+            schema: Arc::new(schema),
+            declared,
+            on_error: request.on_error,
+            env: request.env,
+            watch,
+            taken: Mutex::default(),
+            footers,
+        })
+    }
+
+    /// Files that were not taken before.
+    async fn fresh(&self) -> Result<Vec<Entry>> {
+        let files = listing::list(&self.location, &self.selection, Some(self.format)).await?;
+        let taken = self.taken.lock();
+        Ok(files
+            .into_iter()
+            .filter(|file| !taken.contains(&file.key))
+            .collect())
+    }
+
+    /// New files of a watched folder, those that are still written to left for the next time.
+    async fn settled(&self) -> Result<Vec<Entry>> {
+        let mut files = self.fresh().await?;
+        let now = self.env.clock().now_micros();
+        let rests = |file: &Entry| {
+            let age = now.saturating_sub(file.modified);
+            // A time in the future is another clock's: it says nothing.
+            age < 0 || age as u128 >= SETTLE_TIME.as_micros()
+        };
+        if self.location.local_root.is_none() || files.iter().all(rests) {
+            return Ok(files);
+        }
+        self.env.clock().sleep(SETTLE_TIME).await;
+        let later = self.fresh().await?;
+        files.retain(|file| rests(file) || later.contains(file));
+        Ok(files)
+    }
+
+    fn opening<'a>(
+        &'a self,
+        split: &Split,
+        projection: &[usize],
+        letters: Option<DeadLetters>,
+        batch_rows: usize,
+    ) -> Result<Opening<'a>> {
+        let payload = Payload::of(split)?;
+        let asked = projection
+            .iter()
+            .filter_map(|index| self.columns.get(*index))
+            .collect();
+        let shown = &payload.file.shown;
+        Ok(Opening {
+            location: &self.location,
+            config: &self.config,
+            format: self.format,
+            footers: &self.footers,
+            env: &self.env,
+            all: &self.columns,
+            asked,
+            declared: self.declared,
+            letters: Letters::new(&self.name, shown, self.on_error, &self.env, letters),
+            payload,
+            done: decode::done(split.position.as_ref())?,
+            batch_rows: batch_rows.max(1),
+        })
+    }
+
+    /// The exact minimum that Parquet's statistics tell.
+    async fn least(&self, split: &Split, columns: &[usize]) -> Result<Option<Low>> {
+        if self.format != Format::Parquet || split.position.is_some() {
+            return Ok(None);
+        }
+        let payload = Payload::of(split)?;
+        let Ok(footer) = self
+            .footers
+            .get(&self.location, &payload.file, &self.env)
+            .await
+        else {
+            return Ok(None);
+        };
+        let asked: Vec<&Column> = columns
+            .iter()
+            .filter_map(|i| self.columns.get(*i))
+            .collect();
+        if asked.iter().any(|column| column.kind != Kind::Data) {
+            return Ok(None);
+        }
+        let count = footer.metadata().num_row_groups();
+        let groups = match payload.part {
+            Part::Groups(start, end) => start.min(count)..end.min(count),
+            _ => 0..count,
+        };
+        let fields: Fields = asked
+            .iter()
+            .map(|column| Arc::clone(&column.field))
+            .collect();
+        Ok(parquet::least(&footer, groups, &fields).map(Low::Exact))
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn boundedness(&self) -> Boundedness {
+        self.watch
+            .map_or(Boundedness::Bounded, Boundedness::Unbounded)
+    }
+
+    fn rescan(&self) -> Option<Arc<dyn Source>> {
+        Some(Arc::new(Self {
+            name: self.name.clone(),
+            location: self.location.clone(),
+            selection: self.selection.clone(),
+            format: self.format,
+            config: self.config.clone(),
+            columns: self.columns.clone(),
+            schema: Arc::clone(&self.schema),
+            declared: self.declared,
+            on_error: self.on_error,
+            env: self.env.clone(),
+            watch: self.watch,
+            taken: Mutex::default(),
+            footers: Footers::default(),
+        }))
+    }
+
+    async fn discover(&self) -> Result<Vec<Split>> {
+        let files = if self.watch.is_some() {
+            self.settled().await?
+        } else {
+            self.fresh().await?
+        };
+        if files.is_empty() && self.watch.is_none() && self.taken.lock().is_empty() {
+            return Err(listing::nothing(&self.location, &self.selection).await);
+        }
+        let mut splits = Vec::new();
+        let mut keys = Vec::with_capacity(files.len());
+        for file in files {
+            let order = match self.watch {
+                Some(_) => format!("{:020} {}", file.modified, file.key),
+                None => file.key.clone(),
+            };
+            keys.push(file.key.clone());
+            let compression = self.config.compression_of(&file.key);
+            let parts = split::cut(
+                &self.location,
+                file,
+                &order,
+                self.format,
+                compression,
+                &self.footers,
+                &self.env,
+            );
+            splits.extend(parts.await?);
+        }
+        self.taken.lock().extend(keys);
+        splits.sort_by(|a, b| (&a.order, &a.id).cmp(&(&b.order, &b.id)));
+        Ok(splits)
+    }
+
+    async fn low(&self, split: &Split, columns: &[usize]) -> Result<Low> {
+        if let Some(low) = self.least(split, columns).await? {
+            return Ok(low);
+        }
+        let mut reader = self.opening(split, columns, None, LOW_ROWS)?.open().await?;
+        Ok(match reader.next().await? {
+            Read::Rows { batch, .. } => Low::First(batch),
+            Read::Pending => Low::Unknown,
+            Read::End => Low::Empty,
+        })
+    }
+
+    async fn open(
+        &self,
+        split: &Split,
+        projection: &[usize],
+        context: &TaskContext,
+    ) -> Result<Box<dyn SplitReader>> {
+        let letters = Some(context.job.dead_letters.clone());
+        self.opening(split, projection, letters, context.job.batch_rows)?
+            .open()
+            .await
+    }
+
+    fn describe(&self) -> String {
+        let watch = if self.watch.is_some() { " watch" } else { "" };
+        let scheme = self.location.scheme.name();
+        format!(
+            "{scheme} {} format={}{watch}",
+            self.location.url,
+            self.format.name()
+        )
+    }
+}
+
+/// A file promises nothing: NOT NULL is checked after it is read.
+fn nullable(field: &FieldRef) -> FieldRef {
+    if field.is_nullable() {
+        Arc::clone(field)
+    } else {
+        Arc::new(field.as_ref().clone().with_nullable(true))
+    }
+}
+
+fn metadata(key: &str) -> Result<Kind> {
+    match key {
+        "file" => Ok(Kind::File),
+        "offset" => Ok(Kind::Offset),
+        "modified" => Ok(Kind::Modified),
+        _ => {
+            let known = ["file", "offset", "modified"].into_iter();
+            Err(unknown(codes::UNKNOWN_COLUMN, "metadata key", key, known))
+        }
+    }
+}
+
+/// Refuses declared types that the format can never give.
+fn check_types(fields: &Fields, format: Format, config: &FileConfig) -> Result<()> {
+    let bad = |name: &str, data_type: &DataType, why: &str| {
+        Error::new(
+            ErrorKind::Invalid,
+            codes::TYPE,
+            format!(
+                "column \"{name}\" of type {data_type} cannot be read from {}",
+                format.name()
+            ),
+        )
+        .detail(why)
+    };
+    for field in fields {
+        let data_type = field.data_type();
+        match format {
+            Format::Csv if !csv::is_supported(data_type) => {
+                if !can_cast_types(&DataType::Utf8, data_type) {
+                    return Err(bad(field.name(), data_type, "a CSV field is a text"));
+                }
+            }
+            Format::Json => {
+                let has_form = config.timestamps.is_some();
+                if has_form && matches!(data_type, DataType::Timestamp(..)) {
+                    continue;
+                }
+                let one: Fields = [Arc::clone(field)].into_iter().collect();
+                if let Err(error) = JsonDecoder::new(one, 1) {
+                    return Err(bad(field.name(), data_type, &words(&error)));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

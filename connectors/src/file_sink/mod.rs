@@ -1,0 +1,51 @@
+//! Files as sinks: Parquet, CSV and newline-delimited JSON on the local disk, S3, GCS and Azure,
+//! in hive partitions, rolled by size, rows, age and inactivity.
+//!
+//! A file appears only when it is whole. On the local disk it grows under `_temporary/`, is synced
+//! and then renamed; in an object store it is a multipart upload that `commit` completes. Both can
+//! be repeated. What a job leaves when it fails is deleted, never shown.
+//!
+//! A query without rows writes no file. The partition columns stand in the path
+//! (`k=v/`, as Hive writes it) and not in the file, since readers put them back from there and
+//! some refuse a column that comes twice.
+
+mod buffer;
+mod encoder;
+mod local;
+mod object;
+mod output;
+mod partition;
+mod place;
+mod settings;
+mod sink;
+mod transfer;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use weir_engine::connector::SinkRequest;
+use weir_engine::error::Result;
+use weir_engine::options::Options;
+use weir_engine::sink::Sink;
+
+pub(crate) use partition::escape;
+pub use settings::OPTIONS;
+
+use crate::store::Location;
+
+/// Makes a file sink. Options and types that the format cannot take are refused here.
+pub fn create(
+    request: SinkRequest,
+    location: Location,
+    options: Options,
+) -> impl Future<Output = Result<Arc<dyn Sink>>> + Send {
+    std::future::ready(make(&request, location, &options))
+}
+
+fn make(request: &SinkRequest, location: Location, options: &Options) -> Result<Arc<dyn Sink>> {
+    let place = place::Place::of(location, &request.env)?;
+    Ok(Arc::new(sink::FileSink::new(request, place, options)?))
+}

@@ -1,0 +1,345 @@
+//! Files in an object store: multipart uploads, which show nothing before they are completed.
+//!
+//! Uploads that a killed run left open cost room until the bucket's own rule
+//! (`AbortIncompleteMultipartUpload`) ends them: stores have no way to list only our own.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{MultipartId, ObjectStore, ObjectStoreExt as _, PutPayload};
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Kind, Result, codes};
+
+use super::place::{Finished, TEMPORARY};
+use super::transfer::{Lanes, Pending, spawn};
+use crate::store::error;
+
+/// A prefix in a bucket.
+pub(super) struct ObjectPlace {
+    store: Arc<dyn ObjectStore>,
+    multipart: Arc<dyn MultipartStore>,
+    prefix: Path,
+    url: String,
+    env: Env,
+}
+
+impl fmt::Debug for ObjectPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectPlace")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ObjectPlace {
+    /// Takes both views of one store, and the place in it.
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        multipart: Arc<dyn MultipartStore>,
+        prefix: Path,
+        url: String,
+        env: Env,
+    ) -> Self {
+        Self {
+            store,
+            multipart,
+            prefix,
+            url,
+            env,
+        }
+    }
+
+    /// The place as the script has it.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Begins and aborts an upload, which needs the bucket and the right to write and leaves
+    /// nothing, then lists, for stores that check nothing at the beginning of an upload.
+    pub(super) async fn check(&self) -> Result<()> {
+        let path = self.path(&format!("{TEMPORARY}/probe-{}", self.env.next_id()))?;
+        let (store, multipart) = (Arc::clone(&self.store), Arc::clone(&self.multipart));
+        let (prefix, url) = (self.prefix.clone(), self.url.clone());
+        let check = async move {
+            let failed = |e| error(e, &url);
+            let upload = multipart.create_multipart(&path).await.map_err(failed)?;
+            multipart
+                .abort_multipart(&path, &upload)
+                .await
+                .map_err(failed)?;
+            match store.list(Some(&prefix)).next().await {
+                // Who may write need not be allowed to list.
+                Some(Err(e)) if error_code(&e, &url) != codes::PERMISSION => Err(failed(e)),
+                _ => Ok(()),
+            }
+        };
+        spawn(&self.env, check).wait().await
+    }
+
+    /// Completes an upload. When that fails and the object is there with the same size, it was
+    /// completed before: names are never used twice.
+    pub(super) async fn commit(
+        &self,
+        path: String,
+        upload: String,
+        parts: Vec<String>,
+        bytes: u64,
+    ) -> Result<()> {
+        let path = self.path(&path)?;
+        let (store, multipart) = (Arc::clone(&self.store), Arc::clone(&self.multipart));
+        let url = self.show(&path);
+        let work = async move {
+            let parts = parts
+                .into_iter()
+                .map(|content_id| PartId { content_id })
+                .collect();
+            let Err(failure) = multipart.complete_multipart(&path, &upload, parts).await else {
+                return Ok(());
+            };
+            match store.head(&path).await {
+                Ok(found) if found.size == bytes => Ok(()),
+                Ok(found) => Err(Error::new(
+                    Kind::Conflict,
+                    codes::EXECUTION,
+                    format!("{url} exists already and is another file"),
+                )
+                .detail(format!(
+                    "it has {} bytes, the finished one {bytes}",
+                    found.size
+                ))
+                .caused_by(failure)),
+                Err(_) => Err(error(failure, &url)),
+            }
+        };
+        spawn(&self.env, work).wait().await
+    }
+
+    /// Aborts an upload; one that is gone already is success.
+    pub(super) async fn abort(&self, path: String, upload: String) -> Result<()> {
+        let path = self.path(&path)?;
+        let multipart = Arc::clone(&self.multipart);
+        let url = self.show(&path);
+        let work = async move {
+            match multipart.abort_multipart(&path, &upload).await {
+                Ok(()) => Ok(()),
+                Err(e) if error_code(&e, &url) == codes::NOT_FOUND || is_gone(&e) => Ok(()),
+                Err(e) => Err(error(e, &url)),
+            }
+        };
+        spawn(&self.env, work).wait().await
+    }
+
+    fn path(&self, relative: &str) -> Result<Path> {
+        let text = match self.prefix.as_ref() {
+            "" => relative.to_owned(),
+            prefix => format!("{prefix}/{relative}"),
+        };
+        Path::parse(&text).map_err(|e| {
+            Error::new(
+                Kind::Invalid,
+                codes::OPTION,
+                format!("the path {text} cannot be used"),
+            )
+            .detail(e.to_string())
+        })
+    }
+
+    fn show(&self, path: &Path) -> String {
+        format!("{path} of {}", self.url)
+    }
+}
+
+/// An upload that grows by parts.
+#[derive(Debug)]
+pub(super) struct Upload {
+    place: Arc<ObjectPlace>,
+    lanes: Lanes,
+    relative: String,
+    id: Option<Arc<MultipartId>>,
+    parts: Vec<Part>,
+    bytes: u64,
+    armed: bool,
+}
+
+#[derive(Debug)]
+enum Part {
+    Sent(Pending<PartId>),
+    Done(PartId),
+}
+
+impl Upload {
+    /// Begins a file of this name in this folder; the store hears of it with the first part.
+    pub(super) fn new(place: Arc<ObjectPlace>, lanes: Lanes, folder: &str, name: &str) -> Self {
+        let relative = if folder.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{folder}/{name}")
+        };
+        Self {
+            place,
+            lanes,
+            relative,
+            id: None,
+            parts: Vec::new(),
+            bytes: 0,
+            armed: true,
+        }
+    }
+
+    /// Uploads each chunk as a part behind the task's back; waits only for a free lane.
+    pub(super) async fn send(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        self.look()?;
+        let path = self.place.path(&self.relative)?;
+        let id = self.begin(&path).await?;
+        for chunk in chunks {
+            let multipart = Arc::clone(&self.place.multipart);
+            let (path, id, url) = (path.clone(), Arc::clone(&id), self.place.show(&path));
+            let (number, size) = (self.parts.len(), chunk.len());
+            let work = async move {
+                let put = multipart.put_part(&path, &id, number, PutPayload::from_bytes(chunk));
+                put.await.map_err(|e| error(e, &url))
+            };
+            self.parts
+                .push(Part::Sent(self.lanes.start(size, work).await?));
+            self.bytes += size as u64;
+        }
+        Ok(())
+    }
+
+    /// Uploads the last part and waits for all.
+    pub(super) async fn finish(mut self, rest: Vec<Bytes>) -> Result<(Finished, u64)> {
+        match self.finish_parts(rest).await {
+            Ok(finished) => Ok((finished, self.bytes)),
+            Err(failure) => {
+                // The failure is what matters; an abort that fails as well adds nothing.
+                drop(self.abort().await);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn finish_parts(&mut self, rest: Vec<Bytes>) -> Result<Finished> {
+        self.send(rest).await?;
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for part in &mut self.parts {
+            if let Part::Sent(pending) = part {
+                *part = Part::Done(pending.join().await?);
+            }
+            if let Part::Done(id) = part {
+                parts.push(id.content_id.clone());
+            }
+        }
+        let Some(id) = self.id.as_deref() else {
+            return Err(Error::internal("a file without bytes cannot be uploaded"));
+        };
+        let (path, upload) = (self.relative.clone(), id.clone());
+        self.armed = false;
+        Ok(Finished::Upload {
+            path,
+            upload,
+            parts,
+        })
+    }
+
+    /// Ends the upload and what it holds in the store.
+    pub(super) async fn abort(mut self) -> Result<()> {
+        self.armed = false;
+        let Some(id) = self.id.take() else {
+            return Ok(());
+        };
+        end(
+            Arc::clone(&self.place),
+            self.relative.clone(),
+            id,
+            std::mem::take(&mut self.parts),
+        )
+        .await
+    }
+
+    async fn begin(&mut self, path: &Path) -> Result<Arc<MultipartId>> {
+        if let Some(id) = &self.id {
+            return Ok(Arc::clone(id));
+        }
+        let multipart = Arc::clone(&self.place.multipart);
+        let (path, url) = (path.clone(), self.place.show(path));
+        let create = async move {
+            multipart
+                .create_multipart(&path)
+                .await
+                .map_err(|e| error(e, &url))
+        };
+        let id = Arc::new(spawn(self.lanes.env(), create).wait().await?);
+        self.id = Some(Arc::clone(&id));
+        Ok(id)
+    }
+
+    /// Takes the parts that are there, so that a failure ends the file soon and not at its end.
+    fn look(&mut self) -> Result<()> {
+        for part in &mut self.parts {
+            if let Part::Sent(pending) = part
+                && let Some(result) = pending.ready()
+            {
+                *part = Part::Done(result?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    /// A task that ends without a word, by a panic or a stop, leaves no upload either.
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        if let Some(id) = self.id.take() {
+            let (place, relative) = (Arc::clone(&self.place), self.relative.clone());
+            let parts = std::mem::take(&mut self.parts);
+            drop(spawn(self.lanes.env(), end(place, relative, id, parts)));
+        }
+    }
+}
+
+/// Aborts after the parts under way have settled: a part that comes after the abort would stay.
+async fn end(
+    place: Arc<ObjectPlace>,
+    relative: String,
+    id: Arc<MultipartId>,
+    parts: Vec<Part>,
+) -> Result<()> {
+    for part in parts {
+        if let Part::Sent(pending) = part {
+            drop(pending.wait().await);
+        }
+    }
+    place.abort(relative, (*id).clone()).await
+}
+
+fn error_code(failure: &object_store::Error, url: &str) -> weir_engine::error::Code {
+    let text = failure.to_string();
+    match failure {
+        object_store::Error::NotFound { .. } => codes::NOT_FOUND,
+        object_store::Error::PermissionDenied { .. } => codes::PERMISSION,
+        _ => {
+            // The error itself goes on to the user, so the class is read from a copy of its text.
+            let copy = object_store::Error::Generic {
+                store: "copy",
+                source: text.into(),
+            };
+            error(copy, url).code()
+        }
+    }
+}
+
+/// Stores without a word of their own for it say in their text that an upload is unknown.
+fn is_gone(failure: &object_store::Error) -> bool {
+    let text = failure.to_string();
+    text.contains("NoSuchUpload") || text.contains("No upload") || text.contains("not found")
+}

@@ -1,0 +1,123 @@
+//! The same over a store of objects, in memory.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use weir_engine::error::Kind;
+
+use super::{Rig, noise, read_parquet, rows};
+use crate::store::{Location, Multipart, Scheme};
+
+fn location(store: &Arc<InMemory>, prefix: &str) -> Location {
+    Location {
+        store: Arc::<InMemory>::clone(store),
+        path: Path::parse(prefix).unwrap(),
+        scheme: Scheme::S3,
+        url: format!("s3://lake/{prefix}"),
+        base: "s3://lake".to_owned(),
+        local_root: None,
+        multipart: Some(Multipart(Arc::<InMemory>::clone(store))),
+    }
+}
+
+async fn keys(store: &InMemory) -> Vec<String> {
+    let found: Vec<_> = store.list(None).try_collect().await.unwrap();
+    found
+        .into_iter()
+        .map(|meta| meta.location.to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_large_file_is_uploaded_in_parts_and_appears_with_its_commit() {
+    let (rig, store) = (Rig::new(), Arc::new(InMemory::new()));
+    let schema = noise(0..0).schema();
+    let sink = rig
+        .sink_at(location(&store, "a/b"), &schema, &[("compression", "none")])
+        .await;
+    let sink = sink.unwrap();
+    sink.check(&schema).await.unwrap();
+    let mut writer = rig.writer(&sink, &schema).await;
+    for b in 0..30 {
+        writer.write(noise(b * 8192..(b + 1) * 8192)).await.unwrap();
+    }
+    let [token] = writer.prepare().await.unwrap().try_into().unwrap();
+    assert!(
+        token.bytes > 3 * (8 << 20),
+        "more than three parts: {}",
+        token.bytes
+    );
+    assert!(keys(&store).await.is_empty());
+    sink.commit(&token).await.unwrap();
+    sink.commit(&token).await.unwrap();
+    sink.abort(&token).await.unwrap();
+    let [key] = keys(&store).await.try_into().unwrap();
+    assert!(key.starts_with("a/b/run1-"), "{key}");
+    let bytes = store
+        .get(&Path::from(key.as_str()))
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    assert_eq!(bytes.len() as u64, token.bytes);
+    let read = read_parquet(bytes.to_vec());
+    assert_eq!(read.num_rows(), 30 * 8192);
+    assert_eq!(read.slice(8192, 8192), noise(8192..2 * 8192));
+}
+
+#[tokio::test]
+async fn small_partitions_are_one_part_each() {
+    let (rig, store) = (Rig::new().by(&["k"]), Arc::new(InMemory::new()));
+    let batch = rows(0..100, |n| (n % 10 != 0).then(|| format!("{}/%", n % 10)));
+    let sink = rig
+        .sink_at(location(&store, ""), &batch.schema(), &[])
+        .await
+        .unwrap();
+    rig.run_sink(&sink, &[batch]).await;
+    let keys = keys(&store).await;
+    assert_eq!(keys.len(), 10);
+    assert!(
+        keys.iter().any(|key| key.starts_with("k=3%2F%25/run1-")),
+        "{keys:?}"
+    );
+    assert!(
+        keys.iter()
+            .any(|key| key.starts_with("k=__HIVE_DEFAULT_PARTITION__/")),
+        "{keys:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_never_seen() {
+    let (rig, store) = (Rig::new(), Arc::new(InMemory::new()));
+    let schema = noise(0..0).schema();
+    let options = [("compression", "none"), ("roll_size", "9MB")];
+    let sink = rig
+        .sink_at(location(&store, "p"), &schema, &options)
+        .await
+        .unwrap();
+    let mut writer = rig.writer(&sink, &schema).await;
+    for b in 0..15 {
+        writer.write(noise(b * 8192..(b + 1) * 8192)).await.unwrap();
+    }
+    let tokens = writer.prepare().await.unwrap();
+    assert_eq!(tokens.len(), 2);
+    for token in &tokens {
+        sink.abort(token).await.unwrap();
+        sink.abort(token).await.unwrap();
+        assert_eq!(
+            sink.commit(token).await.unwrap_err().kind(),
+            Kind::Unavailable
+        );
+    }
+    for b in 0..15 {
+        writer.write(noise(b * 8192..(b + 1) * 8192)).await.unwrap();
+    }
+    writer.discard().await.unwrap();
+    drop(writer);
+    assert!(keys(&store).await.is_empty());
+}

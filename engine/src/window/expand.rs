@@ -1,0 +1,179 @@
+//! A window table function on its own: each row once per window that holds it.
+//!
+//! Where an aggregation by the window follows, the planner does not use this: the aggregation
+//! assigns windows itself and counts each row once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::array::{Array, PrimitiveArray, UInt32Array};
+use arrow::compute::take_arrays;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::spec::WindowSpec;
+use super::times;
+use crate::error::{Error, Kind, Result, codes};
+use crate::job::TaskContext;
+use crate::metrics::SubtaskMetrics;
+use crate::operator::{Consumes, Operator, OperatorFactory, Output};
+
+/// Rows that one batch may become: what a batch gives is in memory at once.
+const EXPANDED_ROWS_MAX: usize = 1 << 24;
+
+/// Appends `window_start` and `window_end`, in the types of the last two fields of `out_schema`:
+/// one row per row and window, windows of a row in order of their ends. Rows without a time, or
+/// with one that is outside of all calendars, are dropped.
+pub fn expand(
+    batch: &RecordBatch,
+    time_column: usize,
+    spec: &WindowSpec,
+    out_schema: &SchemaRef,
+) -> Result<RecordBatch> {
+    let fields = out_schema.fields();
+    if fields.len() != batch.num_columns() + 2 || time_column >= batch.num_columns() {
+        return Err(Error::internal(
+            "a window table function's schema does not fit its input",
+        ));
+    }
+    let times = times::micros(batch.column(time_column))?;
+    let Expanded { rows, starts, ends } = windows(&times, spec)?;
+    let mut columns = match rows {
+        Some(rows) => take_arrays(batch.columns(), &rows, None)?,
+        None => batch.columns().to_vec(),
+    };
+    let [.., start, end] = &fields[..] else {
+        return Err(Error::internal(
+            "a window table function's schema has no window columns",
+        ));
+    };
+    columns.push(times::timestamps(starts, start.data_type())?);
+    columns.push(times::timestamps(ends, end.data_type())?);
+    Ok(RecordBatch::try_new(Arc::clone(out_schema), columns)?)
+}
+
+/// The windows of the rows of a batch; `rows` is `None` when each row has exactly one.
+struct Expanded {
+    rows: Option<UInt32Array>,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+}
+
+fn windows(times: &PrimitiveArray<Int64Type>, spec: &WindowSpec) -> Result<Expanded> {
+    let per_row = usize::try_from(spec.windows_per_row()).unwrap_or(usize::MAX);
+    let room = times.len().saturating_mul(per_row);
+    if room > EXPANDED_ROWS_MAX.max(times.len()) {
+        return Err(Error::new(
+            Kind::Limit,
+            codes::LIMIT,
+            format!(
+                "{spec} makes up to {room} rows of one batch of {}",
+                times.len()
+            ),
+        )
+        .detail(format!("at most {EXPANDED_ROWS_MAX} are held at once"))
+        .hint(
+            "group by the window in the same SELECT: then each row is counted once, not copied",
+        ));
+    }
+    let (mut starts, mut ends) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    let mut rows = Vec::new();
+    let whole = per_row == 1 && times.null_count() == 0;
+    for (row, time) in (0_u32..).zip(times.values()) {
+        if times.is_null(row as usize) || !WindowSpec::accepts(*time) {
+            continue;
+        }
+        for window in spec.windows(*time) {
+            starts.push(window.start);
+            ends.push(window.end);
+            if !whole {
+                rows.push(row);
+            }
+        }
+    }
+    if whole && starts.len() < times.len() {
+        rows = (0_u32..)
+            .zip(times.values())
+            .filter_map(|(row, time)| WindowSpec::accepts(*time).then_some(row))
+            .collect();
+    }
+    let rows = (!whole || starts.len() < times.len()).then(|| UInt32Array::from(rows));
+    Ok(Expanded { rows, starts, ends })
+}
+
+/// Makes the operators of a window table function. Without state.
+#[derive(Debug)]
+pub struct ExpandFactory {
+    spec: WindowSpec,
+    time_column: usize,
+    out_schema: SchemaRef,
+}
+
+impl ExpandFactory {
+    /// `out_schema` is the input's, then `window_start` and `window_end` of any timestamp type.
+    pub fn new(spec: WindowSpec, time_column: usize, out_schema: SchemaRef) -> Self {
+        Self {
+            spec,
+            time_column,
+            out_schema,
+        }
+    }
+}
+
+impl OperatorFactory for ExpandFactory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.out_schema)
+    }
+
+    fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Expand {
+            spec: self.spec,
+            time_column: self.time_column,
+            out_schema: Arc::clone(&self.out_schema),
+            batch_rows: context.job.batch_rows.max(1),
+            metrics: Arc::clone(&context.metrics),
+        }))
+    }
+
+    fn describe(&self) -> String {
+        let time = self.out_schema.fields().get(self.time_column);
+        format!("Window {} on {}", self.spec, time.map_or("?", |f| f.name()))
+    }
+
+    fn consumes(&self) -> Consumes {
+        Consumes::Folds
+    }
+}
+
+#[derive(Debug)]
+struct Expand {
+    spec: WindowSpec,
+    time_column: usize,
+    out_schema: SchemaRef,
+    batch_rows: usize,
+    metrics: Arc<SubtaskMetrics>,
+}
+
+impl Operator for Expand {
+    fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        let times = times::micros(batch.column(self.time_column))?;
+        let timed = times
+            .iter()
+            .flatten()
+            .filter(|t| WindowSpec::accepts(*t))
+            .count();
+        let dropped = (batch.num_rows() - timed) as u64;
+        if dropped > 0 {
+            self.metrics.late.fetch_add(dropped, Relaxed);
+        }
+        let rows = expand(&batch, self.time_column, &self.spec, &self.out_schema)?;
+        for offset in (0..rows.num_rows()).step_by(self.batch_rows) {
+            out.send(rows.slice(offset, self.batch_rows.min(rows.num_rows() - offset)));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! Windows over event time: which there are, and aggregation by them.
+//!
+//! A row is counted once, in its slice (see [`WindowSpec`]). Each open slice is a pane: its own hash
+//! table over the keys alone and its own accumulators. A batch is split by slice first, so tables
+//! stay as small as time makes them, and a pane that the watermark has passed is given away whole.
+//! TUMBLE's panes are its windows; HOP and CUMULATE merge the panes of a window when it closes.
+//!
+//! The same operator runs in three phases: rows to results, rows to partial states before a
+//! shuffle, and partial states to results after it. State is in memory, accounted in the job's
+//! pool; it does not spill.
+
+mod aggregate;
+mod blocks;
+mod columns;
+mod expand;
+mod local;
+mod operator;
+mod pane;
+mod program;
+mod results;
+mod spec;
+mod split;
+mod state;
+mod table;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+pub use aggregate::{
+    AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory, needs_single_phase,
+};
+pub use expand::{ExpandFactory, expand};
+pub use spec::{Span, WindowKind, WindowSpec};

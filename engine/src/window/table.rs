@@ -1,0 +1,333 @@
+//! A hash table over the keys with the accumulators of each group: the open part of a pane.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::compute::{SortColumn, concat, lexsort_to_indices, take};
+use datafusion_expr::{EmitTo, GroupsAccumulator};
+use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion_physical_plan::aggregates::order::GroupOrdering;
+
+use super::columns::fit;
+use super::program::{Aggregate, Program};
+use crate::error::{Error, Result};
+
+/// Key tables kept for the next panes: as many as close and open at once in a steady stream.
+const SPARE_TABLES_MAX: usize = 4;
+
+/// Groups that no longer change: their keys and states, or the rows themselves where an aggregate
+/// needs them in order. Columns as in the program's part fields.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+impl Part {
+    pub(super) fn new(columns: Vec<ArrayRef>, rows: usize) -> Self {
+        let size = |c: &ArrayRef| {
+            c.to_data()
+                .get_slice_memory_size()
+                .unwrap_or_else(|_| c.get_array_memory_size())
+        };
+        let bytes = columns.iter().map(size).sum();
+        Self {
+            columns,
+            rows,
+            bytes,
+        }
+    }
+}
+
+/// The results of the groups of one window.
+#[derive(Debug)]
+pub(super) struct Groups {
+    pub(super) keys: Vec<ArrayRef>,
+    pub(super) aggregates: Vec<ArrayRef>,
+    pub(super) rows: usize,
+}
+
+/// What tables of one operator reuse.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The group of each row.
+    groups: Vec<usize>,
+    /// Empty key tables.
+    spare: Vec<Box<dyn GroupValues>>,
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch")
+            .field("spare", &self.spare.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keys and accumulators.
+pub(super) struct Table {
+    /// None when there are no keys: then all rows are one group.
+    keys: Option<Box<dyn GroupValues>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    groups: usize,
+    rows: u64,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("groups", &self.groups)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    pub(super) fn new(program: &Program, scratch: &mut Scratch) -> Result<Self> {
+        let accumulators = program
+            .aggregates
+            .iter()
+            .map(Aggregate::accumulator)
+            .collect::<Result<_>>()?;
+        let keys = if program.keys.is_empty() {
+            None
+        } else if let Some(keys) = scratch.spare.pop() {
+            Some(keys)
+        } else {
+            let schema = Arc::clone(&program.key_schema);
+            Some(new_group_values(schema, &GroupOrdering::None)?)
+        };
+        Ok(Self {
+            keys,
+            accumulators,
+            groups: 0,
+            rows: 0,
+        })
+    }
+
+    /// Groups with rows.
+    pub(super) fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Rows that went in.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes of memory. Costs some virtual calls: not for every batch.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.as_ref().map_or(0, |k| k.size())
+            + self.accumulators.iter().map(|a| a.size()).sum::<usize>()
+            + size_of::<Self>()
+    }
+
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize, scratch: &mut Scratch) -> Result<()> {
+        match &mut self.keys {
+            Some(table) => {
+                table.intern(keys, &mut scratch.groups)?;
+                self.groups = table.len();
+            }
+            None => {
+                scratch.groups.clear();
+                scratch.groups.resize(rows, 0);
+                self.groups = 1;
+            }
+        }
+        self.rows += rows as u64;
+        Ok(())
+    }
+
+    /// Adds rows: computed columns, as the program lays them out.
+    pub(super) fn update(
+        &mut self,
+        program: &Program,
+        columns: &[ArrayRef],
+        rows: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        self.intern(&pick(columns, &program.keys)?, rows, scratch)?;
+        for (aggregate, accumulator) in program.aggregates.iter().zip(&mut self.accumulators) {
+            let args = pick(columns, &aggregate.args)?;
+            let filter = filter_of(aggregate, columns)?;
+            accumulator.update_batch(&args, &scratch.groups, filter, self.groups)?;
+        }
+        Ok(())
+    }
+
+    /// Adds rows, to each aggregate in the order that it asks for. All rows of a group at once:
+    /// nothing may be added before or after.
+    pub(super) fn update_sorted(
+        &mut self,
+        program: &Program,
+        columns: &[ArrayRef],
+        rows: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        self.intern(&pick(columns, &program.keys)?, rows, scratch)?;
+        for (aggregate, accumulator) in program.aggregates.iter().zip(&mut self.accumulators) {
+            let args = pick(columns, &aggregate.args)?;
+            let filter = filter_of(aggregate, columns)?;
+            if aggregate.sort.is_empty() {
+                accumulator.update_batch(&args, &scratch.groups, filter, self.groups)?;
+                continue;
+            }
+            let order = sorted(aggregate, columns, rows)?;
+            let args = args
+                .iter()
+                .map(|a| take(a, &order, None))
+                .collect::<Result<Vec<_>, _>>()?;
+            let filter = filter.map(|f| take(f, &order, None)).transpose()?;
+            let filter = filter.as_ref().and_then(|f| f.as_boolean_opt());
+            let groups = &scratch.groups;
+            let group = |row: &u32| groups.get(*row as usize).copied().unwrap_or_default();
+            let groups: Vec<usize> = order.values().iter().map(group).collect();
+            accumulator.update_batch(&args, &groups, filter, self.groups)?;
+        }
+        Ok(())
+    }
+
+    /// Adds partial states: keys, then states, as in a part.
+    pub(super) fn merge(
+        &mut self,
+        program: &Program,
+        columns: &[ArrayRef],
+        rows: usize,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let keys = columns.get(..program.keys.len()).ok_or_else(misfit)?;
+        self.intern(keys, rows, scratch)?;
+        for (aggregate, accumulator) in program.aggregates.iter().zip(&mut self.accumulators) {
+            let states = columns.get(aggregate.states.clone()).ok_or_else(misfit)?;
+            accumulator.merge_batch(states, &scratch.groups, self.groups)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the partial states of all groups.
+    pub(super) fn into_part(mut self, program: &Program, scratch: &mut Scratch) -> Result<Part> {
+        let rows = self.groups;
+        let mut columns = self.take_keys(scratch)?;
+        for accumulator in &mut self.accumulators {
+            columns.extend(accumulator.state(EmitTo::All)?);
+        }
+        if columns.len() != program.part_fields.len() {
+            return Err(misfit());
+        }
+        let columns = columns
+            .into_iter()
+            .zip(&program.part_fields)
+            .map(|(column, field)| fit(column, field.data_type()))
+            .collect::<Result<_>>()?;
+        Ok(Part::new(columns, rows))
+    }
+
+    /// Gives the results of all groups.
+    pub(super) fn into_results(mut self, scratch: &mut Scratch) -> Result<Groups> {
+        let rows = self.groups;
+        let keys = self.take_keys(scratch)?;
+        let aggregates = self
+            .accumulators
+            .iter_mut()
+            .map(|a| Ok(a.evaluate(EmitTo::All)?))
+            .collect::<Result<_>>()?;
+        Ok(Groups {
+            keys,
+            aggregates,
+            rows,
+        })
+    }
+
+    /// Empties the key table and keeps it for the next pane, which is likely to be of its size.
+    fn take_keys(&mut self, scratch: &mut Scratch) -> Result<Vec<ArrayRef>> {
+        let Some(mut table) = self.keys.take() else {
+            return Ok(Vec::new());
+        };
+        let keys = table.emit(EmitTo::All)?;
+        if scratch.spare.len() < SPARE_TABLES_MAX {
+            table.clear_shrink(self.groups);
+            scratch.spare.push(table);
+        }
+        Ok(keys)
+    }
+}
+
+/// Merges parts into one table; the parts are kept rows when the program sorts.
+pub(super) fn merge_parts(
+    program: &Program,
+    parts: &[Arc<Part>],
+    scratch: &mut Scratch,
+) -> Result<Table> {
+    let mut table = Table::new(program, scratch)?;
+    if program.sorted {
+        let all = concat_parts(parts)?;
+        table.update_sorted(program, &all.columns, all.rows, scratch)?;
+        return Ok(table);
+    }
+    for part in parts {
+        table.merge(program, &part.columns, part.rows, scratch)?;
+    }
+    Ok(table)
+}
+
+/// Puts parts one after the other.
+pub(super) fn concat_parts(parts: &[Arc<Part>]) -> Result<Part> {
+    let width = parts.first().map_or(0, |p| p.columns.len());
+    let mut columns = Vec::with_capacity(width);
+    for i in 0..width {
+        let arrays: Vec<&dyn Array> = parts
+            .iter()
+            .filter_map(|p| p.columns.get(i))
+            .map(|c| &**c)
+            .collect();
+        columns.push(concat(&arrays)?);
+    }
+    Ok(Part::new(columns, parts.iter().map(|p| p.rows).sum()))
+}
+
+fn sorted(aggregate: &Aggregate, columns: &[ArrayRef], rows: usize) -> Result<UInt32Array> {
+    let mut by = Vec::with_capacity(aggregate.sort.len() + 1);
+    for (column, options) in &aggregate.sort {
+        let values = columns.get(*column).map(Arc::clone).ok_or_else(misfit)?;
+        by.push(SortColumn {
+            values,
+            options: Some(*options),
+        });
+    }
+    // Equal rows stay in the order of their arrival.
+    let arrival = UInt32Array::from_iter_values((0_u32..).take(rows));
+    by.push(SortColumn {
+        values: Arc::new(arrival),
+        options: None,
+    });
+    Ok(lexsort_to_indices(&by, None)?)
+}
+
+/// Gives the columns at some places.
+pub(super) fn pick(columns: &[ArrayRef], places: &[usize]) -> Result<Vec<ArrayRef>> {
+    places
+        .iter()
+        .map(|i| columns.get(*i).map(Arc::clone).ok_or_else(misfit))
+        .collect()
+}
+
+/// Gives the truth values of an aggregate's FILTER.
+pub(super) fn filter_of<'a>(
+    aggregate: &Aggregate,
+    columns: &'a [ArrayRef],
+) -> Result<Option<&'a BooleanArray>> {
+    let Some(place) = aggregate.filter else {
+        return Ok(None);
+    };
+    let column = columns.get(place).ok_or_else(misfit)?;
+    column
+        .as_boolean_opt()
+        .map(Some)
+        .ok_or_else(|| Error::internal("an aggregate's FILTER gave no truth values"))
+}
+
+fn misfit() -> Error {
+    Error::internal("a window aggregation's columns do not fit its layout")
+}

@@ -1,0 +1,93 @@
+//! Rows behind the watermark: counted in the windows still open, or dropped and counted as late.
+
+use rand::Rng;
+
+use super::harness::*;
+use crate::window::{Assign, Phase, WindowKind, WindowSpec};
+
+#[test]
+fn late_rows_count_in_the_windows_that_are_still_open() {
+    for seed in seeds(60) {
+        let mut rng = rng("late_rows", seed);
+        let (kind, offset) = random_kind(&mut rng);
+        let spec = WindowSpec::new(kind, offset).unwrap();
+        let spec = usual(Assign::Time { column: 0, spec }, &["key"]);
+        let (mut single, mut local) = (
+            Node::new(&spec, Phase::Single, 64),
+            Node::new(&spec, Phase::Local, 64),
+        );
+        let mut last = Node::new(&spec, Phase::Final, 64);
+        let (mut expected, mut late) = (Vec::new(), 0);
+        let (mut now, mut watermark) = (0_i64, i64::MIN);
+        for _ in 0..60 {
+            now += rng.random_range(0..150);
+            let rows: Vec<Row> = (0..rng.random_range(1..30))
+                .map(|_| {
+                    let ts = now - rng.random_range(0..1_200);
+                    let mut row = random_row(&mut rng, ts, 4);
+                    row.ts = row.ts.filter(|_| rng.random_bool(0.97));
+                    row
+                })
+                .collect();
+            for row in &rows {
+                let windows = row
+                    .ts
+                    .map(|ts| windows_of(kind, offset, ts))
+                    .unwrap_or_default();
+                let open: Vec<_> = windows.into_iter().filter(|w| w.1 > watermark).collect();
+                late += u64::from(open.is_empty());
+                expected.extend(open.into_iter().map(|window| (row.clone(), window)));
+            }
+            single.rows(batch(&rows));
+            local.rows(batch(&rows));
+            if rng.random_bool(0.2) {
+                single.restart();
+                local.restart();
+            }
+            if rng.random_bool(0.6) {
+                watermark = watermark.max(now - rng.random_range(0..300));
+                single.watermark(watermark);
+                local.watermark(watermark);
+                local.take().into_iter().for_each(|b| last.rows(b));
+                last.watermark(watermark);
+            }
+        }
+        single.operator.end(&mut single.out).unwrap();
+        local.operator.end(&mut local.out).unwrap();
+        local.take().into_iter().for_each(|b| last.rows(b));
+        last.operator.end(&mut last.out).unwrap();
+        let expected = answer(&expected, &["key"]);
+        assert_eq!(lines(&single.take()), expected, "{kind:?}");
+        assert_eq!(single.late(), late);
+        assert_eq!(lines(&last.take()), expected, "{kind:?} in two phases");
+        assert_eq!((local.late(), last.late()), (late, 0));
+    }
+}
+
+#[test]
+fn rows_without_a_time_are_late() {
+    let spec = WindowSpec::tumble(100).unwrap();
+    let mut node = Node::new(
+        &usual(Assign::Time { column: 0, spec }, &[]),
+        Phase::Single,
+        64,
+    );
+    let mut rng = rng("without_a_time", 1);
+    let mut rows: Vec<Row> = (0..8).map(|i| random_row(&mut rng, i * 10, 3)).collect();
+    rows[0].ts = None;
+    rows[3].ts = None;
+    rows[5].ts = Some(i64::MAX);
+    rows[6].ts = Some(i64::MIN);
+    node.rows(batch(&rows));
+    node.rows(batch(&[Row {
+        ts: None,
+        ..rows[1].clone()
+    }]));
+    node.operator.end(&mut node.out).unwrap();
+    assert_eq!(node.late(), 5);
+    let kept: Vec<_> = [1, 2, 4, 7]
+        .into_iter()
+        .map(|i| (rows[i].clone(), (0, 100)))
+        .collect();
+    assert_eq!(lines(&node.take()), answer(&kept, &[]));
+}

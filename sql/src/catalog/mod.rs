@@ -1,0 +1,325 @@
+//! What the script has declared: sources, views and sinks, in one namespace.
+
+pub(crate) mod create_sink;
+pub(crate) mod create_source;
+mod scan;
+pub(crate) mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use weir_engine::connector::Connector;
+use weir_engine::error::{Error, Kind, Place, Result, codes};
+use weir_engine::options::{GivenOptions, unknown};
+
+use crate::ast::{Existing, Name, ObjectKind};
+use crate::plan::{Tables, errors::unknown_table};
+use create_sink::SinkTable;
+use source::SourceTable;
+
+/// One declared thing.
+#[derive(Debug, Clone)]
+pub(crate) enum Object {
+    /// A source.
+    Source(Arc<SourceTable>),
+    /// A view, as its plan.
+    View(Arc<ViewTable>),
+    /// A sink.
+    Sink(Arc<SinkTable>),
+}
+
+impl Object {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Source(_) => ObjectKind::Source,
+            Self::View(_) => ObjectKind::View,
+            Self::Sink(_) => ObjectKind::Sink,
+        }
+    }
+}
+
+/// An object with what is known of its making.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The object.
+    pub(crate) object: Object,
+    /// The statement that made it.
+    pub(crate) text: String,
+    /// The tables and views it is made from.
+    pub(crate) uses: BTreeSet<String>,
+}
+
+/// The objects by name.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// The word for a kind of object.
+pub(crate) fn word(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Source => "source",
+        ObjectKind::View => "view",
+        ObjectKind::Sink => "sink",
+    }
+}
+
+/// What CREATE does with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Create {
+    /// Makes the object.
+    Make,
+    /// Leaves what is there.
+    Keep,
+}
+
+impl Catalog {
+    /// Checks whether an object may be made under a name.
+    pub(crate) fn may_create(
+        &self,
+        kind: ObjectKind,
+        name: &Name,
+        existing: Existing,
+    ) -> Result<Create> {
+        let Some(entry) = self.entries.get(&name.text) else {
+            return Ok(Create::Make);
+        };
+        let taken = |detail: &str| {
+            Error::new(
+                Kind::Invalid,
+                codes::DUPLICATE,
+                format!(
+                    "{} \"{}\" exists already",
+                    word(entry.object.kind()),
+                    name.text
+                ),
+            )
+            .hint(detail.to_owned())
+            .at(name.place)
+        };
+        if entry.object.kind() != kind {
+            return Err(taken(
+                "sources, views and sinks share their names: choose another one",
+            ));
+        }
+        if existing.if_not_exists {
+            return Ok(Create::Keep);
+        }
+        if !existing.or_replace {
+            return Err(taken(
+                "write CREATE OR REPLACE, or IF NOT EXISTS to keep what is there",
+            ));
+        }
+        match self.users(&name.text).first() {
+            None => Ok(Create::Make),
+            Some(user) => Err(Error::new(
+                Kind::Invalid,
+                codes::DUPLICATE,
+                format!(
+                    "\"{}\" cannot be replaced: \"{user}\" is made from it",
+                    name.text
+                ),
+            )
+            .hint(format!(
+                "DROP {} {user} first",
+                word(self.kind(user)).to_uppercase()
+            ))
+            .at(name.place)),
+        }
+    }
+
+    fn kind(&self, name: &str) -> ObjectKind {
+        self.entries
+            .get(name)
+            .map_or(ObjectKind::View, |entry| entry.object.kind())
+    }
+
+    /// Adds or replaces an object.
+    pub(crate) fn put(&mut self, name: &str, entry: Entry) {
+        self.entries.insert(name.to_owned(), entry);
+    }
+
+    /// Finds an object; the error names the nearest.
+    pub(crate) fn get(&self, name: &Name) -> Result<&Entry> {
+        self.entries
+            .get(&name.text)
+            .ok_or_else(|| unknown_table(&name.text, self.names()).at(name.place))
+    }
+
+    /// Finds a sink.
+    pub(crate) fn sink(&self, name: &Name) -> Result<Arc<SinkTable>> {
+        match self.entries.get(&name.text).map(|entry| &entry.object) {
+            Some(Object::Sink(sink)) => Ok(Arc::clone(sink)),
+            Some(other) => Err(Error::new(
+                Kind::Invalid,
+                codes::UNKNOWN_TABLE,
+                format!("\"{}\" is a {}, not a sink", name.text, word(other.kind())),
+            )
+            .hint("rows are inserted into what CREATE SINK declares")
+            .at(name.place)),
+            None => {
+                let sinks = self.of_kind(ObjectKind::Sink);
+                Err(unknown(
+                    codes::UNKNOWN_TABLE,
+                    "sink",
+                    &name.text,
+                    sinks.map(|(n, _)| n),
+                )
+                .at(name.place))
+            }
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The objects of one kind, by name.
+    pub(crate) fn of_kind(&self, kind: ObjectKind) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries
+            .iter()
+            .filter(move |(_, entry)| entry.object.kind() == kind)
+            .map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// The objects that are made from one, directly.
+    fn users(&self, name: &str) -> Vec<&str> {
+        self.entries
+            .iter()
+            .filter(|(_, entry)| entry.uses.contains(name))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    /// Removes an object, with what is made from it if `cascade`; gives whether it was there.
+    pub(crate) fn remove(
+        &mut self,
+        kind: ObjectKind,
+        name: &Name,
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<bool> {
+        match self.entries.get(&name.text) {
+            Some(entry) if entry.object.kind() == kind => {}
+            Some(entry) => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    codes::UNKNOWN_TABLE,
+                    format!(
+                        "\"{}\" is a {}, not a {}",
+                        name.text,
+                        word(entry.object.kind()),
+                        word(kind)
+                    ),
+                )
+                .at(name.place));
+            }
+            None if if_exists => return Ok(false),
+            None => {
+                let known = self.of_kind(kind).map(|(name, _)| name);
+                return Err(
+                    unknown(codes::UNKNOWN_TABLE, word(kind), &name.text, known).at(name.place)
+                );
+            }
+        }
+        let users: Vec<String> = self
+            .users(&name.text)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        if let (Some(user), false) = (users.first(), cascade) {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::DUPLICATE,
+                format!(
+                    "{} \"{}\" cannot be dropped: \"{user}\" is made from it",
+                    word(kind),
+                    name.text
+                ),
+            )
+            .hint("add CASCADE to drop all that is made from it")
+            .at(name.place));
+        }
+        self.entries.remove(&name.text);
+        for user in users {
+            let kind = self.kind(&user);
+            self.remove(
+                kind,
+                &Name {
+                    text: user,
+                    place: name.place,
+                },
+                true,
+                true,
+            )?;
+        }
+        Ok(true)
+    }
+
+    /// The columns of an object; `None` for a sink that takes what its query gives.
+    pub(crate) fn schema(&self, name: &Name) -> Result<Option<SchemaRef>> {
+        Ok(match &self.get(name)?.object {
+            Object::Source(source) => Some(source.schema()),
+            Object::View(view) => Some(view.schema()),
+            Object::Sink(sink) => sink.columns.as_ref().map(Arc::clone),
+        })
+    }
+}
+
+impl Tables for Catalog {
+    fn table(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
+        match self.entries.get(name).map(|entry| &entry.object) {
+            Some(Object::Source(source)) => {
+                let source: Arc<SourceTable> = Arc::clone(source);
+                Ok(source)
+            }
+            Some(Object::View(view)) => {
+                let view: Arc<ViewTable> = Arc::clone(view);
+                Ok(view)
+            }
+            Some(Object::Sink(_)) => Err(Error::new(
+                Kind::Invalid,
+                codes::UNSUPPORTED,
+                format!("\"{name}\" is a sink, which cannot be read yet"),
+            )
+            .hint("declare a source over what the sink writes")),
+            None => Err(unknown_table(name, self.names())),
+        }
+    }
+}
+
+/// Finds the connector that `WITH (connector = '...')` names.
+pub(crate) fn find_connector(
+    connectors: &[Arc<dyn Connector>],
+    options: &mut GivenOptions,
+    what: &str,
+    place: Option<Place>,
+) -> Result<Arc<dyn Connector>> {
+    let Some(value) = options.remove("connector") else {
+        return Err(Error::new(
+            Kind::Invalid,
+            codes::OPTION,
+            format!("a {what} needs the option \"connector\""),
+        )
+        .hint(format!(
+            "WITH (connector = '...'), one of {}",
+            connectors
+                .iter()
+                .map(|c| c.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))
+        .at(place));
+    };
+    let found = connectors
+        .iter()
+        .find(|connector| connector.name() == value.text);
+    found.map(Arc::clone).ok_or_else(|| {
+        let known = connectors.iter().map(|connector| connector.name());
+        unknown(codes::UNKNOWN_CONNECTOR, "connector", &value.text, known).at(value.place.or(place))
+    })
+}

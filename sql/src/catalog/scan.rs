@@ -1,0 +1,80 @@
+//! The reading of a source for one query: only the columns that it needs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::reassign_expr_columns;
+use weir_engine::error::Result;
+use weir_engine::scan::{Scan, WatermarkSpec};
+use weir_engine::source::Source;
+
+use super::source::SourceTable;
+
+impl SourceTable {
+    /// Reads the table's columns at `projection`, and what the watermark needs if it is asked for.
+    pub(crate) fn scan(
+        &self,
+        source: Arc<dyn Source>,
+        projection: &[usize],
+        with_watermark: bool,
+    ) -> Result<Scan> {
+        // A scan that shared its source with another would find nothing left to read.
+        let source = source.rescan().unwrap_or(source);
+        let wanted: Vec<_> = projection
+            .iter()
+            .filter_map(|column| self.columns.get(*column))
+            .collect();
+        let watermark = self.watermark.as_ref().filter(|_| with_watermark);
+        let mut reads: BTreeSet<usize> = wanted
+            .iter()
+            .flat_map(|column| column.reads.iter().copied())
+            .collect();
+        reads.extend(
+            watermark
+                .iter()
+                .flat_map(|watermark| watermark.reads.iter().copied()),
+        );
+        let schema = source.schema();
+        if reads.is_empty() {
+            // Rows without columns can be counted, but not every format can read them.
+            reads.extend(cheapest(&schema));
+        }
+        let read: Vec<usize> = reads.into_iter().collect();
+        let read_schema: SchemaRef = Arc::new(schema.project(&read)?);
+        let place = |expr: &Arc<dyn PhysicalExpr>| {
+            Ok::<_, weir_engine::Error>(reassign_expr_columns(Arc::clone(expr), &read_schema)?)
+        };
+        let columns = wanted
+            .iter()
+            .map(|column| Ok((place(&column.expr)?, Arc::clone(&column.field))))
+            .collect::<Result<Vec<_>>>()?;
+        let watermark = watermark
+            .map(|watermark| {
+                Ok::<_, weir_engine::Error>(WatermarkSpec {
+                    column: watermark.name.clone(),
+                    expr: place(&watermark.expr)?,
+                })
+            })
+            .transpose()?;
+        Ok(Scan {
+            name: self.name().to_owned(),
+            source,
+            projection: read,
+            columns,
+            watermark,
+            on_error: self.request.on_error,
+        })
+    }
+}
+
+/// The column that costs the least to decode: one of fixed width.
+fn cheapest(schema: &SchemaRef) -> Option<usize> {
+    let fixed = |data_type: &DataType| data_type.primitive_width().is_some();
+    let fields = schema.fields();
+    fields
+        .iter()
+        .position(|field| fixed(field.data_type()))
+        .or((!fields.is_empty()).then_some(0))
+}

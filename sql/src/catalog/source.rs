@@ -1,0 +1,158 @@
+//! A declared source as DataFusion sees it: a table.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result as DfResult;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use weir_engine::connector::{Connector, SourceRequest};
+use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::island::ScanExec;
+use weir_engine::source::{Boundedness, Source};
+
+use crate::settings::Mode;
+
+/// A column of the table: an expression over the columns of [`Source::schema`].
+#[derive(Debug, Clone)]
+pub(crate) struct SourceColumn {
+    /// Its name, type and nullability.
+    pub(crate) field: FieldRef,
+    /// How it is computed.
+    pub(crate) expr: Arc<dyn PhysicalExpr>,
+    /// The source's columns that are read for it.
+    pub(crate) reads: BTreeSet<usize>,
+    /// How SHOW and DESCRIBE tell its kind: empty, `computed` or `metadata`.
+    pub(crate) note: String,
+}
+
+/// The watermark as declared.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceWatermark {
+    /// The number of the event-time column in the table.
+    pub(crate) column: usize,
+    /// Its name.
+    pub(crate) name: String,
+    /// The watermark after a row, as it was written.
+    pub(crate) text: String,
+    /// The same, compiled.
+    pub(crate) expr: Arc<dyn PhysicalExpr>,
+    /// The source's columns that are read for it.
+    pub(crate) reads: BTreeSet<usize>,
+}
+
+/// A declared source.
+#[derive(Debug)]
+pub(crate) struct SourceTable {
+    pub(super) connector: Arc<dyn Connector>,
+    /// What the script says; the columns are those that were found, if none were declared.
+    pub(super) request: SourceRequest,
+    /// The source as it was made by CREATE SOURCE.
+    pub(super) first: Arc<dyn Source>,
+    /// The same for a batch job, which a watching source is made for anew.
+    pub(super) batch: tokio::sync::OnceCell<Arc<dyn Source>>,
+    pub(super) schema: SchemaRef,
+    pub(super) columns: Vec<SourceColumn>,
+    pub(super) watermark: Option<SourceWatermark>,
+}
+
+impl SourceTable {
+    /// The name in the script.
+    pub(crate) fn name(&self) -> &str {
+        &self.request.name
+    }
+
+    /// Whether it ends by itself when nothing is said of the mode.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.first.boundedness() == Boundedness::Bounded
+    }
+
+    /// The columns of the table.
+    pub(crate) fn columns(&self) -> &[SourceColumn] {
+        &self.columns
+    }
+
+    /// The watermark.
+    pub(crate) fn watermark(&self) -> Option<&SourceWatermark> {
+        self.watermark.as_ref()
+    }
+
+    /// The connector's word.
+    pub(crate) fn connector(&self) -> &'static str {
+        self.connector.name()
+    }
+
+    /// The source for a mode. A batch job reads what is there now, also where the source watches.
+    pub(crate) async fn source(&self, mode: Mode) -> Result<Arc<dyn Source>> {
+        if mode == Mode::Streaming || self.is_bounded() {
+            return Ok(Arc::clone(&self.first));
+        }
+        let source = self
+            .batch
+            .get_or_try_init(|| async {
+                let request = SourceRequest {
+                    streaming: false,
+                    ..self.request.clone()
+                };
+                self.connector.source(request).await
+            })
+            .await?;
+        if source.boundedness() == Boundedness::Bounded {
+            return Ok(Arc::clone(source));
+        }
+        Err(Error::new(
+            Kind::Invalid,
+            codes::UNBOUNDED,
+            format!(
+                "source \"{}\" never ends, so a batch job over it would not either",
+                self.name()
+            ),
+        )
+        .hint("insert its rows into a sink in streaming mode, or give the source an end"))
+    }
+}
+
+async fn scan_in_island(
+    table: &SourceTable,
+    projection: Option<&Vec<usize>>,
+    partitions: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let source = table.source(Mode::Batch).await?;
+    let all: Vec<usize> = (0..table.columns.len()).collect();
+    let scan = table.scan(source, projection.unwrap_or(&all), false)?;
+    Ok(Arc::new(ScanExec::new(Arc::new(scan), partitions)))
+}
+
+impl TableProvider for SourceTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    // Written by hand: `#[async_trait]` over Expr costs seconds of compile time.
+    fn scan<'a, 'b, 'c, 'd, 'out>(
+        &'a self,
+        state: &'b dyn Session,
+        projection: Option<&'c Vec<usize>>,
+        _filters: &'d [Expr],
+        _limit: Option<usize>,
+    ) -> Pin<Box<dyn Future<Output = DfResult<Arc<dyn ExecutionPlan>>> + Send + 'out>>
+    where
+        'a: 'out,
+        'b: 'out,
+        'c: 'out,
+        'd: 'out,
+        Self: 'out,
+    {
+        let partitions = state.config().target_partitions();
+        Box::pin(async move { Ok(scan_in_island(self, projection, partitions).await?) })
+    }
+}

@@ -1,0 +1,200 @@
+//! From the optimised logical plan to the runtime's graph.
+//!
+//! Streaming stretches become the runtime's own operators. In batch mode a query is one island,
+//! planned by DataFusion, except where windows are aggregated: there the window operator is faster
+//! and needs memory for the open windows only.
+
+mod aggregate;
+mod flow;
+mod nodes;
+mod refuse;
+mod sinks;
+mod stateless;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlanProperties;
+use weir_engine::error::{Place, Result};
+use weir_engine::graph::{Graph, NodeKind};
+use weir_engine::source::Source;
+
+use crate::catalog::source::SourceTable;
+use crate::plan::{Planner, window_table::WindowTableNode};
+use crate::settings::Mode;
+use flow::Flow;
+pub(crate) use sinks::{SinkInputs, add_sink};
+
+/// Calls a function with every source that a plan reads.
+fn for_each_source(
+    plan: &LogicalPlan,
+    visit: &mut dyn FnMut(&Arc<dyn TableProvider>, &SourceTable),
+) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<SourceTable>()
+        {
+            visit(&provider, table);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+/// Whether all that a plan reads has an end.
+pub(crate) fn is_bounded(plan: &LogicalPlan) -> Result<bool> {
+    let mut bounded = true;
+    for_each_source(plan, &mut |_, table| bounded &= table.is_bounded())?;
+    Ok(bounded)
+}
+
+/// Makes the sources of a plan for a mode.
+async fn sources(plan: &LogicalPlan, mode: Mode) -> Result<BTreeMap<String, Arc<dyn Source>>> {
+    let mut providers = BTreeMap::new();
+    for_each_source(plan, &mut |provider, table| {
+        providers.insert(table.name().to_owned(), Arc::clone(provider));
+    })?;
+    let mut sources = BTreeMap::new();
+    for (name, provider) in providers {
+        if let Some(table) = provider.downcast_ref::<SourceTable>() {
+            sources.insert(name, table.source(mode).await?);
+        }
+    }
+    Ok(sources)
+}
+
+/// A query on its way into a graph.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// Plans what is left to DataFusion.
+    pub(crate) planner: &'a Planner,
+    /// Batch or streaming.
+    pub(crate) mode: Mode,
+    /// Subtasks of each node.
+    pub(crate) parallelism: u32,
+    /// What the ids of the nodes start with.
+    pub(crate) prefix: &'a str,
+    /// Where the statement stands.
+    pub(crate) place: Option<Place>,
+}
+
+impl Target<'_> {
+    /// Adds the nodes of a query and gives the flow at their end.
+    pub(crate) async fn lower(&self, graph: &mut Graph, plan: &LogicalPlan) -> Result<Flow> {
+        let sources = sources(plan, self.mode)
+            .await
+            .map_err(|error| error.at(self.place))?;
+        if self.mode == Mode::Streaming || has_windows(plan)? {
+            let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
+            // A failed attempt must leave no nodes behind.
+            let mut lowering = Lowering::new(*self, graph.clone(), sources);
+            let flow = lowering
+                .lower(&optimised)
+                .and_then(|flow| lowering.settle(flow));
+            match flow {
+                Ok(flow) if self.mode == Mode::Streaming || lowering.aggregations > 0 => {
+                    *graph = lowering.graph;
+                    return Ok(flow);
+                }
+                Err(error) if self.mode == Mode::Streaming => return Err(error.at(self.place)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let island = self.planner.island(plan, self.place).await?;
+        let partitions = island.output_partitioning().partition_count();
+        let mut lowering = Lowering::new(*self, graph.clone(), BTreeMap::new());
+        let schema = island.schema();
+        let parallelism = u32::try_from(partitions).unwrap_or(u32::MAX).max(1);
+        let roles = vec![flow::Role::Plain; schema.fields().len()];
+        let at = lowering.add("island", "", NodeKind::Island(island), parallelism, &schema)?;
+        *graph = lowering.graph;
+        Ok(Flow::of(at, parallelism, schema, roles))
+    }
+}
+
+fn has_windows(plan: &LogicalPlan) -> Result<bool> {
+    Ok(plan.exists(|node| {
+        Ok(matches!(node, LogicalPlan::Extension(extension)
+            if extension.node.as_any().is::<WindowTableNode>()))
+    })?)
+}
+
+/// The lowering of one query into the runtime's operators.
+struct Lowering<'a> {
+    target: Target<'a>,
+    graph: Graph,
+    sources: BTreeMap<String, Arc<dyn Source>>,
+    /// Nodes so far, by what they do: their ids are made of it.
+    counts: BTreeMap<&'static str, usize>,
+    /// Window aggregations so far.
+    aggregations: usize,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(target: Target<'a>, graph: Graph, sources: BTreeMap<String, Arc<dyn Source>>) -> Self {
+        Self {
+            target,
+            graph,
+            sources,
+            counts: BTreeMap::new(),
+            aggregations: 0,
+        }
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.target.mode == Mode::Streaming
+    }
+
+    fn lower(&mut self, plan: &LogicalPlan) -> Result<Flow> {
+        refuse::expressions(plan)?;
+        match plan {
+            LogicalPlan::Projection(projection) => {
+                let flow = self.lower(&projection.input)?;
+                self.project(
+                    flow,
+                    &projection.expr,
+                    projection.input.schema(),
+                    &projection.schema,
+                )
+            }
+            LogicalPlan::Filter(filter) => {
+                let flow = self.lower(&filter.input)?;
+                self.filter(flow, &filter.predicate, filter.input.schema())
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => self.constant(plan),
+            LogicalPlan::Union(union) => {
+                let flows = union
+                    .inputs
+                    .iter()
+                    .map(|input| {
+                        let flow = self.lower(input)?;
+                        self.settle(flow)
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                self.union(flows, union.schema.inner())
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let flow = self.lower(&aggregate.input)?;
+                self.aggregate(flow, aggregate, plan)
+            }
+            LogicalPlan::Extension(extension) => {
+                match extension.node.as_any().downcast_ref::<WindowTableNode>() {
+                    Some(window) => {
+                        let flow = self.lower(window.input())?;
+                        self.window(flow, window)
+                    }
+                    None => Err(refuse::node(plan)),
+                }
+            }
+            other => Err(refuse::node(other)),
+        }
+    }
+}

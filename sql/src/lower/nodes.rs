@@ -1,0 +1,211 @@
+//! Leaves and unions, and the adding of nodes with stable ids.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use weir_engine::error::{Error, Result};
+use weir_engine::graph::{Edge, Node, NodeIndex, NodeKind, Partitioning};
+use weir_engine::operator::{OperatorFactory, union::Union};
+
+use super::flow::{Flow, Role};
+use super::{Lowering, refuse};
+use crate::catalog::source::SourceTable;
+
+impl Lowering<'_> {
+    /// Adds a node; its id is made of what it does and how many of its kind came before, so that
+    /// other operators of the statement may come and go.
+    pub(super) fn add(
+        &mut self,
+        what: &'static str,
+        suffix: &str,
+        kind: NodeKind,
+        parallelism: u32,
+        schema: &SchemaRef,
+    ) -> Result<NodeIndex> {
+        let count = self.counts.entry(what).or_default();
+        let id = format!("{}/{count}-{what}{suffix}", self.target.prefix);
+        // The phases of one operator share their number.
+        if suffix != ".local" {
+            *count += 1;
+        }
+        let name = match &kind {
+            NodeKind::Scan(scan) => scan.name.clone(),
+            _ => what.to_owned(),
+        };
+        let schema = Arc::clone(schema);
+        self.graph.add(Node {
+            id: id.into(),
+            name,
+            kind,
+            parallelism,
+            schema,
+        })
+    }
+
+    /// Adds an operator behind a flow with the same subtasks.
+    pub(super) fn follow(
+        &mut self,
+        from: NodeIndex,
+        parallelism: u32,
+        what: &'static str,
+        suffix: &str,
+        factory: Arc<dyn OperatorFactory>,
+    ) -> Result<(NodeIndex, SchemaRef)> {
+        let schema = factory.schema();
+        let at = self.add(
+            what,
+            suffix,
+            NodeKind::Operator(factory),
+            parallelism,
+            &schema,
+        )?;
+        let partitioning = Partitioning::Forward;
+        self.graph.connect(Edge {
+            from,
+            to: at,
+            input: 0,
+            partitioning,
+        })?;
+        Ok((at, schema))
+    }
+
+    pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Flow> {
+        let provider = source_as_provider(&scan.source)?;
+        let Some(table) = provider.downcast_ref::<SourceTable>() else {
+            return Err(refuse::node(&LogicalPlan::TableScan(scan.clone())));
+        };
+        let Some(source) = self.sources.get(table.name()) else {
+            return Err(Error::internal(format!(
+                "source {} was not made",
+                table.name()
+            )));
+        };
+        let all: Vec<usize> = (0..table.columns().len()).collect();
+        let projection = scan.projection.as_deref().unwrap_or(&all);
+        let event_time = table.watermark().map(|watermark| watermark.column);
+        let role = |column: &usize| {
+            if Some(*column) == event_time {
+                Role::EventTime
+            } else {
+                Role::Plain
+            }
+        };
+        let roles = projection.iter().map(role).collect();
+        let read = table.scan(Arc::clone(source), projection, true)?;
+        let schema = read.schema();
+        let parallelism = self.target.parallelism;
+        let at = self.add(
+            "source",
+            "",
+            NodeKind::Scan(Arc::new(read)),
+            parallelism,
+            &schema,
+        )?;
+        let watermarked = event_time.is_some();
+        Ok(Flow {
+            watermarked,
+            ..Flow::of(at, parallelism, schema, roles)
+        })
+    }
+
+    /// Rows that stand in the query itself.
+    pub(super) fn constant(&mut self, plan: &LogicalPlan) -> Result<Flow> {
+        let schema = Arc::clone(plan.schema().inner());
+        let exec: Arc<dyn ExecutionPlan> = match plan {
+            LogicalPlan::Values(values) => {
+                let empty = DFSchema::empty();
+                let rows = values
+                    .values
+                    .iter()
+                    .map(|row| {
+                        row.iter()
+                            .map(|e| self.target.planner.physical_expr(e, &empty))
+                            .collect()
+                    })
+                    .collect::<Result<Vec<Vec<_>>>>()?;
+                MemorySourceConfig::try_new_as_values(Arc::clone(&schema), rows)?
+            }
+            LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => {
+                Arc::new(PlaceholderRowExec::new(Arc::clone(&schema)))
+            }
+            _ => Arc::new(EmptyExec::new(Arc::clone(&schema))),
+        };
+        let at = self.add("constant", "", NodeKind::Island(exec), 1, &schema)?;
+        let roles = vec![Role::Plain; schema.fields().len()];
+        Ok(Flow::of(at, 1, schema, roles))
+    }
+
+    /// UNION ALL of settled flows; `names` names the columns.
+    pub(super) fn union(&mut self, flows: Vec<Flow>, names: &SchemaRef) -> Result<Flow> {
+        let Some(first) = flows.first() else {
+            return Err(Error::internal("a union has no inputs"));
+        };
+        let mut roles = first.roles.clone();
+        for flow in &flows {
+            for (column, role) in roles.iter_mut().enumerate() {
+                if flow.role(column) != *role {
+                    *role = Role::Plain;
+                }
+            }
+        }
+        let fields: Vec<Field> = names
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(column, named)| {
+                let nullable = flows.iter().any(|flow| {
+                    flow.schema
+                        .fields()
+                        .get(column)
+                        .is_none_or(|f| f.is_nullable())
+                });
+                let data_type = first
+                    .schema
+                    .fields()
+                    .get(column)
+                    .map_or_else(|| named.data_type().clone(), |f| f.data_type().clone());
+                Field::new(named.name(), data_type, nullable)
+            })
+            .collect();
+        let schema = Arc::new(Schema::new(fields));
+        let parallelism = flows.iter().map(|flow| flow.parallelism).max().unwrap_or(1);
+        let watermarked = flows.iter().any(|flow| flow.watermarked);
+        let factory = Arc::new(Union::new(Arc::clone(&schema)));
+        let at = self.add(
+            "union",
+            "",
+            NodeKind::Operator(factory),
+            parallelism,
+            &schema,
+        )?;
+        let senders: BTreeSet<NodeIndex> = flows.iter().map(|flow| flow.at).collect();
+        if senders.len() != flows.len() {
+            return Err(Error::internal("a union reads one node twice"));
+        }
+        for (input, flow) in flows.iter().enumerate() {
+            let partitioning = if flow.parallelism == parallelism {
+                Partitioning::Forward
+            } else {
+                Partitioning::Rebalance
+            };
+            self.graph.connect(Edge {
+                from: flow.at,
+                to: at,
+                input,
+                partitioning,
+            })?;
+        }
+        Ok(Flow {
+            watermarked,
+            ..Flow::of(at, parallelism, schema, roles)
+        })
+    }
+}

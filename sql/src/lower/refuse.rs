@@ -1,0 +1,152 @@
+//! What cannot run over unbounded input: named, with the reason and the way round.
+
+use datafusion::common::JoinType;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use weir_engine::error::{Error, Kind, codes};
+
+fn refuse(what: &str, why: &str, hint: &str) -> Error {
+    Error::new(
+        Kind::Invalid,
+        codes::UNBOUNDED,
+        format!("{what} cannot run in streaming mode"),
+    )
+    .detail(why)
+    .hint(hint)
+}
+
+const BATCH: &str = "use --mode batch to run it over what is there now";
+
+/// The error for a node of the plan that has no streaming operator.
+pub(super) fn node(plan: &LogicalPlan) -> Error {
+    match plan {
+        LogicalPlan::Sort(_) => refuse(
+            "ORDER BY",
+            "rows keep coming, so the first one in order is never known",
+            "leave ORDER BY out, or use --mode batch",
+        ),
+        LogicalPlan::Limit(_) => refuse(
+            "LIMIT",
+            "which rows come first depends on their arrival",
+            "leave LIMIT out, or use --mode batch",
+        ),
+        LogicalPlan::Join(join) => {
+            let what = match join.join_type {
+                JoinType::LeftSemi
+                | JoinType::RightSemi
+                | JoinType::LeftMark
+                | JoinType::RightMark => "IN, EXISTS or INTERSECT",
+                JoinType::LeftAnti | JoinType::RightAnti => "NOT IN, NOT EXISTS or EXCEPT",
+                _ => "a join",
+            };
+            refuse(what, "both sides would have to be kept for ever", BATCH)
+        }
+        LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.is_empty() => distinct(),
+        LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => distinct(),
+        LogicalPlan::Aggregate(_) => refuse(
+            "an aggregate without a window",
+            "rows keep coming, so its result is never final",
+            "aggregate over windows: FROM TUMBLE(table, time, INTERVAL '1 minute') \
+             GROUP BY window_start, window_end",
+        ),
+        LogicalPlan::Window(_) => refuse(
+            "a window function (OVER)",
+            "it needs all rows of its partition",
+            "aggregate over TUMBLE or HOP, or use --mode batch",
+        ),
+        LogicalPlan::Unnest(_) => refuse("UNNEST", "it has no streaming operator yet", BATCH),
+        LogicalPlan::RecursiveQuery(_) => refuse(
+            "WITH RECURSIVE",
+            "it reads its input again and again",
+            BATCH,
+        ),
+        LogicalPlan::Subquery(_) => subquery(),
+        other => refuse(
+            &format!("{}", other.display()),
+            "it has no streaming operator yet",
+            BATCH,
+        ),
+    }
+}
+
+fn distinct() -> Error {
+    refuse(
+        "DISTINCT",
+        "every row would have to be kept for ever",
+        "add window_start and window_end of a window table function to the DISTINCT columns, \
+         or use --mode batch",
+    )
+}
+
+fn subquery() -> Error {
+    refuse(
+        "a subquery in an expression",
+        "its result changes as rows come",
+        BATCH,
+    )
+}
+
+/// GROUP BY of several sets at once.
+pub(super) fn grouping_sets() -> Error {
+    refuse(
+        "GROUPING SETS, CUBE or ROLLUP",
+        "it has no streaming operator yet",
+        "write one INSERT per set of keys, or use --mode batch",
+    )
+}
+
+/// GROUP BY window_start alone, where several windows share their start.
+pub(super) fn shared_start() -> Error {
+    refuse(
+        "GROUP BY window_start alone over CUMULATE",
+        "several windows have the same start",
+        "add window_end to GROUP BY",
+    )
+}
+
+/// Expressions that are queries themselves.
+pub(super) fn expressions(plan: &LogicalPlan) -> Result<(), Error> {
+    let mut found = false;
+    for expr in plan.expressions() {
+        let walked = datafusion::common::tree_node::TreeNode::apply(&expr, |inner| {
+            if matches!(
+                inner,
+                Expr::ScalarSubquery(_)
+                    | Expr::InSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::OuterReferenceColumn(..)
+            ) {
+                found = true;
+                return Ok(TreeNodeRecursion::Stop);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        walked?;
+    }
+    if found { Err(subquery()) } else { Ok(()) }
+}
+
+/// A window over a column whose progress nobody knows.
+pub(super) fn not_event_time(column: &str, spec: &str) -> Error {
+    Error::new(
+        Kind::Invalid,
+        codes::UNBOUNDED,
+        format!("{spec} needs a watermark: \"{column}\" is not the watermark column of its source"),
+    )
+    .detail("without a watermark nothing says when a window is complete")
+    .hint(format!(
+        "add WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds' to CREATE SOURCE, \
+         and use that column as it is"
+    ))
+}
+
+/// A window over the start of windows that its own windows cut in two.
+pub(super) fn cut_windows(inner: &str, outer: &str) -> Error {
+    Error::new(
+        Kind::Invalid,
+        codes::UNBOUNDED,
+        format!("{outer} over window_start cuts the windows of {inner} in two"),
+    )
+    .detail("rows would come after their window is closed")
+    .hint("make the outer windows whole multiples of the inner ones, or use --mode batch")
+}

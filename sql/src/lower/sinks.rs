@@ -1,0 +1,136 @@
+//! The end of the graph: the sink, with all that is inserted into it.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use weir_engine::connector::SinkRequest;
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Kind, Place, Result, codes};
+use weir_engine::graph::{Edge, Graph, Node, NodeKind, Partitioning};
+
+use super::flow::Flow;
+use super::{Lowering, Target};
+use crate::catalog::create_sink::SinkTable;
+use crate::plan::Planner;
+use crate::settings::Mode;
+
+/// A sink with the queries that are inserted into it.
+#[derive(Debug)]
+pub(crate) struct SinkInputs<'a> {
+    /// The sink.
+    pub(crate) sink: &'a SinkTable,
+    /// The queries, with their places. All give the same columns.
+    pub(crate) queries: Vec<(&'a LogicalPlan, Place)>,
+    /// The columns that make the hive partitions.
+    pub(crate) partition_columns: Vec<String>,
+}
+
+/// Adds a sink and what flows into it.
+pub(crate) async fn add_sink(
+    graph: &mut Graph,
+    inputs: SinkInputs<'_>,
+    planner: &Planner,
+    (mode, parallelism): (Mode, u32),
+    env: &Env,
+) -> Result<()> {
+    let sink = inputs.sink;
+    let mut flows = Vec::new();
+    for (number, (plan, place)) in inputs.queries.iter().enumerate() {
+        let prefix = match number {
+            0 => sink.name.clone(),
+            later => format!("{}.{later}", sink.name),
+        };
+        let target = Target {
+            planner,
+            mode,
+            parallelism,
+            prefix: &prefix,
+            place: Some(*place),
+        };
+        let flow = target
+            .lower(graph, plan)
+            .await
+            .map_err(|error| error.at(Some(*place)))?;
+        check_same(&flows, &flow, sink, *place)?;
+        flows.push(flow);
+    }
+    let names = flows.first().map(|flow| Arc::clone(&flow.schema));
+    let flow = match (flows.len(), names) {
+        (_, None) => return Err(Error::internal("a sink without a query")),
+        (1, Some(_)) => flows.swap_remove(0),
+        (_, Some(names)) => {
+            let all = format!("{}.all", sink.name);
+            let target = Target {
+                planner,
+                mode,
+                parallelism,
+                prefix: &all,
+                place: Some(sink.place),
+            };
+            let mut lowering = Lowering::new(target, graph.clone(), Default::default());
+            let flow = lowering.union(flows, &names)?;
+            *graph = lowering.graph;
+            flow
+        }
+    };
+    let made = sink
+        .connector
+        .sink(SinkRequest {
+            name: sink.name.clone(),
+            options: sink.options.clone(),
+            schema: Arc::clone(&flow.schema),
+            partition_columns: inputs.partition_columns,
+            streaming: mode == Mode::Streaming,
+            env: env.clone(),
+        })
+        .await
+        .map_err(|error| error.at(Some(sink.place)))?;
+    let single = made.is_single() && flow.parallelism > 1;
+    let (parallelism, partitioning) = if single {
+        (1, Partitioning::Rebalance)
+    } else {
+        (flow.parallelism, Partitioning::Forward)
+    };
+    let at = graph.add(Node {
+        id: sink.name.as_str().into(),
+        name: sink.name.clone(),
+        kind: NodeKind::Sink(made),
+        parallelism,
+        schema: flow.schema,
+    })?;
+    graph.connect(Edge {
+        from: flow.at,
+        to: at,
+        input: 0,
+        partitioning,
+    })
+}
+
+/// Rows of several queries go into one sink only if their columns have the same types.
+fn check_same(flows: &[Flow], flow: &Flow, sink: &SinkTable, place: Place) -> Result<()> {
+    let Some(first) = flows.first() else {
+        return Ok(());
+    };
+    let describe = |flow: &Flow| {
+        let columns = flow.schema.fields().iter();
+        columns
+            .map(|f| format!("{} {}", f.name(), f.data_type()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (wanted, found) = (describe(first), describe(flow));
+    if wanted == found {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        codes::TYPE,
+        format!(
+            "the queries that are inserted into \"{}\" give different columns",
+            sink.name
+        ),
+    )
+    .detail(format!("the first gives ({wanted}), this one ({found})"))
+    .hint("declare the sink's columns: CREATE SINK name (column TYPE, ...) WITH (...)")
+    .at(Some(place)))
+}

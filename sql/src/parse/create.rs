@@ -1,0 +1,156 @@
+//! `CREATE SOURCE`, `CREATE VIEW` and `CREATE SINK`.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+use weir_engine::Result;
+use weir_engine::options::nearest;
+
+use super::cursor::Cursor;
+use super::{columns, options, syntax, unsupported};
+use crate::ast::{
+    ColumnValue, CreateSink, CreateSource, CreateView, Existing, Name, StatementKind,
+};
+
+/// Parses what follows `CREATE`.
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    let or_replace = cursor.accept(&["or", "replace"]);
+    let place = Some(cursor.place());
+    let Some(kind) = cursor.accept_one(&["source", "view", "sink"]) else {
+        if let Some(word) = cursor.word() {
+            if let Some(refused) = unsupported::object("CREATE", word) {
+                return Err(refused.at(place));
+            }
+            let error = syntax::error(format!("unknown CREATE {word}"));
+            return Err(nearest(error, word, ["SOURCE", "VIEW", "SINK"].into_iter()).at(place));
+        }
+        return Err(cursor.expected("SOURCE, VIEW or SINK"));
+    };
+    let if_not_exists = cursor.accept(&["if", "not", "exists"]);
+    if or_replace && if_not_exists {
+        return Err(syntax::error("OR REPLACE and IF NOT EXISTS exclude each other").at(place));
+    }
+    let existing = Existing {
+        if_not_exists,
+        or_replace,
+    };
+    let name = object_name(cursor, &format!("the name of the {kind}"))?;
+    match kind {
+        "source" => source(cursor, name, existing),
+        "view" => view(cursor, name, existing),
+        _ => sink(cursor, name, existing),
+    }
+}
+
+/// Takes the name of something in the catalog, which has one part.
+pub(super) fn object_name(cursor: &mut Cursor<'_>, what: &str) -> Result<Name> {
+    let name = cursor.name(what)?;
+    if cursor.peek().token == Token::Period {
+        let hint = "all names live in one catalog: use the last part alone";
+        return Err(unsupported::unsupported("a name with a schema", hint).at(name.place));
+    }
+    Ok(name)
+}
+
+fn source(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
+    let declared = if cursor.peek().token == Token::LParen {
+        columns::parse(cursor)?
+    } else {
+        columns::Columns::default()
+    };
+    if cursor.at_words(&["as"]) {
+        return Err(cursor
+            .expected("WITH (connector = ...)")
+            .hint("a source reads from outside; for a query use CREATE VIEW name AS SELECT ..."));
+    }
+    if !cursor.accept(&["with"]) {
+        return Err(cursor.expected("WITH (connector = ...)"));
+    }
+    let options = options::parse(cursor)?;
+    cursor.expect_end("")?;
+    Ok(StatementKind::CreateSource(Box::new(CreateSource {
+        name,
+        existing,
+        columns: declared.columns,
+        primary_key: declared.primary_key,
+        watermark: declared.watermark,
+        options,
+    })))
+}
+
+fn view(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
+    let columns = if cursor.peek().token == Token::LParen {
+        cursor.names("the name of a column")?
+    } else {
+        Vec::new()
+    };
+    if cursor.at_words(&["with"]) {
+        return Err(cursor
+            .expected("AS")
+            .hint("a view has no options; a query starts with AS"));
+    }
+    cursor.expect(&["AS"])?;
+    let query = *cursor.query()?;
+    cursor.expect_end("")?;
+    Ok(StatementKind::CreateView(Box::new(CreateView {
+        name,
+        existing,
+        columns,
+        query,
+    })))
+}
+
+fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
+    if cursor.at_words(&["from"]) {
+        let hint = "write CREATE SINK name WITH (...) AS SELECT * FROM ...";
+        return Err(unsupported::unsupported("CREATE SINK ... FROM", hint).at(Some(cursor.place())));
+    }
+    let place = cursor.place();
+    let declared = if cursor.peek().token == Token::LParen {
+        columns::parse(cursor)?
+    } else {
+        columns::Columns::default()
+    };
+    if let Some(column) = declared
+        .columns
+        .iter()
+        .find(|c| !matches!(c.value, ColumnValue::Physical))
+    {
+        let message = format!(
+            "the column \"{}\" of a sink can't be computed",
+            column.name.text
+        );
+        return Err(syntax::error(message)
+            .hint("compute it in the query that writes into the sink")
+            .at(column.name.place));
+    }
+    if let Some((watermark, _)) = &declared.watermark {
+        return Err(syntax::error("a sink has no watermark")
+            .hint("declare it on the source")
+            .at(watermark.place));
+    }
+    if !declared.primary_key.is_empty() {
+        let hint = "the sinks of this version append: leave the key out";
+        return Err(unsupported::unsupported("PRIMARY KEY of a sink", hint).at(Some(place)));
+    }
+    let options = if cursor.accept(&["with"]) {
+        Some(options::parse(cursor)?)
+    } else {
+        None
+    };
+    let query = if cursor.accept(&["as"]) {
+        Some(*cursor.query()?)
+    } else {
+        None
+    };
+    match (&options, &query) {
+        (None, None) => return Err(cursor.expected("WITH (connector = ...)")),
+        (_, Some(_)) => cursor.expect_end("")?,
+        (Some(_), None) => cursor.expect_end("AS or ")?,
+    }
+    Ok(StatementKind::CreateSink(Box::new(CreateSink {
+        name,
+        existing,
+        columns: declared.columns,
+        options: options.unwrap_or_default(),
+        query,
+    })))
+}

@@ -1,0 +1,240 @@
+//! One statement: told by its first word.
+
+use datafusion::sql::sqlparser::tokenizer::{Location, Token};
+use weir_engine::Result;
+use weir_engine::error::Place;
+use weir_engine::options::nearest;
+
+use super::create::{self, object_name};
+use super::cursor::Cursor;
+use super::dialect::WeirDialect;
+use super::script::{Piece, Source};
+use super::{options, syntax, unsupported};
+use crate::ast::{ObjectKind, Show, Statement, StatementKind};
+
+/// The words that start a statement.
+const STARTS: &[&str] = &[
+    "CREATE", "DROP", "INSERT", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES",
+];
+
+/// Parses one statement.
+pub(super) fn parse(piece: Piece) -> Result<Statement> {
+    let dialect = WeirDialect::new(piece.tokens.len());
+    let mut cursor = Cursor::new(&piece.tokens, piece.end, &dialect);
+    let kind = kind(&mut cursor, &piece)?;
+    cursor.expect_end("")?;
+    Ok(Statement {
+        place: piece.place,
+        text: piece.text,
+        kind,
+    })
+}
+
+fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
+    let place = Some(cursor.place());
+    let Some(word) = cursor.word().map(str::to_ascii_lowercase) else {
+        if cursor.peek().token == Token::LParen {
+            return Ok(StatementKind::Query(cursor.query()?));
+        }
+        return Err(cursor.expected("a statement"));
+    };
+    match word.as_str() {
+        "select" | "with" | "values" | "table" => Ok(StatementKind::Query(cursor.query()?)),
+        "create" => {
+            cursor.next();
+            create::parse(cursor)
+        }
+        "insert" => insert(cursor),
+        "drop" => drop_objects(cursor),
+        "set" => set(cursor),
+        "show" => show(cursor),
+        "describe" | "desc" => {
+            cursor.next();
+            skip_kind(cursor);
+            Ok(StatementKind::Describe(
+                cursor.dotted_name("the name of a source, view or sink")?,
+            ))
+        }
+        "explain" => explain(cursor, piece),
+        _ => {
+            if let Some(refused) = unsupported::statement(&word) {
+                return Err(refused.at(place));
+            }
+            let error = cursor.expected("a statement");
+            Err(nearest(error, &word, STARTS.iter().copied()))
+        }
+    }
+}
+
+/// Passes over `SOURCE`, `VIEW` or `SINK` in front of a name, where it only repeats what is known.
+fn skip_kind(cursor: &mut Cursor<'_>) {
+    if matches!(cursor.nth(1).token, Token::Word(_)) {
+        cursor.accept_one(&["source", "view", "sink", "table"]);
+    }
+}
+
+fn insert(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    cursor.next();
+    if cursor.at_words(&["overwrite"]) {
+        let hint = "a sink's options say how files are named; INSERT INTO appends";
+        return Err(unsupported::unsupported("INSERT OVERWRITE", hint).at(Some(cursor.place())));
+    }
+    cursor.expect(&["INTO"])?;
+    skip_kind(cursor);
+    let sink = object_name(cursor, "the name of a sink")?;
+    let starts_query = match &cursor.nth(1).token {
+        Token::LParen => true,
+        _ => cursor
+            .nth_word(1)
+            .is_some_and(|w| ["select", "with", "values"].contains(&&*w.to_ascii_lowercase())),
+    };
+    let columns = if cursor.peek().token == Token::LParen && !starts_query {
+        cursor.names("the name of a column")?
+    } else {
+        Vec::new()
+    };
+    let query = cursor.query()?;
+    Ok(StatementKind::Insert {
+        sink,
+        columns,
+        query,
+    })
+}
+
+fn drop_objects(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    cursor.next();
+    let place = Some(cursor.place());
+    let what = match cursor.accept_one(&["source", "view", "sink"]) {
+        Some("source") => ObjectKind::Source,
+        Some("view") => ObjectKind::View,
+        Some(_) => ObjectKind::Sink,
+        None => {
+            let refused = cursor
+                .word()
+                .and_then(|word| unsupported::object("DROP", word));
+            return Err(match (refused, cursor.word()) {
+                (Some(refused), _) => refused.at(place),
+                (None, Some(word)) => {
+                    let error = syntax::error(format!("unknown DROP {word}"));
+                    nearest(error, word, ["SOURCE", "VIEW", "SINK"].into_iter()).at(place)
+                }
+                (None, None) => cursor.expected("SOURCE, VIEW or SINK"),
+            });
+        }
+    };
+    let if_exists = cursor.accept(&["if", "exists"]);
+    let mut names = vec![object_name(cursor, "a name")?];
+    while cursor.accept_token(&Token::Comma) {
+        names.push(object_name(cursor, "a name")?);
+    }
+    let cascade = cursor.accept(&["cascade"]);
+    if !cascade {
+        cursor.accept(&["restrict"]);
+    }
+    Ok(StatementKind::Drop {
+        what,
+        names,
+        if_exists,
+        cascade,
+    })
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    cursor.next();
+    let name = cursor.dotted_name("the name of a setting")?;
+    if !cursor.accept_token(&Token::Eq) && !cursor.accept(&["to"]) {
+        return Err(cursor.expected("'=' or TO"));
+    }
+    let value = options::setting(cursor)?;
+    Ok(StatementKind::Set { name, value })
+}
+
+fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    cursor.next();
+    let place = Some(cursor.place());
+    if cursor.accept(&["create"]) {
+        skip_kind(cursor);
+        let name = cursor.dotted_name("the name of a source, view or sink")?;
+        return Ok(StatementKind::ShowCreate(name));
+    }
+    let lists = ["SOURCES", "SINKS", "VIEWS", "TABLES", "SETTINGS"];
+    if cursor.nth(1).token == Token::EOF
+        && let Some(list) = cursor.accept_one(&[&lists[..], &["ALL"]].concat())
+    {
+        return Ok(StatementKind::Show(match list {
+            "SOURCES" => Show::Objects(ObjectKind::Source),
+            "SINKS" => Show::Objects(ObjectKind::Sink),
+            "VIEWS" => Show::Objects(ObjectKind::View),
+            "TABLES" => Show::Tables,
+            _ => Show::Settings,
+        }));
+    }
+    if let Some(word) = cursor.word() {
+        if let Some(refused) = unsupported::show(word) {
+            return Err(refused.at(place));
+        }
+        // Settings have dotted names: a single word that is nearly a list was meant to be one.
+        let near = nearest(
+            syntax::error(format!("unknown SHOW {word}")),
+            word,
+            lists.into_iter(),
+        );
+        let meant = near
+            .hint_text()
+            .is_some_and(|hint| hint.starts_with("did you mean"));
+        if meant && cursor.nth(1).token == Token::EOF {
+            return Err(near.at(place));
+        }
+    }
+    let name =
+        cursor.dotted_name("SOURCES, SINKS, VIEWS, TABLES, SETTINGS or the name of a setting")?;
+    Ok(StatementKind::Show(Show::Setting(name)))
+}
+
+fn explain(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
+    cursor.next();
+    let analyze = cursor.accept(&["analyze"]);
+    let place = cursor.place();
+    if let Some(word) = cursor.word()
+        && [
+            "verbose", "format", "extended", "explain", "logical", "analyze",
+        ]
+        .contains(&&*word.to_ascii_lowercase())
+    {
+        let what = format!("EXPLAIN {}", word.to_ascii_uppercase());
+        let hint = "use EXPLAIN or EXPLAIN ANALYZE and the statement";
+        return Err(unsupported::unsupported(&what, hint).at(Some(place)));
+    }
+    let kind = kind(cursor, piece)?;
+    let explained = match &kind {
+        StatementKind::Query(_) | StatementKind::Insert { .. } => true,
+        StatementKind::CreateSink(sink) => sink.query.is_some(),
+        _ => false,
+    };
+    if !explained {
+        let hint = "explain a query, INSERT INTO or CREATE SINK ... AS";
+        let what = "EXPLAIN of a statement without a query";
+        return Err(unsupported::unsupported(what, hint).at(Some(place)));
+    }
+    cursor.expect_end("")?;
+    let statement = Statement {
+        place,
+        text: inner_text(piece, place),
+        kind,
+    };
+    Ok(StatementKind::Explain {
+        analyze,
+        statement: Box::new(statement),
+    })
+}
+
+/// Cuts the text of a statement inside a statement.
+fn inner_text(piece: &Piece, place: Place) -> String {
+    let location = |place: Place| Location {
+        line: place.line,
+        column: place.column,
+    };
+    Source::starting_at(&piece.text, piece.place)
+        .slice(location(place), location(piece.end))
+        .to_owned()
+}

@@ -1,0 +1,160 @@
+//! The parser's tests: `check` shows the statements of a script, or the error.
+
+mod errors;
+mod hostile;
+mod queries;
+mod query_errors;
+mod refusals;
+mod statements;
+
+use std::fmt::Write as _;
+
+use expect_test::Expect;
+
+use super::parse;
+use crate::ast::{
+    ColumnDef, ColumnValue, CreateSource, Existing, Name, Show, Statement, StatementKind,
+};
+use crate::variables::Variables;
+
+fn variables() -> Variables {
+    Variables::from_iter([("BUCKET", "lake"), ("PASSWORD", "s3cret"), ("N", "7")])
+}
+
+fn check(script: &str, expected: Expect) {
+    expected.assert_eq(&run(script));
+}
+
+fn run(script: &str) -> String {
+    match parse(script, &variables()) {
+        Ok(statements) => statements.iter().map(show).collect(),
+        Err(error) => error.report(None),
+    }
+}
+
+/// Shows a statement in one line, and its parts below.
+fn show(statement: &Statement) -> String {
+    let mut out = format!("{}:{} ", statement.place.line, statement.place.column);
+    let o = &mut out;
+    match &statement.kind {
+        StatementKind::CreateSource(s) => source(o, s),
+        StatementKind::CreateView(v) => {
+            write!(o, "view {}{}", name(&v.name), existing(v.existing)).unwrap();
+            write!(o, " ({})\n  {}", names(&v.columns), v.query).unwrap();
+        }
+        StatementKind::CreateSink(s) => {
+            write!(o, "sink {}{}", name(&s.name), existing(s.existing)).unwrap();
+            columns(o, &s.columns);
+            options(o, &s.options);
+            if let Some(query) = &s.query {
+                write!(o, "\n  {query}").unwrap();
+            }
+        }
+        StatementKind::Insert {
+            sink,
+            columns,
+            query,
+        } => {
+            write!(o, "insert {} ({})\n  {query}", name(sink), names(columns)).unwrap();
+        }
+        StatementKind::Drop {
+            what,
+            names: dropped,
+            if_exists,
+            cascade,
+        } => {
+            write!(
+                o,
+                "drop {what:?} {} if_exists={if_exists} cascade={cascade}",
+                names(dropped)
+            )
+            .unwrap();
+        }
+        StatementKind::Set {
+            name: setting,
+            value,
+        } => {
+            write!(o, "set {} = {value:?}", name(setting)).unwrap();
+        }
+        StatementKind::Show(Show::Setting(setting)) => {
+            write!(o, "show setting {}", name(setting)).unwrap();
+        }
+        StatementKind::Show(show) => write!(o, "show {show:?}").unwrap(),
+        StatementKind::ShowCreate(n) => write!(o, "show create {}", name(n)).unwrap(),
+        StatementKind::Describe(n) => write!(o, "describe {}", name(n)).unwrap(),
+        StatementKind::Explain { analyze, statement } => {
+            let (inner, text) = (show(statement), &statement.text);
+            write!(
+                o,
+                "explain analyze={analyze} {text:?}\n  {}",
+                inner.trim_end()
+            )
+            .unwrap();
+        }
+        StatementKind::Query(query) => write!(o, "query {query}").unwrap(),
+    }
+    out.push('\n');
+    out
+}
+
+fn source(o: &mut String, s: &CreateSource) {
+    write!(o, "source {}{}", name(&s.name), existing(s.existing)).unwrap();
+    columns(o, &s.columns);
+    if !s.primary_key.is_empty() {
+        write!(o, "\n  key {}", names(&s.primary_key)).unwrap();
+    }
+    if let Some((column, expr)) = &s.watermark {
+        write!(o, "\n  watermark {} = {expr}", name(column)).unwrap();
+    }
+    options(o, &s.options);
+}
+
+fn name(name: &Name) -> String {
+    let place = name.place.unwrap();
+    format!("{}@{}:{}", name.text, place.line, place.column)
+}
+
+fn names(names: &[Name]) -> String {
+    names
+        .iter()
+        .map(|n| n.text.clone())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn existing(existing: Existing) -> &'static str {
+    match (existing.if_not_exists, existing.or_replace) {
+        (true, _) => " if not exists",
+        (_, true) => " or replace",
+        _ => "",
+    }
+}
+
+fn columns(o: &mut String, columns: &[ColumnDef]) {
+    for column in columns {
+        let null = if column.not_null { " not null" } else { "" };
+        write!(
+            o,
+            "\n  column {} {}{null}",
+            column.name.text, column.data_type
+        )
+        .unwrap();
+        match &column.value {
+            ColumnValue::Physical => {}
+            ColumnValue::Computed(expr) => write!(o, " = {expr}").unwrap(),
+            ColumnValue::Metadata(key) => write!(o, " from {key:?}").unwrap(),
+        }
+    }
+}
+
+fn options(o: &mut String, options: &weir_engine::options::GivenOptions) {
+    for (name, value) in options {
+        let place = value.place.unwrap();
+        write!(
+            o,
+            "\n  {name} = {:?} @{}:{}",
+            value.text, place.line, place.column
+        )
+        .unwrap();
+    }
+}

@@ -1,0 +1,287 @@
+//! Queries and expressions to DataFusion's logical plans, and those to optimised and physical ones.
+
+mod context;
+mod date;
+pub(crate) mod errors;
+mod expand;
+mod window_function;
+mod window_relation;
+pub(crate) mod window_table;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::catalog::Session as DataFusionSession;
+use datafusion::common::{DFSchema, DataFusionError, Result as DfResult};
+use datafusion::execution::context::{QueryPlanner, SQLOptions};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
+use datafusion::optimizer::{Analyzer, Optimizer, OptimizerRule};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType as SqlType, Expr as SqlExpr, Query, Spanned, Statement, Value,
+    visit_expressions,
+};
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Place, Result, codes};
+
+use crate::settings::Settings;
+pub(crate) use context::Tables;
+use context::{NoTables, PlanContext};
+
+/// Plans with one set of settings.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    state: SessionState,
+    streaming: Optimizer,
+}
+
+/// A query as planned, before it is optimised.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    /// The plan.
+    pub(crate) plan: LogicalPlan,
+    /// The tables and views that it names.
+    pub(crate) uses: BTreeSet<String>,
+}
+
+impl Planner {
+    /// Makes a planner: DataFusion's functions and rules, the window functions, no files.
+    pub(crate) fn new(runtime: Arc<RuntimeEnv>, settings: &Settings, env: &Env) -> Self {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(settings.parallelism() as usize)
+            .with_batch_size(settings.batch_rows());
+        let options = config.options_mut();
+        options.sql_parser.collect_spans = true;
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.catalog.create_default_catalog_and_schema = false;
+        let mut state = SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_relation_planners(vec![Arc::new(window_relation::WindowRelations)])
+            .with_query_planner(Arc::new(IslandPlanner))
+            .build();
+        let date = Arc::new(ScalarUDF::from(date::DateFunction::default()));
+        // Nothing is called `date` in DataFusion: there is no earlier function to give back.
+        drop(datafusion::execution::FunctionRegistry::register_udf(
+            &mut state, date,
+        ));
+        let now = arrow::temporal_conversions::timestamp_us_to_datetime(env.clock().now_micros());
+        state.execution_props_mut().query_execution_start_time = now.map(|time| time.and_utc());
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
+            .rules
+            .into_iter()
+            // The window operator counts distinct values itself: one aggregation, not two.
+            .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
+            .collect();
+        Self {
+            state,
+            streaming: Optimizer::with_rules(rules),
+        }
+    }
+
+    /// DataFusion's side of the session.
+    pub(crate) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    fn convert(&self, error: DataFusionError, place: Option<Place>) -> Error {
+        errors::convert(error, &self.state, place)
+    }
+
+    /// Plans a query over the catalog's tables.
+    pub(crate) fn query(
+        &self,
+        tables: &dyn Tables,
+        query: &Query,
+        place: Option<Place>,
+    ) -> Result<Planned> {
+        let context = PlanContext {
+            state: &self.state,
+            tables,
+            used: Default::default(),
+        };
+        let plan = SqlToRel::new(&context)
+            .sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+            .and_then(|plan| {
+                SQLOptions::new()
+                    .with_allow_ddl(false)
+                    .with_allow_dml(false)
+                    .with_allow_statements(false)
+                    .verify_plan(&plan)?;
+                Ok(plan)
+            })
+            .and_then(|plan| {
+                // Types are checked now: the error shows at its statement, before anything runs.
+                Analyzer::new().execute_and_check(
+                    plan.clone(),
+                    self.state.config_options(),
+                    |_, _| {},
+                )?;
+                Ok(plan)
+            })
+            .map_err(|error| Self::locate(self.convert(error, None), query, place))?;
+        Ok(Planned {
+            plan,
+            uses: context.used.into_inner(),
+        })
+    }
+
+    /// Plans an expression over a row, with its types checked.
+    pub(crate) fn expr(
+        &self,
+        sql: &SqlExpr,
+        schema: &DFSchema,
+        place: Option<Place>,
+    ) -> Result<Expr> {
+        let context = PlanContext {
+            state: &self.state,
+            tables: &NoTables,
+            used: Default::default(),
+        };
+        SqlToRel::new(&context)
+            .sql_to_expr(sql.clone(), schema, &mut PlannerContext::new())
+            .and_then(|expr| {
+                // The types of a wrong expression are found out here, where its place is known.
+                self.state.create_physical_expr(expr.clone(), schema)?;
+                Ok(expr)
+            })
+            .map_err(|error| self.convert(error, place))
+    }
+
+    /// The Arrow type of an SQL type.
+    pub(crate) fn data_type(&self, sql: &SqlType, place: Option<Place>) -> Result<DataType> {
+        let cast = SqlExpr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(SqlExpr::Value(Value::Null.into())),
+            data_type: sql.clone(),
+            array: false,
+            format: None,
+        };
+        let context = PlanContext {
+            state: &self.state,
+            tables: &NoTables,
+            used: Default::default(),
+        };
+        let planned = SqlToRel::new(&context).sql_to_expr(
+            cast,
+            &DFSchema::empty(),
+            &mut PlannerContext::new(),
+        );
+        match planned {
+            Ok(Expr::Cast(cast)) => Ok(cast.field.data_type().clone()),
+            Ok(_) => Err(Error::internal("a cast is not a cast")),
+            Err(_) => Err(Error::new(
+                weir_engine::error::Kind::Invalid,
+                codes::TYPE,
+                format!("type {sql} is not supported"),
+            )
+            .hint("see docs/sql.md for the types: BIGINT, DOUBLE, DECIMAL, VARCHAR, TIMESTAMP, ...")
+            .at(place)),
+        }
+    }
+
+    /// Compiles an expression whose columns are in `schema`, coercing its types.
+    pub(crate) fn compile(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        self.state
+            .create_physical_expr(expr, schema)
+            .map_err(|error| self.convert(error, None))
+    }
+
+    /// Compiles an expression of an optimised plan, whose types are coerced already.
+    pub(crate) fn physical_expr(
+        &self,
+        expr: &Expr,
+        schema: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        create_physical_expr(
+            expr,
+            schema,
+            self.state.execution_props(),
+            &PhysicalPlanningContext::default(),
+        )
+        .map_err(|error| self.convert(error, None))
+    }
+
+    /// Finds the call that an error is about, for errors that carry no place.
+    pub(crate) fn locate(error: Error, query: &Query, place: Option<Place>) -> Error {
+        let Some(name) = errors::function_of(&error).map(str::to_owned) else {
+            return error.at(place);
+        };
+        let found = visit_expressions(query, |expr| {
+            if let SqlExpr::Function(call) = expr
+                && call.name.to_string().eq_ignore_ascii_case(&name)
+            {
+                return ControlFlow::Break(errors::place_of(call.name.span()));
+            }
+            ControlFlow::Continue(())
+        });
+        error.at(found.break_value().flatten()).at(place)
+    }
+
+    /// Checks and coerces types: errors show at the statement, before anything runs.
+    pub(crate) fn analyze(&self, plan: LogicalPlan, place: Option<Place>) -> Result<LogicalPlan> {
+        Analyzer::new()
+            .execute_and_check(plan, self.state.config_options(), |_, _| {})
+            .map_err(|error| self.convert(error, place))
+    }
+
+    /// Optimises for the runtime's own operators.
+    pub(crate) fn optimize_streaming(
+        &self,
+        plan: LogicalPlan,
+        place: Option<Place>,
+    ) -> Result<LogicalPlan> {
+        let plan = self.analyze(plan, place)?;
+        self.streaming
+            .optimize(plan, &self.state, |_, _| {})
+            .map_err(|error| self.convert(error, place))
+    }
+
+    /// Optimises for DataFusion and makes the physical plan of an island.
+    pub(crate) async fn island(
+        &self,
+        plan: &LogicalPlan,
+        place: Option<Place>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.state
+            .create_physical_plan(plan)
+            .await
+            .map_err(|error| self.convert(error, place))
+    }
+}
+
+/// Plans islands: DataFusion's planner with the window node.
+#[derive(Debug)]
+struct IslandPlanner;
+
+// Written by hand: `#[async_trait]` over LogicalPlan costs seconds of compile time.
+impl QueryPlanner for IslandPlanner {
+    fn create_physical_plan<'a, 'b, 'c, 'out>(
+        &'a self,
+        plan: &'b LogicalPlan,
+        session: &'c dyn DataFusionSession,
+    ) -> Pin<Box<dyn Future<Output = DfResult<Arc<dyn ExecutionPlan>>> + Send + 'out>>
+    where
+        'a: 'out,
+        'b: 'out,
+        'c: 'out,
+        Self: 'out,
+    {
+        Box::pin(async move {
+            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(expand::WindowPlanner)])
+                .create_physical_plan(plan, session)
+                .await
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! INSERT INTO and CREATE SINK AS: the query brought into the sink's columns, and the pipeline that
+//! all of them make.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::sql::sqlparser::ast::Query;
+use weir_engine::error::{Error, Kind, Place, Result, codes};
+use weir_engine::graph::Graph;
+use weir_engine::options::unknown;
+
+use super::{Pipeline, Session, partition};
+use crate::ast::Name;
+use crate::catalog::create_sink::SinkTable;
+use crate::lower::{SinkInputs, add_sink, is_bounded};
+use crate::settings::Mode;
+
+/// A query with the sink that takes its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Insert {
+    /// The sink.
+    pub(crate) sink: Arc<SinkTable>,
+    /// The rows, in the sink's columns.
+    pub(crate) plan: LogicalPlan,
+    /// The columns, without those that are only partitions.
+    pub(crate) columns: SchemaRef,
+    /// The columns that make the hive partitions.
+    pub(crate) partition_columns: Vec<String>,
+    /// Where the statement stands.
+    pub(crate) place: Place,
+}
+
+impl Session {
+    pub(crate) fn plan_insert(
+        &self,
+        sink: &Name,
+        columns: &[Name],
+        query: &Query,
+        place: Place,
+    ) -> Result<Insert> {
+        let sink = self.catalog.sink(sink)?;
+        self.plan_into(&sink, columns, query, place)
+    }
+
+    pub(crate) fn plan_into(
+        &self,
+        sink: &Arc<SinkTable>,
+        columns: &[Name],
+        query: &Query,
+        place: Place,
+    ) -> Result<Insert> {
+        let planned = self.planner.query(&self.catalog, query, Some(place))?;
+        let plan = self.planner.analyze(planned.plan, Some(place))?;
+        // Without declared columns, the first query decides.
+        let first = self
+            .inserts
+            .iter()
+            .find(|insert| insert.sink.name == sink.name);
+        let plan = match (&sink.columns, first) {
+            (Some(declared), _) => fit(plan, declared, columns, place)?,
+            (None, Some(first)) => fit(plan, &first.columns, columns, place)?,
+            (None, None) => rename(plan, columns, place)?,
+        };
+        check_unique(&plan, place)?;
+        let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
+        let fields: Vec<Field> = plan.schema().fields().iter().map(nullable).collect();
+        let columns = Arc::new(Schema::new(fields));
+        let (plan, partition_columns) = partition::append(&self.planner, plan, sink)?;
+        let plan = self.planner.analyze(plan, Some(place))?;
+        Ok(Insert {
+            sink: Arc::clone(sink),
+            plan,
+            columns,
+            partition_columns,
+            place,
+        })
+    }
+
+    /// Batch or streaming: as it is set, else by what the queries read.
+    pub(crate) fn mode_of<'a>(&self, plans: impl Iterator<Item = &'a LogicalPlan>) -> Result<Mode> {
+        if let Some(mode) = self.settings.mode() {
+            return Ok(mode);
+        }
+        for plan in plans {
+            if !is_bounded(plan)? {
+                return Ok(Mode::Streaming);
+            }
+        }
+        Ok(Mode::Batch)
+    }
+
+    pub(crate) async fn lower(&self, inserts: &[Insert]) -> Result<Pipeline> {
+        let mode = self.mode_of(inserts.iter().map(|insert| &insert.plan))?;
+        let mut graph = Graph::default();
+        let mut done = BTreeSet::new();
+        for insert in inserts {
+            if !done.insert(insert.sink.name.as_str()) {
+                continue;
+            }
+            let all = inserts
+                .iter()
+                .filter(|other| other.sink.name == insert.sink.name);
+            let inputs = SinkInputs {
+                sink: &insert.sink,
+                queries: all.map(|insert| (&insert.plan, insert.place)).collect(),
+                partition_columns: insert.partition_columns.clone(),
+            };
+            let how = (mode, self.settings.parallelism());
+            add_sink(&mut graph, inputs, &self.planner, how, &self.env).await?;
+        }
+        let name = self.settings.name().unwrap_or("pipeline").to_owned();
+        Ok(Pipeline { graph, mode, name })
+    }
+}
+
+fn count_error(found: usize, wanted: usize, what: &str, place: Place) -> Error {
+    Error::new(
+        Kind::Invalid,
+        codes::TYPE,
+        format!(
+            "the query gives {found} column{}, but {what} has {wanted}",
+            plural(found)
+        ),
+    )
+    .at(Some(place))
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// The columns of a plan as expressions.
+fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
+    plan.schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect()
+}
+
+/// Names the columns of a query; without names they keep their own.
+pub(crate) fn rename(plan: LogicalPlan, names: &[Name], place: Place) -> Result<LogicalPlan> {
+    let columns = columns_of(&plan);
+    if !names.is_empty() && names.len() != columns.len() {
+        return Err(count_error(
+            columns.len(),
+            names.len(),
+            "the list of columns",
+            place,
+        ));
+    }
+    if names.is_empty()
+        && plan
+            .schema()
+            .iter()
+            .all(|(qualifier, _)| qualifier.is_none())
+    {
+        return Ok(plan);
+    }
+    let own: Vec<String> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    let given = names.iter().map(|name| name.text.clone());
+    let names: Vec<String> = if names.is_empty() {
+        own
+    } else {
+        given.collect()
+    };
+    unique(&names, place)?;
+    let aliased = columns
+        .into_iter()
+        .zip(names)
+        .map(|(column, name)| column.alias(name));
+    Ok(LogicalPlanBuilder::from(plan).project(aliased)?.build()?)
+}
+
+fn unique(names: &[String], place: Place) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::DUPLICATE,
+                format!("two columns of the query are called \"{name}\""),
+            )
+            .hint("give one of them another name: expression AS name")
+            .at(Some(place)));
+        }
+    }
+    Ok(())
+}
+
+/// Columns of a table are found by their names alone.
+pub(crate) fn check_unique(plan: &LogicalPlan, place: Place) -> Result<()> {
+    let names: Vec<String> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    unique(&names, place)
+}
+
+/// Brings the rows of a query into declared columns: by position, cast to their types. Columns that
+/// the list leaves out are null.
+fn fit(
+    plan: LogicalPlan,
+    declared: &SchemaRef,
+    list: &[Name],
+    place: Place,
+) -> Result<LogicalPlan> {
+    let columns: Vec<Column> = plan.schema().columns();
+    let wanted = if list.is_empty() {
+        declared.fields().len()
+    } else {
+        list.len()
+    };
+    if columns.len() != wanted {
+        let what = if list.is_empty() {
+            "the sink"
+        } else {
+            "the list of columns"
+        };
+        return Err(count_error(columns.len(), wanted, what, place));
+    }
+    let listed: Vec<String> = list.iter().map(|name| name.text.clone()).collect();
+    unique(&listed, place)?;
+    for name in list {
+        if declared.index_of(&name.text).is_err() {
+            let known = declared.fields().iter().map(|field| field.name().as_str());
+            return Err(unknown(codes::UNKNOWN_COLUMN, "column", &name.text, known).at(name.place));
+        }
+    }
+    let mut exprs = Vec::with_capacity(declared.fields().len());
+    for (number, field) in declared.fields().iter().enumerate() {
+        let at = if list.is_empty() {
+            Some(number)
+        } else {
+            list.iter().position(|name| name.text == *field.name())
+        };
+        let source = at.and_then(|at| columns.get(at).map(|column| (at, column)));
+        let (expr, nullable) = match source {
+            Some((at, column)) => {
+                let found = plan.schema().field(at);
+                if !can_cast_types(found.data_type(), field.data_type()) {
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        codes::TYPE,
+                        format!(
+                            "column \"{}\" of the sink is {}, but the query gives {}",
+                            field.name(),
+                            field.data_type(),
+                            found.data_type()
+                        ),
+                    )
+                    .at(Some(place)));
+                }
+                let expr = Expr::Column(column.clone());
+                let same = found.data_type() == field.data_type();
+                let expr = if same {
+                    expr
+                } else {
+                    cast(expr, field.data_type().clone())
+                };
+                (expr, found.is_nullable())
+            }
+            None => (
+                cast(lit(ScalarValue::Null), field.data_type().clone()),
+                true,
+            ),
+        };
+        if nullable && !field.is_nullable() {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::TYPE,
+                format!(
+                    "column \"{}\" of the sink is NOT NULL, but the query may give null",
+                    field.name()
+                ),
+            )
+            .hint("use COALESCE(column, value) in the query")
+            .at(Some(place)));
+        }
+        exprs.push(expr.alias(field.name()));
+    }
+    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+}

@@ -1,0 +1,337 @@
+//! A session: executes statements one by one, and lowers what they insert to one graph.
+
+mod insert;
+mod partition;
+mod query;
+pub(crate) mod show;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::view::ViewTable;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use tokio::sync::watch;
+use weir_engine::connector::Connector;
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Kind, Place, Result, codes};
+use weir_engine::graph::Graph;
+use weir_engine::job::Stop;
+
+use crate::ast::{
+    CreateSink, CreateSource, CreateView, Name, ObjectKind, Statement, StatementKind,
+};
+use crate::catalog::create_source::{self, Making};
+use crate::catalog::{Catalog, Create, Entry, Object, create_sink, word};
+use crate::plan::Planner;
+use crate::settings::{Mode, Settings};
+use insert::Insert;
+
+/// What a session works with.
+#[derive(Debug)]
+pub struct SessionOptions {
+    /// Time, chance, tasks.
+    pub env: Env,
+    /// The connectors that scripts may name.
+    pub connectors: Vec<Arc<dyn Connector>>,
+    /// The memory and the spill files of queries.
+    pub runtime: Arc<RuntimeEnv>,
+    /// The settings that flags fix, which beat `SET`.
+    pub settings: Settings,
+}
+
+/// What a statement gave.
+pub enum Outcome {
+    /// It changed the catalog or a setting; says what was done, as `CREATE SOURCE`.
+    Done(String),
+    /// SHOW, DESCRIBE and EXPLAIN give a small table.
+    Table {
+        /// Its columns.
+        schema: SchemaRef,
+        /// Its rows.
+        batches: Vec<RecordBatch>,
+    },
+    /// A bare query gives its rows as they come.
+    Query(SendableRecordBatchStream),
+    /// An insert joined the pipeline.
+    Added,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Done(words) => f.debug_tuple("Done").field(words).finish(),
+            Self::Table { batches, .. } => f.debug_tuple("Table").field(batches).finish(),
+            Self::Query(_) => f.write_str("Query"),
+            Self::Added => f.write_str("Added"),
+        }
+    }
+}
+
+/// What the inserts of a script amount to.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The plan to run.
+    pub graph: Graph,
+    /// Whether it ends with its input.
+    pub mode: Mode,
+    /// The name under which state is kept.
+    pub name: String,
+}
+
+/// The state of a script: catalog, settings, inserts so far.
+#[derive(Debug)]
+pub struct Session {
+    env: Env,
+    connectors: Vec<Arc<dyn Connector>>,
+    runtime: Arc<RuntimeEnv>,
+    settings: Settings,
+    planner: Planner,
+    catalog: Catalog,
+    inserts: Vec<Insert>,
+    /// Bare queries run until they are dropped: nobody stops them but their reader.
+    stop: watch::Sender<Stop>,
+}
+
+impl Session {
+    /// Makes a session with an empty catalog.
+    pub fn new(options: SessionOptions) -> Result<Self> {
+        let SessionOptions {
+            env,
+            connectors,
+            runtime,
+            settings,
+        } = options;
+        let planner = Planner::new(Arc::clone(&runtime), &settings, &env);
+        let (stop, _) = watch::channel(Stop::Run);
+        let (catalog, inserts) = (Catalog::default(), Vec::new());
+        Ok(Self {
+            env,
+            connectors,
+            runtime,
+            settings,
+            planner,
+            catalog,
+            inserts,
+            stop,
+        })
+    }
+
+    /// The settings so far.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Executes one statement.
+    pub async fn execute(&mut self, statement: &Statement) -> Result<Outcome> {
+        let place = statement.place;
+        // Boxed: the future of a statement is large, and it is awaited once per statement.
+        let outcome = Box::pin(self.execute_kind(statement)).await;
+        outcome.map_err(|error| error.at(Some(place)))
+    }
+
+    async fn execute_kind(&mut self, statement: &Statement) -> Result<Outcome> {
+        let place = statement.place;
+        match &statement.kind {
+            StatementKind::CreateSource(create) => {
+                self.create_source(create, statement).await?;
+                Ok(Outcome::Done("CREATE SOURCE".to_owned()))
+            }
+            StatementKind::CreateView(create) => {
+                self.create_view(create, statement)?;
+                Ok(Outcome::Done("CREATE VIEW".to_owned()))
+            }
+            StatementKind::CreateSink(create) => self.create_sink(create, statement),
+            StatementKind::Insert {
+                sink,
+                columns,
+                query,
+            } => {
+                let insert = self.plan_insert(sink, columns, query, place)?;
+                self.inserts.push(insert);
+                Ok(Outcome::Added)
+            }
+            StatementKind::Drop {
+                what,
+                names,
+                if_exists,
+                cascade,
+            } => {
+                self.drop_objects(*what, names, *if_exists, *cascade)?;
+                Ok(Outcome::Done(format!(
+                    "DROP {}",
+                    word(*what).to_uppercase()
+                )))
+            }
+            StatementKind::Set { name, value } => {
+                self.settings
+                    .set(&name.text, value)
+                    .map_err(|error| error.at(name.place))?;
+                self.planner = Planner::new(Arc::clone(&self.runtime), &self.settings, &self.env);
+                Ok(Outcome::Done("SET".to_owned()))
+            }
+            StatementKind::Show(show) => show::show(self, show),
+            StatementKind::ShowCreate(name) => show::show_create(self, name),
+            StatementKind::Describe(name) => show::describe(self, name),
+            StatementKind::Explain { analyze, statement } => {
+                crate::explain::explain(self, *analyze, statement).await
+            }
+            StatementKind::Query(query) => {
+                let planned = self.planner.query(&self.catalog, query, Some(place))?;
+                Ok(Outcome::Query(
+                    self.run_query(&planned.plan, Some(place)).await?,
+                ))
+            }
+        }
+    }
+
+    async fn create_source(&mut self, create: &CreateSource, statement: &Statement) -> Result<()> {
+        let kind = ObjectKind::Source;
+        if self
+            .catalog
+            .may_create(kind, &create.name, create.existing)?
+            == Create::Keep
+        {
+            return Ok(());
+        }
+        let making = Making {
+            planner: &self.planner,
+            connectors: &self.connectors,
+            settings: &self.settings,
+            env: &self.env,
+        };
+        let source = create_source::create(&making, create, statement.place).await?;
+        self.put(
+            &create.name,
+            Object::Source(Arc::new(source)),
+            statement,
+            BTreeSet::new(),
+        );
+        Ok(())
+    }
+
+    fn create_view(&mut self, create: &CreateView, statement: &Statement) -> Result<()> {
+        let kind = ObjectKind::View;
+        if self
+            .catalog
+            .may_create(kind, &create.name, create.existing)?
+            == Create::Keep
+        {
+            return Ok(());
+        }
+        let place = Some(statement.place);
+        let planned = self.planner.query(&self.catalog, &create.query, place)?;
+        if planned.uses.contains(&create.name.text) {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::PLAN,
+                format!("view \"{}\" reads itself", create.name.text),
+            )
+            .at(create.name.place));
+        }
+        let plan = insert::rename(planned.plan, &create.columns, statement.place)?;
+        insert::check_unique(&plan, statement.place)?;
+        let view = ViewTable::new(plan, Some(statement.text.clone()));
+        self.put(
+            &create.name,
+            Object::View(Arc::new(view)),
+            statement,
+            planned.uses,
+        );
+        Ok(())
+    }
+
+    /// A sink with AS is an insert too: both are checked before either is kept.
+    fn create_sink(&mut self, create: &CreateSink, statement: &Statement) -> Result<Outcome> {
+        let done = || Ok(Outcome::Done("CREATE SINK".to_owned()));
+        let kind = ObjectKind::Sink;
+        if self
+            .catalog
+            .may_create(kind, &create.name, create.existing)?
+            == Create::Keep
+        {
+            return done();
+        }
+        let sink = self.make_sink(create, statement.place)?;
+        let insert = match &create.query {
+            Some(query) => Some(self.plan_into(&sink, &[], query, statement.place)?),
+            None => None,
+        };
+        self.inserts.retain(|insert| insert.sink.name != sink.name);
+        self.put(&create.name, Object::Sink(sink), statement, BTreeSet::new());
+        match insert {
+            Some(insert) => {
+                self.inserts.push(insert);
+                Ok(Outcome::Added)
+            }
+            None => done(),
+        }
+    }
+
+    pub(crate) fn make_sink(
+        &self,
+        create: &CreateSink,
+        place: Place,
+    ) -> Result<Arc<create_sink::SinkTable>> {
+        create_sink::create(&self.planner, &self.connectors, create, place).map(Arc::new)
+    }
+
+    fn drop_objects(
+        &mut self,
+        what: ObjectKind,
+        names: &[Name],
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<()> {
+        for name in names {
+            let inserts = self
+                .inserts
+                .iter()
+                .any(|insert| insert.sink.name == name.text);
+            if what == ObjectKind::Sink && inserts && !cascade {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    codes::DUPLICATE,
+                    format!(
+                        "sink \"{}\" cannot be dropped: the script inserts into it",
+                        name.text
+                    ),
+                )
+                .hint("add CASCADE to drop the inserts too")
+                .at(name.place));
+            }
+            self.catalog.remove(what, name, if_exists, cascade)?;
+            if what == ObjectKind::Sink {
+                self.inserts.retain(|insert| insert.sink.name != name.text);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, name: &Name, object: Object, statement: &Statement, uses: BTreeSet<String>) {
+        let text = statement.text.clone();
+        self.catalog.put(&name.text, Entry { object, text, uses });
+    }
+
+    /// Lowers all inserts since the last call to one graph; `None` when there are none.
+    pub async fn pipeline(&mut self) -> Result<Option<Pipeline>> {
+        let inserts = std::mem::take(&mut self.inserts);
+        if inserts.is_empty() {
+            return Ok(None);
+        }
+        Box::pin(self.lower(&inserts)).await.map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests;

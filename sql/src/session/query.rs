@@ -1,0 +1,43 @@
+//! Bare queries: one island, run at once, over what the sources hold now.
+
+use std::sync::Arc;
+
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use weir_engine::dead_letter::{DeadLetters, MemoryStore};
+use weir_engine::error::{Place, Result};
+use weir_engine::island;
+use weir_engine::job::JobContext;
+use weir_engine::metrics::Metrics;
+
+use super::Session;
+
+impl Session {
+    /// Runs a query; rows that cannot be decoded are left out, as a pipeline's dead letters are.
+    pub(crate) async fn run_query(
+        &self,
+        plan: &LogicalPlan,
+        place: Option<Place>,
+    ) -> Result<SendableRecordBatchStream> {
+        let island = self.planner.island(plan, place).await?;
+        self.run_island(island)
+    }
+
+    pub(crate) fn run_island(
+        &self,
+        island: Arc<dyn ExecutionPlan>,
+    ) -> Result<SendableRecordBatchStream> {
+        let job = JobContext {
+            env: self.env.clone(),
+            memory: Arc::clone(&self.runtime.memory_pool),
+            batch_rows: self.settings.batch_rows(),
+            dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())),
+            datafusion: self.planner.state().task_ctx(),
+            metrics: Metrics::default(),
+            stop: self.stop.subscribe(),
+            run_id: self.env.next_id().into(),
+        };
+        Ok(execute_stream(island, island::context(&job))?)
+    }
+}

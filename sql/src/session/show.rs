@@ -1,0 +1,173 @@
+//! SHOW and DESCRIBE: the catalog and the settings as small tables.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use weir_engine::error::Result;
+
+use super::{Outcome, Session};
+use crate::ast::{Name, ObjectKind, Show};
+use crate::catalog::{Object, word};
+use crate::settings::SETTINGS;
+
+/// Makes a table of texts.
+pub(crate) fn texts(names: &[&str], rows: &[Vec<String>]) -> Result<Outcome> {
+    let fields: Vec<Field> = names
+        .iter()
+        .map(|name| Field::new(*name, DataType::Utf8, false))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let columns = (0..names.len())
+        .map(|column| {
+            let values = rows
+                .iter()
+                .map(|row| row.get(column).map_or("", String::as_str));
+            Arc::new(StringArray::from_iter_values(values)) as ArrayRef
+        })
+        .collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+    Ok(Outcome::Table {
+        schema,
+        batches: vec![batch],
+    })
+}
+
+/// SHOW.
+pub(super) fn show(session: &Session, show: &Show) -> Result<Outcome> {
+    match show {
+        Show::Objects(kind) => objects(session, *kind),
+        Show::Tables => {
+            let kinds = [ObjectKind::Source, ObjectKind::View, ObjectKind::Sink];
+            let mut rows: Vec<Vec<String>> = kinds
+                .into_iter()
+                .flat_map(|kind| {
+                    session
+                        .catalog
+                        .of_kind(kind)
+                        .map(move |(name, _)| (name, kind))
+                })
+                .map(|(name, kind)| vec![name.to_owned(), word(kind).to_owned()])
+                .collect();
+            rows.sort();
+            texts(&["name", "kind"], &rows)
+        }
+        Show::Settings => {
+            let rows = SETTINGS
+                .iter()
+                .map(|spec| {
+                    Ok(vec![
+                        spec.name.to_owned(),
+                        session.settings.value(spec.name)?.to_owned(),
+                        spec.default.to_owned(),
+                        spec.help.to_owned(),
+                    ])
+                })
+                .collect::<Result<Vec<_>>>()?;
+            texts(&["name", "value", "default", "description"], &rows)
+        }
+        Show::Setting(name) => {
+            let value = session
+                .settings
+                .value(&name.text)
+                .map_err(|e| e.at(name.place))?;
+            texts(&[name.text.as_str()], &[vec![value.to_owned()]])
+        }
+    }
+}
+
+fn objects(session: &Session, kind: ObjectKind) -> Result<Outcome> {
+    let rows: Vec<Vec<String>> = session
+        .catalog
+        .of_kind(kind)
+        .map(|(name, entry)| match &entry.object {
+            Object::Source(source) => {
+                let bounded = if source.is_bounded() {
+                    "bounded"
+                } else {
+                    "unbounded"
+                };
+                vec![
+                    name.to_owned(),
+                    source.connector().to_owned(),
+                    bounded.to_owned(),
+                ]
+            }
+            Object::Sink(sink) => vec![name.to_owned(), sink.connector.name().to_owned()],
+            Object::View(_) => vec![name.to_owned()],
+        })
+        .collect();
+    match kind {
+        ObjectKind::Source => texts(&["name", "connector", "boundedness"], &rows),
+        ObjectKind::Sink => texts(&["name", "connector"], &rows),
+        ObjectKind::View => texts(&["name"], &rows),
+    }
+}
+
+/// SHOW CREATE: the statement as it was written.
+pub(super) fn show_create(session: &Session, name: &Name) -> Result<Outcome> {
+    let entry = session.catalog.get(name)?;
+    let kind = word(entry.object.kind()).to_owned();
+    texts(
+        &["name", "kind", "statement"],
+        &[vec![name.text.clone(), kind, entry.text.clone()]],
+    )
+}
+
+/// DESCRIBE: the columns.
+pub(super) fn describe(session: &Session, name: &Name) -> Result<Outcome> {
+    let row = |field: &Field, note: String| {
+        let nullable = if field.is_nullable() { "YES" } else { "NO" };
+        vec![
+            field.name().clone(),
+            field.data_type().to_string(),
+            nullable.to_owned(),
+            note,
+        ]
+    };
+    let rows: Vec<Vec<String>> = match &session.catalog.get(name)?.object {
+        Object::Source(source) => source
+            .columns()
+            .iter()
+            .enumerate()
+            .map(|(number, column)| {
+                let watermark = source
+                    .watermark()
+                    .filter(|watermark| watermark.column == number);
+                let watermark = watermark.map(|watermark| format!("watermark {}", watermark.text));
+                let note = [
+                    (!column.note.is_empty()).then(|| column.note.clone()),
+                    watermark,
+                ];
+                row(
+                    &column.field,
+                    note.into_iter().flatten().collect::<Vec<_>>().join(", "),
+                )
+            })
+            .collect(),
+        _ => match session.catalog.schema(name)? {
+            Some(schema) => schema
+                .fields()
+                .iter()
+                .map(|f| row(f, String::new()))
+                .collect(),
+            // A sink without declared columns takes what its query gives.
+            None => session
+                .inserts
+                .iter()
+                .find(|insert| insert.sink.name == name.text)
+                .map(|insert| {
+                    insert
+                        .plan
+                        .schema()
+                        .fields()
+                        .iter()
+                        .map(|f| row(f, String::new()))
+                        .collect()
+                })
+                .unwrap_or_default(),
+        },
+    };
+    texts(&["column", "type", "nullable", "note"], &rows)
+}

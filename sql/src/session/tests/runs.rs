@@ -1,0 +1,149 @@
+//! Pipelines that run: in both modes and with any parallelism they give the rows of the query.
+
+use std::time::Duration;
+
+use arrow::util::pretty::pretty_format_batches;
+use tokio::sync::watch;
+use weir_engine::dead_letter::{DeadLetters, MemoryStore};
+use weir_engine::job::JobContext;
+use weir_engine::metrics::Metrics;
+use weir_engine::runtime::{Job, TimeOptions};
+
+use super::memory::{Memory, Written};
+use super::*;
+
+/// The lines of a table in their order.
+fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    lines.sort();
+    lines
+}
+
+async fn run(session: &Session, pipeline: Pipeline, written: &Written) -> Vec<String> {
+    let (stop, stopped) = watch::channel(Stop::Run);
+    let context = JobContext {
+        env: session.env.clone(),
+        memory: Arc::clone(&session.runtime.memory_pool),
+        batch_rows: 2,
+        dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())),
+        datafusion: session.planner().state().task_ctx(),
+        metrics: Metrics::default(),
+        stop: stopped,
+        run_id: "test".into(),
+    };
+    let time = TimeOptions {
+        streaming: pipeline.mode == Mode::Streaming,
+        idle_timeout: None,
+    };
+    let graph = pipeline.graph.to_string();
+    let job = Job::start(Arc::new(pipeline.graph), context, time);
+    let ended = tokio::time::timeout(Duration::from_secs(30), job.wait()).await;
+    if let Err(error) = ended.expect("the job ends") {
+        panic!("{}\n{graph}", error.report(None));
+    }
+    drop(stop);
+    let batches = std::mem::take(&mut *written.lock());
+    if batches.is_empty() {
+        return Vec::new();
+    }
+    sorted(&pretty_format_batches(&batches).unwrap().to_string())
+}
+
+fn check_rows(views: &str, query: &str) {
+    block_on(async {
+        let mut expected = session(1);
+        execute(&mut expected, ORDERS).await.unwrap();
+        execute(&mut expected, views).await.unwrap();
+        let expected = sorted(&execute(&mut expected, query).await.unwrap());
+        assert!(!expected.is_empty(), "{query} gives rows");
+        for mode in ["batch", "streaming"] {
+            for parallelism in [1, 3] {
+                let memory = Memory::default();
+                let written = Arc::clone(&memory.written);
+                let mut session = session_with(parallelism, memory);
+                let script = format!("{ORDERS} {views} SET pipeline.mode = '{mode}';");
+                execute(&mut session, &script).await.unwrap();
+                execute(&mut session, &format!("INSERT INTO lake {query}"))
+                    .await
+                    .unwrap();
+                let pipeline = session.pipeline().await.unwrap().unwrap();
+                let found = run(&session, pipeline, &written).await;
+                assert_eq!(found, expected, "{mode} x{parallelism}: {query}");
+            }
+        }
+    });
+}
+
+#[test]
+fn stateless() {
+    check_rows(
+        "",
+        "SELECT id, amount * 2 AS twice, status FROM orders WHERE status = 'open'",
+    );
+    check_rows("", "SELECT status AS b, id AS a FROM orders");
+    check_rows(
+        "",
+        "SELECT id, 'a' AS kind FROM orders UNION ALL SELECT id, name FROM customers",
+    );
+    check_rows("", "SELECT * FROM (VALUES (1, 'x'), (2, NULL)) AS t (a, b)");
+}
+
+#[test]
+fn windows() {
+    check_rows(
+        "",
+        "SELECT window_start, status, count(*) AS n, sum(amount) FILTER (WHERE id > 1) AS total
+         FROM TUMBLE(orders, ts, INTERVAL '1 minute') WHERE amount > 0
+         GROUP BY window_start, window_end, status HAVING count(*) > 0",
+    );
+    check_rows(
+        "",
+        "SELECT window_end, count(DISTINCT status) AS n, avg(amount + 1) AS m, max(amount + 1) AS x
+         FROM HOP(orders, ts, INTERVAL '1 minute', INTERVAL '5 minutes') GROUP BY window_end",
+    );
+    check_rows(
+        "",
+        "SELECT id, window_start, window_end
+         FROM CUMULATE(orders, ts, INTERVAL '1 minute', INTERVAL '3 minutes')
+         WHERE window_end > TIMESTAMP '2024-01-01 00:01:00'",
+    );
+    check_rows(
+        "",
+        "SELECT DISTINCT window_start, status FROM TUMBLE(orders, ts, INTERVAL '2 minutes')",
+    );
+    check_rows(
+        "",
+        "SELECT window_start, date_part('minute', window_end) AS m, count(*) AS n
+         FROM TUMBLE(orders, ts, INTERVAL '1 minute')
+         GROUP BY window_start, window_end, date_part('minute', window_end)",
+    );
+    check_rows(
+        "",
+        "SELECT window_start, window_end, array_agg(status ORDER BY id DESC) AS all_of_them
+         FROM TUMBLE(orders, ts, INTERVAL '2 minutes') GROUP BY window_start, window_end",
+    );
+}
+
+#[test]
+fn windows_of_windows() {
+    let views = "CREATE VIEW minutes AS
+        SELECT window_start AS ws, window_end AS we, status, count(*) AS n
+        FROM TUMBLE(orders, ts, INTERVAL '1 minute') GROUP BY window_start, window_end, status;";
+    check_rows(views, "SELECT ws, max(n) AS most FROM minutes GROUP BY ws");
+    check_rows(views, "SELECT we, count(*) AS n FROM minutes GROUP BY we");
+    check_rows(
+        views,
+        "SELECT window_start, status, sum(n) AS n FROM TUMBLE(minutes, ws, INTERVAL '1 hour')
+         GROUP BY window_start, status",
+    );
+    check_rows(
+        views,
+        "SELECT window_end, we, sum(n) AS n FROM HOP(minutes, we, INTERVAL '1 minute', INTERVAL '2 minutes')
+         GROUP BY window_end, we",
+    );
+}

@@ -1,0 +1,264 @@
+//! What a job did, in numbers that add up: per source, every row that came in is dropped by a
+//! filter, a dead letter, late, or went on.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::units;
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// Every source was read to its end.
+    Finished,
+    /// It was asked to stop, and committed what it had read.
+    Drained,
+}
+
+/// The rows of one source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: String,
+    /// Rows and undecodable records that were read.
+    pub rows_in: u64,
+    /// Rows that went on: into a sink, or into what folds rows (an aggregate, a join).
+    pub rows_out: u64,
+    /// Rows dropped by filters.
+    pub filtered: u64,
+    /// Rows kept aside.
+    pub dead_letters: u64,
+    /// Rows that came after their window was closed.
+    pub late: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+impl SourceSummary {
+    /// Whether every row is accounted for exactly once.
+    pub fn adds_up(&self) -> bool {
+        let parts = [self.rows_out, self.filtered, self.dead_letters, self.late];
+        parts
+            .iter()
+            .try_fold(0_u64, |sum, part| sum.checked_add(*part))
+            == Some(self.rows_in)
+    }
+}
+
+/// The rows of one sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SinkSummary {
+    /// Its name.
+    pub name: String,
+    /// Rows written and committed.
+    pub rows: u64,
+    /// Bytes committed.
+    pub bytes: u64,
+}
+
+/// Dead letters of one source and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetterCount {
+    /// The source.
+    pub source: String,
+    /// The reason.
+    pub reason: String,
+    /// How many.
+    pub rows: u64,
+}
+
+/// The memory that was allowed and taken, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemorySummary {
+    /// The budget of the job.
+    pub budget: u64,
+    /// The most that was resident at once in the process; absent where the system doesn't tell.
+    pub peak: Option<u64>,
+}
+
+/// What a job did. Its JSON form is documented in `docs/summary.md`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// `batch` or `streaming`.
+    pub mode: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it ran.
+    pub seconds: f64,
+    /// Rows read from all sources.
+    pub rows_in: u64,
+    /// Rows read per second.
+    pub rows_per_second: f64,
+    /// Per source, in the order of their names.
+    pub sources: Vec<SourceSummary>,
+    /// Per sink, in the script's order.
+    pub sinks: Vec<SinkSummary>,
+    /// Counts per source and reason.
+    pub dead_letters: Vec<DeadLetterCount>,
+    /// Where the dead letters are stored, when there are any.
+    pub dead_letters_path: Option<String>,
+    /// Memory.
+    pub memory: MemorySummary,
+    /// Whether all sums add up; if not, it is a bug in Weir.
+    pub adds_up: bool,
+}
+
+impl Summary {
+    /// Renders it for people.
+    pub fn text(&self) -> String {
+        let ending = match self.ending {
+            Ending::Finished => "finished",
+            Ending::Drained => "drained",
+        };
+        let time = units::span(Duration::try_from_secs_f64(self.seconds).unwrap_or_default());
+        let mut text = format!(
+            "pipeline {} ({}) {ending} in {time}\n",
+            self.pipeline, self.mode
+        );
+        let names = self
+            .sources
+            .iter()
+            .map(|s| &s.name)
+            .chain(self.sinks.iter().map(|s| &s.name));
+        let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
+        for source in &self.sources {
+            line(
+                &mut text,
+                "source",
+                &format!("{:width$}  {}", source.name, source_text(source)),
+            );
+        }
+        for sink in &self.sinks {
+            let rows = units::count(sink.rows);
+            let bytes = units::bytes(sink.bytes);
+            line(
+                &mut text,
+                "sink",
+                &format!("{:width$}  {rows} rows, {bytes}", sink.name),
+            );
+        }
+        for letters in &self.dead_letters {
+            let rows = units::count(letters.rows);
+            let words = format!("{:width$}  {rows} rows: {}", letters.source, letters.reason);
+            line(&mut text, "dead letters", &words);
+        }
+        if let Some(path) = &self.dead_letters_path {
+            line(&mut text, "stored in", path);
+        }
+        let rate = units::count(self.rows_per_second.round() as u64);
+        line(&mut text, "speed", &format!("{rate} rows/s"));
+        line(&mut text, "memory", &self.memory_text());
+        text
+    }
+
+    fn memory_text(&self) -> String {
+        let budget = units::bytes(self.memory.budget);
+        match self.memory.peak {
+            Some(peak) => format!("peak {} resident, budget {budget}", units::bytes(peak)),
+            None => format!("budget {budget}"),
+        }
+    }
+
+    /// Renders it for programs: one line of JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+fn line(text: &mut String, label: &str, words: &str) {
+    text.push_str(&format!("  {label:<13} {words}\n"));
+}
+
+fn source_text(source: &SourceSummary) -> String {
+    let parts = [
+        (source.filtered, "dropped by filter"),
+        (source.dead_letters, "dead letters"),
+        (source.late, "late"),
+    ];
+    let mut text = format!(
+        "{} rows in = {} out",
+        units::count(source.rows_in),
+        units::count(source.rows_out)
+    );
+    for (rows, what) in parts.into_iter().filter(|(rows, _)| *rows > 0) {
+        text.push_str(&format!(" + {} {what}", units::count(rows)));
+    }
+    text.push_str(&format!(", {} read", units::bytes(source.bytes)));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn summary() -> Summary {
+        Summary {
+            pipeline: "taxi".to_owned(),
+            mode: "batch".to_owned(),
+            ending: Ending::Finished,
+            seconds: 1.5,
+            rows_in: 10_320,
+            rows_per_second: 6880.0,
+            sources: vec![SourceSummary {
+                name: "trips".to_owned(),
+                rows_in: 10_320,
+                rows_out: 10_000,
+                filtered: 300,
+                dead_letters: 20,
+                late: 0,
+                bytes: 265_000,
+            }],
+            sinks: vec![SinkSummary {
+                name: "per_hour".to_owned(),
+                rows: 240,
+                bytes: 12_345,
+            }],
+            dead_letters: vec![DeadLetterCount {
+                source: "trips".to_owned(),
+                reason: "decode".to_owned(),
+                rows: 20,
+            }],
+            dead_letters_path: Some(".weir/taxi/dead_letters".to_owned()),
+            memory: MemorySummary {
+                budget: 512_000_000,
+                peak: Some(143_000_000),
+            },
+            adds_up: true,
+        }
+    }
+
+    #[test]
+    fn the_text_adds_up_for_people() {
+        expect![[r#"
+            pipeline taxi (batch) finished in 1.500 s
+              source        trips     10,320 rows in = 10,000 out + 300 dropped by filter + 20 dead letters, 265.0 kB read
+              sink          per_hour  240 rows, 12.3 kB
+              dead letters  trips     20 rows: decode
+              stored in     .weir/taxi/dead_letters
+              speed         6,880 rows/s
+              memory        peak 143.0 MB resident, budget 512.0 MB
+        "#]]
+        .assert_eq(&summary().text());
+    }
+
+    #[test]
+    fn the_json_is_one_line_with_stable_fields() {
+        expect![[r#"{"pipeline":"taxi","mode":"batch","ending":"finished","seconds":1.5,"rows_in":10320,"rows_per_second":6880.0,"sources":[{"name":"trips","rows_in":10320,"rows_out":10000,"filtered":300,"dead_letters":20,"late":0,"bytes":265000}],"sinks":[{"name":"per_hour","rows":240,"bytes":12345}],"dead_letters":[{"source":"trips","reason":"decode","rows":20}],"dead_letters_path":".weir/taxi/dead_letters","memory":{"budget":512000000,"peak":143000000},"adds_up":true}"#]]
+        .assert_eq(&summary().json().unwrap());
+    }
+
+    #[test]
+    fn a_lost_row_does_not_add_up() {
+        let mut source = summary().sources.remove(0);
+        assert!(source.adds_up());
+        source.filtered -= 1;
+        assert!(!source.adds_up());
+        source.filtered = u64::MAX;
+        assert!(!source.adds_up());
+    }
+}
