@@ -28,7 +28,7 @@ pub(super) struct Inflate {
 }
 
 enum Codec {
-    Gzip(MultiGzDecoder<Feed>),
+    Gzip(Box<MultiGzDecoder<Feed>>),
     Zstd(ZstdDecoder<'static, Feed>),
 }
 
@@ -53,7 +53,7 @@ impl Inflate {
     pub(super) fn new(compression: Compression) -> io::Result<Option<Self>> {
         let codec = match compression {
             Compression::None => return Ok(None),
-            Compression::Gzip => Codec::Gzip(MultiGzDecoder::new(Feed::default())),
+            Compression::Gzip => Codec::Gzip(Box::new(MultiGzDecoder::new(Feed::default()))),
             Compression::Zstd => Codec::Zstd(ZstdDecoder::with_buffer(Feed::default())?),
         };
         Ok(Some(Self {

@@ -323,7 +323,8 @@ fn least_of(
     // Only between times does a cast keep the order for certain.
     let is_time = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32);
     let same = mins.data_type() == field.data_type();
-    if !same && !(is_time(mins.data_type()) && is_time(field.data_type())) {
+    let times = is_time(mins.data_type()) && is_time(field.data_type());
+    if !(same || times) {
         return None;
     }
     let mins = cast(&mins, field.data_type()).ok()?;

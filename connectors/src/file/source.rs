@@ -356,10 +356,10 @@ fn check_types(fields: &Fields, format: Format, config: &FileConfig) -> Result<(
     for field in fields {
         let data_type = field.data_type();
         match format {
-            Format::Csv if !csv::is_supported(data_type) => {
-                if !can_cast_types(&DataType::Utf8, data_type) {
-                    return Err(bad(field.name(), data_type, "a CSV field is a text"));
-                }
+            Format::Csv
+                if !csv::is_supported(data_type) && !can_cast_types(&DataType::Utf8, data_type) =>
+            {
+                return Err(bad(field.name(), data_type, "a CSV field is a text"));
             }
             Format::Json => {
                 let has_form = config.timestamps.is_some();

@@ -33,7 +33,6 @@ mod listing;
 mod parquet;
 mod records;
 mod remote;
-mod speed;
 mod watch_mode;
 
 /// A folder with files, and what is wanted of them.

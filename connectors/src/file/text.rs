@@ -255,7 +255,7 @@ impl TextReader {
         let ranges = self.splitter.ranges(block);
         let mut good: Vec<RecordBatch> = Vec::new();
         let mut starts: Vec<u64> = Vec::new();
-        let mut parts: Vec<Range<usize>> = vec![0..ranges.len()];
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..ranges.len()).collect();
         while let Some(part) = parts.pop() {
             let records = &ranges[part.clone()];
             let (Some(first), Some(last)) = (records.first(), records.last()) else {

@@ -13,6 +13,7 @@ mod aggregate;
 mod blocks;
 mod columns;
 mod expand;
+mod length;
 mod local;
 mod operator;
 mod pane;

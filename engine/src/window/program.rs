@@ -31,6 +31,17 @@ pub(super) struct Aggregate {
 }
 
 impl Aggregate {
+    /// Fails when the function does not take its arguments' types: better when the job is planned
+    /// than at the first row.
+    fn check(&self) -> Result<()> {
+        if self.expr.groups_accumulator_supported() {
+            self.expr.create_groups_accumulator()?;
+        } else {
+            self.expr.create_accumulator()?;
+        }
+        Ok(())
+    }
+
     /// Makes empty state for any number of groups.
     pub(super) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
         if self.expr.groups_accumulator_supported() {
@@ -77,17 +88,7 @@ impl Program {
         check_assign(&spec)?;
         let mut exprs = Distinct::default();
         let keys: Vec<usize> = spec.keys.iter().map(|(key, _)| exprs.add(key)).collect();
-        let key_fields = spec
-            .keys
-            .iter()
-            .map(|(key, name)| {
-                Ok(Arc::new(Field::new(
-                    name,
-                    key.data_type(&spec.input)?,
-                    true,
-                )))
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let key_fields = key_fields(&spec)?;
         let mut part_fields = key_fields.clone();
         let mut aggregates = Vec::with_capacity(spec.aggregates.len());
         for (i, expr) in spec.aggregates.iter().enumerate() {
@@ -102,6 +103,7 @@ impl Program {
                 &mut exprs,
             ));
         }
+        aggregates.iter().try_for_each(Aggregate::check)?;
         let mut exprs = exprs.exprs;
         if sorted {
             part_fields = exprs
@@ -221,6 +223,17 @@ fn lay_out(
         sort: if hard { order } else { Vec::new() },
         states,
     }
+}
+
+fn key_fields(spec: &AggregateSpec) -> Result<Vec<FieldRef>> {
+    let field = |(key, name): &(Arc<dyn PhysicalExpr>, String)| {
+        Ok(Arc::new(Field::new(
+            name,
+            key.data_type(&spec.input)?,
+            true,
+        )))
+    };
+    spec.keys.iter().map(field).collect()
 }
 
 fn check_output(spec: &AggregateSpec) -> Result<()> {

@@ -8,8 +8,8 @@
 //! No state here and no clock: facts in, decisions out.
 
 use std::fmt;
-use std::time::Duration;
 
+use super::length::Length;
 use crate::error::{Error, Kind, Result, codes};
 use crate::limits;
 
@@ -69,7 +69,12 @@ impl WindowSpec {
         };
         for (what, length) in part.into_iter().chain([("size", size)]) {
             if length <= 0 || length > SIZE_MAX {
-                return Err(invalid(format!("the {what} of {name} must be positive"))
+                let must = if length <= 0 {
+                    "positive"
+                } else {
+                    "less than 36,000 years"
+                };
+                return Err(invalid(format!("the {what} of {name} must be {must}"))
                     .detail(format!("it is {}", Length(length)))
                     .hint("write an interval such as INTERVAL '1 minute'"));
             }
@@ -83,7 +88,7 @@ impl WindowSpec {
                 matches!(kind, WindowKind::Cumulate { .. }),
             )?;
         }
-        Ok(Self { kind, offset })
+        Ok(Self { kind, offset }.with_offset(offset))
     }
 
     /// Windows side by side.
@@ -105,7 +110,7 @@ impl WindowSpec {
     #[must_use]
     pub fn with_offset(self, offset: i64) -> Self {
         Self {
-            offset: offset.rem_euclid(self.size()),
+            offset: offset.rem_euclid(self.period()),
             ..self
         }
     }
@@ -115,7 +120,7 @@ impl WindowSpec {
         self.kind
     }
 
-    /// The offset, from 0 up to but without the size.
+    /// The offset, from 0 up to the time after which starts repeat: the size, or HOP's slide.
     pub fn offset(&self) -> i64 {
         self.offset
     }
@@ -154,6 +159,14 @@ impl WindowSpec {
     /// Whether a time can belong to a window at all.
     pub fn accepts(time: i64) -> bool {
         (-TIME_MAX..=TIME_MAX).contains(&time)
+    }
+
+    /// Time from one start to the next.
+    fn period(&self) -> i64 {
+        match self.kind {
+            WindowKind::Tumble { size } | WindowKind::Cumulate { size, .. } => size,
+            WindowKind::Hop { slide, .. } => slide,
+        }
     }
 
     /// Time between the cuts that every slide (or step) has; slices are as wide or narrower.
@@ -314,29 +327,6 @@ impl fmt::Display for WindowSpec {
             write!(f, ", offset {}", Length(self.offset))?;
         }
         f.write_str(")")
-    }
-}
-
-/// A length of time for people.
-struct Length(i64);
-
-impl fmt::Display for Length {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(i64, &str); 4] = [
-            (86_400_000_000, "d"),
-            (3_600_000_000, "h"),
-            (60_000_000, "min"),
-            (1_000_000, "s"),
-        ];
-        for (length, unit) in UNITS {
-            if self.0 != 0 && self.0 % length == 0 {
-                return write!(f, "{}{unit}", self.0 / length);
-            }
-        }
-        if self.0 < 0 {
-            return write!(f, "{}us", self.0);
-        }
-        write!(f, "{:?}", Duration::from_micros(self.0.unsigned_abs()))
     }
 }
 

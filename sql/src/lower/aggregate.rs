@@ -8,7 +8,7 @@ use datafusion::common::arrow::datatypes::IntervalMonthDayNano;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use weir_engine::error::{Error, Result};
 use weir_engine::graph::{Edge, NodeKind, Partitioning};
@@ -135,14 +135,15 @@ impl Lowering<'_> {
             .iter()
             .skip(aggregate.group_expr.len());
         for (expr, named) in aggregate.aggr_expr.iter().zip(named) {
-            let (function, filter) = self.function(flow, expr, aggregate)?;
+            let lowered = self.function(flow, expr, aggregate)?;
+            let function = lowered.aggregate;
             output.push(OutputColumn::Aggregate(aggregates.len()));
             fields.push(Arc::new(
                 function.field().as_ref().clone().with_name(named.name()),
             ));
             roles.push(Role::Plain);
             aggregates.push(function);
-            filters.push(filter);
+            filters.push(lowered.filter);
         }
         let schema = Arc::new(Schema::new(fields));
         let input = Arc::clone(&flow.schema);
@@ -165,20 +166,16 @@ impl Lowering<'_> {
         flow: &Flow,
         expr: &Expr,
         aggregate: &Aggregate,
-    ) -> Result<(
-        Arc<datafusion::physical_expr::aggregate::AggregateFunctionExpr>,
-        Option<Arc<dyn PhysicalExpr>>,
-    )> {
+    ) -> Result<LoweredAggregate> {
         let logical = self.columns_of(flow, aggregate)?;
-        let lowered = LoweredAggregateBuilder::new(
+        Ok(LoweredAggregateBuilder::new(
             expr,
             &logical,
             &flow.schema,
             self.target.planner.state().execution_props(),
             &PhysicalPlanningContext::default(),
         )
-        .build()?;
-        Ok((lowered.aggregate, lowered.filter))
+        .build()?)
     }
 
     /// The node's columns under the names by which the plan knows them.

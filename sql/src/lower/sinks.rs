@@ -54,25 +54,7 @@ pub(crate) async fn add_sink(
         check_same(&flows, &flow, sink, *place)?;
         flows.push(flow);
     }
-    let names = flows.first().map(|flow| Arc::clone(&flow.schema));
-    let flow = match (flows.len(), names) {
-        (_, None) => return Err(Error::internal("a sink without a query")),
-        (1, Some(_)) => flows.swap_remove(0),
-        (_, Some(names)) => {
-            let all = format!("{}.all", sink.name);
-            let target = Target {
-                planner,
-                mode,
-                parallelism,
-                prefix: &all,
-                place: Some(sink.place),
-            };
-            let mut lowering = Lowering::new(target, graph.clone(), Default::default());
-            let flow = lowering.union(flows, &names)?;
-            *graph = lowering.graph;
-            flow
-        }
-    };
+    let flow = join(graph, flows, planner, (mode, parallelism), sink)?;
     let made = sink
         .connector
         .sink(SinkRequest {
@@ -104,6 +86,36 @@ pub(crate) async fn add_sink(
         input: 0,
         partitioning,
     })
+}
+
+/// Brings the rows of all queries together.
+fn join(
+    graph: &mut Graph,
+    mut flows: Vec<Flow>,
+    planner: &Planner,
+    (mode, parallelism): (Mode, u32),
+    sink: &SinkTable,
+) -> Result<Flow> {
+    if flows.len() == 1 {
+        return Ok(flows.swap_remove(0));
+    }
+    let Some(first) = flows.first() else {
+        return Err(Error::internal("a sink without a query"));
+    };
+    let names = Arc::clone(&first.schema);
+    let prefix = format!("{}.all", sink.name);
+    let place = Some(sink.place);
+    let target = Target {
+        planner,
+        mode,
+        parallelism,
+        prefix: &prefix,
+        place,
+    };
+    let mut lowering = Lowering::new(target, graph.clone(), Default::default());
+    let flow = lowering.union(flows, &names)?;
+    *graph = lowering.graph;
+    Ok(flow)
 }
 
 /// Rows of several queries go into one sink only if their columns have the same types.

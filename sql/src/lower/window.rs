@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
-use weir_engine::error::{Error, Place, Result};
+use weir_engine::error::{Error, Result};
 use weir_engine::window::{ExpandFactory, WindowKind};
 
 use super::flow::{Flow, Origin, Pending, Role, Windows};
 use super::{Lowering, refuse};
+use crate::plan::errors::place_of_span;
 use crate::plan::window_table::{WINDOW_END, WINDOW_START, WindowTableNode};
 
 impl Lowering<'_> {
@@ -55,15 +56,7 @@ impl Lowering<'_> {
                 )),
             },
             Role::Plain => {
-                let span = node
-                    .time()
-                    .spans()
-                    .first()
-                    .filter(|span| span.start.line > 0);
-                let place = span.map(|span| Place {
-                    line: span.start.line,
-                    column: span.start.column,
-                });
+                let place = node.time().spans().first().and_then(place_of_span);
                 let spec = windows.spec.to_string();
                 Err(refuse::not_event_time(&node.time().name, &spec).at(place))
             }

@@ -9,10 +9,17 @@ use weir_engine::options::{nearest, unknown};
 
 /// The start of a span of the script, unless it is unknown.
 pub(crate) fn place_of(span: Span) -> Option<Place> {
-    (span.start.line > 0).then(|| Place {
-        line: span.start.line,
-        column: span.start.column,
-    })
+    place_at(span.start.line, span.start.column)
+}
+
+/// The same of a span as DataFusion carries it.
+pub(crate) fn place_of_span(span: datafusion::common::Span) -> Option<Place> {
+    place_at(span.start.line, span.start.column)
+}
+
+/// Line 0 means that nothing is known.
+fn place_at(line: u64, column: u64) -> Option<Place> {
+    (line > 0).then_some(Place { line, column })
 }
 
 /// The error for a table that is not in the catalog.
@@ -24,10 +31,7 @@ pub(crate) fn unknown_table<'a>(name: &str, known: impl Iterator<Item = &'a str>
 pub(crate) fn convert(error: DataFusionError, state: &SessionState, place: Option<Place>) -> Error {
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let span = span.or_else(|| column_span(&error));
-    let found = span.filter(|span| span.start.line > 0).map(|span| Place {
-        line: span.start.line,
-        column: span.start.column,
-    });
+    let found = span.and_then(place_of_span);
     root(error, state).at(found.or(place))
 }
 

@@ -249,27 +249,8 @@ fn fit(
         let (expr, nullable) = match source {
             Some((at, column)) => {
                 let found = plan.schema().field(at);
-                if !can_cast_types(found.data_type(), field.data_type()) {
-                    return Err(Error::new(
-                        Kind::Invalid,
-                        codes::TYPE,
-                        format!(
-                            "column \"{}\" of the sink is {}, but the query gives {}",
-                            field.name(),
-                            field.data_type(),
-                            found.data_type()
-                        ),
-                    )
-                    .at(Some(place)));
-                }
                 let expr = Expr::Column(column.clone());
-                let same = found.data_type() == field.data_type();
-                let expr = if same {
-                    expr
-                } else {
-                    cast(expr, field.data_type().clone())
-                };
-                (expr, found.is_nullable())
+                (cast_into(expr, found, field, place)?, found.is_nullable())
             }
             None => (
                 cast(lit(ScalarValue::Null), field.data_type().clone()),
@@ -291,4 +272,25 @@ fn fit(
         exprs.push(expr.alias(field.name()));
     }
     Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+}
+
+/// Casts a column of a query to that of a sink, where it is of another type.
+fn cast_into(expr: Expr, found: &Field, wanted: &Field, place: Place) -> Result<Expr> {
+    if found.data_type() == wanted.data_type() {
+        return Ok(expr);
+    }
+    if can_cast_types(found.data_type(), wanted.data_type()) {
+        return Ok(cast(expr, wanted.data_type().clone()));
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        codes::TYPE,
+        format!(
+            "column \"{}\" of the sink is {}, but the query gives {}",
+            wanted.name(),
+            wanted.data_type(),
+            found.data_type()
+        ),
+    )
+    .at(Some(place)))
 }

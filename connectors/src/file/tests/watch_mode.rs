@@ -1,7 +1,9 @@
 //! A watched folder: each file once, in the order of their time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use weir_engine::env::{BoxFuture, Clock};
 use weir_engine::source::Boundedness;
 
 use super::*;
@@ -44,6 +46,32 @@ async fn new_files_come_once_and_by_time() {
     );
 }
 
+/// A clock that stands at a file's time, and on whose first wait the file grows.
+#[derive(Debug)]
+struct WritingClock {
+    path: PathBuf,
+    waited: AtomicBool,
+}
+
+impl Clock for WritingClock {
+    fn now_micros(&self) -> i64 {
+        let modified = std::fs::metadata(&self.path).unwrap().modified().unwrap();
+        let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let waited = i64::from(self.waited.load(Ordering::Relaxed));
+        i64::try_from(since.as_micros()).unwrap() + waited * 1_000_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<()> {
+        self.waited.store(true, Ordering::Relaxed);
+        std::fs::write(&self.path, "id\n1\n2\n").unwrap();
+        Box::pin(std::future::ready(()))
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_written_to_is_left_for_later() {
     let mut case = Case::new("")
@@ -51,14 +79,15 @@ async fn a_file_that_is_written_to_is_left_for_later() {
         .option("format", "csv");
     case = case.option("watch", "true").file("a.csv", "id\n1\n");
     case.streaming = true;
-    let source = Arc::new(case.open().await.unwrap());
-    let path = case.path("a.csv");
-    let writer = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        std::fs::write(&path, "id\n1\n2\n").unwrap();
+    let clock = WritingClock {
+        path: case.path("a.csv"),
+        waited: AtomicBool::new(false),
     };
-    let (found, ()) = tokio::join!(source.discover(), writer);
-    assert!(found.unwrap().is_empty());
+    let handle = tokio::runtime::Handle::current();
+    let spawner = TokioSpawner::new(handle.clone(), handle);
+    case.env = Env::new(Arc::new(clock), Arc::new(spawner), 1);
+    let source = case.open().await.unwrap();
+    assert!(source.discover().await.unwrap().is_empty());
     assert_eq!(case.read_all(&source).await.unwrap().ints(0), [1, 2]);
 }
 

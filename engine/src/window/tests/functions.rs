@@ -34,9 +34,9 @@ fn args_of(function: &str) -> Option<Vec<Expr>> {
         "covar_samp" | "covar_pop" | "corr" => vec![column("value"), cast_value()],
         name if name.starts_with("regr_") => vec![column("value"), cast_value()],
         "approx_percentile_cont" | "percentile_cont" => vec![column("value"), lit(0.25_f64)],
-        "approx_percentile_cont_with_weight" => vec![column("value"), lit(1_i64), lit(0.5_f64)],
+        "approx_percentile_cont_with_weight" => vec![column("value"), lit(1.0_f64), lit(0.5_f64)],
         "string_agg" => vec![column("name"), lit(",")],
-        "bit_and" | "bit_or" | "bit_xor" => vec![int()],
+        "approx_distinct" | "bit_and" | "bit_or" | "bit_xor" => vec![int()],
         "bool_and" | "bool_or" => vec![column("flag")],
         "nth_value" => vec![column("value"), lit(2_i64)],
         _ => vec![column("value")],
@@ -120,9 +120,39 @@ fn rounded(lines: Vec<String>) -> Vec<String> {
     lines
 }
 
+/// Compares results; those of sketches, which depend on how rows are dealt, within some of 100.
+fn alike(found: Vec<String>, expected: &[String], what: &str) {
+    let found = rounded(found);
+    if !what.starts_with("approx_percentile") && !what.starts_with("approx_median") {
+        return same(&found, expected, what);
+    }
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        let (group, value) = found.rsplit_once(" | ").unwrap();
+        let (expected_group, expected_value) = expected.rsplit_once(" | ").unwrap();
+        assert_eq!(group, expected_group, "{what}");
+        let number = |text: &str| text.parse::<f64>().unwrap_or(f64::MAX);
+        let distance = (number(value) - number(expected_value)).abs();
+        assert!(distance <= 8.0, "{what}: {found}, not {expected}");
+    }
+}
+
 fn check(aggregate: AggregateFunctionExpr, filter: Option<Expr>, single_only: bool) {
     let mut rng = rng(aggregate.name(), 5);
-    let steps = random_steps(&mut rng, 400, 40, 7);
+    // In order of time, so that arrays without ORDER BY have one answer: that of arrival.
+    let mut rows: Vec<Row> = random_steps(&mut rng, 400, 40, 7)
+        .into_iter()
+        .flat_map(|step| match step {
+            Step::Rows(rows) => rows,
+            Step::Watermark(_) => Vec::new(),
+        })
+        .collect();
+    rows.sort_by_key(|row| row.ts);
+    let step = |rows: &[Row]| {
+        let watermark = Step::Watermark(rows.iter().filter_map(|r| r.ts).max().unwrap());
+        [Step::Rows(rows.to_vec()), watermark]
+    };
+    let steps: Vec<Step> = rows.chunks(37).flat_map(step).collect();
     for kind in [
         WindowKind::Tumble { size: 900 },
         WindowKind::Hop {
@@ -142,18 +172,16 @@ fn check(aggregate: AggregateFunctionExpr, filter: Option<Expr>, single_only: bo
             vec![filter.clone()],
         );
         let found = run_single(&spec, &steps, 50, None);
-        assert_eq!(
-            rounded(lines(&found)),
-            expected,
-            "{} {kind:?}",
-            aggregate.name()
+        alike(
+            lines(&found),
+            &expected,
+            &format!("{} {kind:?}", aggregate.name()),
         );
         let found = run_single(&spec, &steps, 50, Some(&mut rng));
-        assert_eq!(
-            rounded(lines(&found)),
-            expected,
-            "{} {kind:?} restarted",
-            aggregate.name()
+        alike(
+            lines(&found),
+            &expected,
+            &format!("{} {kind:?} restarted", aggregate.name()),
         );
         assert_eq!(
             needs_single_phase(&spec),
@@ -166,11 +194,10 @@ fn check(aggregate: AggregateFunctionExpr, filter: Option<Expr>, single_only: bo
             continue;
         }
         let found = run_phases(&spec, &steps, 50, 1, &mut rng, true);
-        assert_eq!(
-            rounded(lines(&found)),
-            expected,
-            "{} {kind:?} phases",
-            aggregate.name()
+        alike(
+            lines(&found),
+            &expected,
+            &format!("{} {kind:?} phases", aggregate.name()),
         );
     }
 }

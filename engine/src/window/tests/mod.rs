@@ -4,8 +4,9 @@
 mod bounds;
 mod functions;
 mod harness;
+mod key_types;
 mod late;
 mod results;
+mod rows;
 mod spec;
 mod state;
-mod types;

@@ -48,7 +48,7 @@ fn many_snapshots_of_one_pane_are_its_sum() {
         node.operator.end(&mut node.out).unwrap();
         let kind = WindowSpec::hop(50, 200).unwrap().kind();
         let expected = answer(&in_windows(&[Step::Rows(rows)], kind, 0), keys);
-        assert_eq!(lines(&node.take()), expected);
+        same(&lines(&node.take()), &expected, "snapshots");
     }
 }
 

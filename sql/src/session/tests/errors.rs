@@ -161,6 +161,10 @@ fn wrong_declarations() {
         "CREATE SOURCE s (a INT, a INT) WITH (connector = 'memory')",
         expect![[r#"error[E0107]: line 1, column 25: the column "a" is declared twice"#]],
     );
+}
+
+#[test]
+fn wrong_columns() {
     check(
         "CREATE SOURCE s (a JSONB) WITH (connector = 'memory')",
         expect![[r#"
@@ -249,6 +253,10 @@ fn wrong_windows() {
         error[E0111]: line 1, column 43: the size of TUMBLE must not have months or years, whose length differs
           hint: write TUMBLE(table, time_column, INTERVAL size [, INTERVAL offset])"#]],
     );
+}
+
+#[test]
+fn wrong_window_lengths() {
     check(
         "SELECT * FROM TUMBLE(orders, ts, INTERVAL '0 seconds')",
         expect![[r#"

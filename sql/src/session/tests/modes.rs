@@ -59,6 +59,10 @@ fn not_in_streaming() {
           detail: its result changes as rows come
           hint: use --mode batch to run it over what is there now"#]],
     );
+}
+
+#[test]
+fn window_queries_not_in_streaming() {
     streaming(
         "SELECT id FROM orders EXCEPT SELECT id FROM customers",
         expect![[r#"

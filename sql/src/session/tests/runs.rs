@@ -42,7 +42,10 @@ async fn run(session: &Session, pipeline: Pipeline, written: &Written) -> Vec<St
     };
     let graph = pipeline.graph.to_string();
     let job = Job::start(Arc::new(pipeline.graph), context, time);
-    let ended = tokio::time::timeout(Duration::from_secs(30), job.wait()).await;
+    let ended = session
+        .env
+        .timeout(Duration::from_secs(30), job.wait())
+        .await;
     if let Err(error) = ended.expect("the job ends") {
         panic!("{}\n{graph}", error.report(None));
     }
