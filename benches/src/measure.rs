@@ -104,7 +104,7 @@ pub(crate) fn median(times: &[Duration]) -> Duration {
     sorted.sort();
     let middle = sorted.len() / 2;
     match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
-        (Some(below), Some(above)) if sorted.len() % 2 == 0 => (*below + *above) / 2,
+        (Some(below), Some(above)) if sorted.len().is_multiple_of(2) => (*below + *above) / 2,
         (_, Some(time)) => *time,
         (_, None) => Duration::ZERO,
     }

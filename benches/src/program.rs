@@ -100,7 +100,7 @@ impl Weir {
         }
         let script = folder.join(case.script);
         std::fs::write(&script, changed).during(format!("writing {}", script.display()))?;
-        drop(self.run_script(case, &script, &folder)?);
+        self.run_script(case, &script, &folder)?;
         Ok(format!("{}/**/*.parquet", rows.display()))
     }
 

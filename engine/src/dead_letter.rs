@@ -48,6 +48,7 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     inner: Arc<Inner>,
+    muted: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +75,16 @@ impl DeadLetters {
                 store,
                 state: Mutex::default(),
             }),
+            muted: false,
+        }
+    }
+
+    /// The same collector for a reader whose bad rows another reader keeps: they can fail the job,
+    /// but are neither kept nor counted.
+    pub fn muted(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            muted: true,
         }
     }
 
@@ -90,6 +101,9 @@ impl DeadLetters {
             )
             .detail(format!("in {}{at}", letter.origin))
             .hint("set on_error = 'dead_letter' on the source to keep such rows aside and go on"));
+        }
+        if self.muted {
+            return Ok(());
         }
         letter.raw.truncate(limits::DEAD_LETTER_RAW_BYTES_MAX);
         let full = {

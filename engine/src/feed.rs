@@ -134,7 +134,9 @@ impl Feed {
         if self.mode == WatermarkMode::Off {
             return Ok((split, Some(EventTime::MIN)));
         }
-        let low = self.scan.source.low(&split, &self.scan.projection).await?;
+        // Only what the watermark needs: a column without statistics would hide the others' minimum.
+        let columns = self.scan.watermark_columns();
+        let low = self.scan.source.low(&split, &columns).await?;
         let low = match (low, self.mode) {
             (Low::Empty, _) => None,
             (Low::Exact(row), _) | (Low::First(row), WatermarkMode::Rows) => {

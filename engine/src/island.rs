@@ -18,7 +18,7 @@ use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use parking_lot::Mutex;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::feed::{Feed, WatermarkMode};
 use crate::job::{JobContext, TaskContext};
 use crate::metrics::SubtaskMetrics;
@@ -49,7 +49,7 @@ pub fn context(job: &JobContext) -> Arc<DataFusionContext> {
 /// A scan as a leaf of a DataFusion plan.
 #[derive(Debug)]
 pub struct ScanExec {
-    scan: Arc<Scan>,
+    scan: Mutex<Arc<Scan>>,
     properties: Arc<PlanProperties>,
     metrics: Arc<SubtaskMetrics>,
     feed: Mutex<Option<Arc<Feed>>>,
@@ -66,7 +66,7 @@ impl ScanExec {
         )
         .with_scheduling_type(SchedulingType::Cooperative);
         Self {
-            scan,
+            scan: Mutex::new(scan),
             properties: Arc::new(properties),
             metrics: Arc::default(),
             feed: Mutex::default(),
@@ -74,8 +74,20 @@ impl ScanExec {
     }
 
     /// The scan.
-    pub fn scan(&self) -> &Arc<Scan> {
-        &self.scan
+    pub fn scan(&self) -> Arc<Scan> {
+        Arc::clone(&self.scan.lock())
+    }
+
+    /// Reads by another scan that gives the same columns. Which of several scans of one source
+    /// keeps the counts is known only when the whole pipeline is planned.
+    pub fn replace(&self, scan: Arc<Scan>) -> Result<()> {
+        if scan.schema() != self.schema() {
+            return Err(Error::internal(
+                "a scan is replaced by one of other columns",
+            ));
+        }
+        *self.scan.lock() = scan;
+        Ok(())
     }
 
     /// What all partitions count together.
@@ -87,14 +99,15 @@ impl ScanExec {
         let mut feed = self.feed.lock();
         Arc::clone(feed.get_or_insert_with(|| {
             let clock = job.env.clock_arc();
-            Arc::new(Feed::new(Arc::clone(&self.scan), WatermarkMode::Off, clock))
+            Arc::new(Feed::new(self.scan(), WatermarkMode::Off, clock))
         }))
     }
 }
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScanExec: {}, {}", self.scan.name, self.scan.describe())
+        let scan = self.scan();
+        write!(f, "ScanExec: {}, {}", scan.name, scan.describe())
     }
 }
 
@@ -104,7 +117,7 @@ impl ExecutionPlan for ScanExec {
     }
 
     fn schema(&self) -> SchemaRef {
-        self.scan.schema()
+        Arc::clone(self.properties.equivalence_properties().schema())
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -150,15 +163,16 @@ impl ExecutionPlan for ScanExec {
             .get_extension::<JobContext>()
             .ok_or_else(|| Error::internal("a scan runs outside a job"))?;
         let count = self.properties.partitioning.partition_count();
+        let scan = self.scan();
         let task = TaskContext {
             job: (*job).clone(),
-            node: Arc::from(self.scan.name.as_str()),
+            node: Arc::from(scan.name.as_str()),
             subtask: u32::try_from(partition).unwrap_or(u32::MAX),
             parallelism: u32::try_from(count).unwrap_or(u32::MAX),
             metrics: Arc::clone(&self.metrics),
         };
         let feed = self.feed(&job);
-        let reading = Reading::new(Arc::clone(&self.scan), Arc::clone(&feed), task);
+        let reading = Reading::new(scan, Arc::clone(&feed), task);
         let rows = futures::stream::try_unfold((reading, feed), |(mut reading, feed)| async move {
             loop {
                 match reading.next().await.map_err(DataFusionError::from)? {
@@ -170,7 +184,7 @@ impl ExecutionPlan for ScanExec {
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.scan.schema(),
+            self.schema(),
             rows,
         )))
     }

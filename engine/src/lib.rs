@@ -14,6 +14,7 @@ pub mod source;
 pub mod sink;
 pub mod connector;
 pub mod scan;
+mod watermark;
 pub mod feed;
 pub mod reading;
 pub mod operator;

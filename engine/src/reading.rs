@@ -45,7 +45,10 @@ pub struct Reading {
 
 impl Reading {
     /// Starts with nothing open.
-    pub fn new(scan: Arc<Scan>, feed: Arc<Feed>, task: TaskContext) -> Self {
+    pub fn new(scan: Arc<Scan>, feed: Arc<Feed>, mut task: TaskContext) -> Self {
+        if scan.quiet {
+            task.job.dead_letters = task.job.dead_letters.muted();
+        }
         Self {
             scan,
             feed,

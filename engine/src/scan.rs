@@ -2,6 +2,7 @@
 //!
 //! The same scan feeds the runtime's source tasks and, by [`crate::island`], DataFusion's islands.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray};
@@ -11,37 +12,49 @@ use arrow::datatypes::{
 };
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
+use datafusion_physical_expr::utils::{collect_columns, reassign_expr_columns};
 
 use crate::dead_letter::{DeadLetter, OnError};
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::message::EventTime;
 use crate::source::Source;
+use crate::watermark::{End, deciding_rows};
 
 /// How the event time of a source's rows gives its watermark.
 #[derive(Debug, Clone)]
 pub struct WatermarkSpec {
     /// The name of the event-time column.
     pub column: String,
-    /// The watermark after a row, over the scan's full output: usually `ts - INTERVAL`.
+    /// The watermark after a row, over the read columns: usually `ts - INTERVAL`.
     pub expr: Arc<dyn PhysicalExpr>,
+    /// The same as it stands in the script, for people.
+    pub text: String,
 }
 
 /// A source with what the script adds to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scan {
     /// The name in the script.
     pub name: String,
     /// The connector's part.
     pub source: Arc<dyn Source>,
+    /// The source as it was declared, of which `source` may be a [`Source::rescan`]: scans that
+    /// have it in common read the same rows.
+    pub declared: Arc<dyn Source>,
     /// The columns of [`Source::schema`] that are read, in this order.
     pub projection: Vec<usize>,
     /// The output columns, each an expression over the read columns.
     pub columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    /// Columns that are not given out, but in which no row may be null, over the read columns.
+    pub required: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     /// The watermark, over the read columns.
     pub watermark: Option<WatermarkSpec>,
     /// What to do with a row that breaks NOT NULL or whose computed column fails.
     pub on_error: OnError,
+    /// Another scan of the same source in this pipeline keeps the dead letters and the counts.
+    pub quiet: bool,
 }
 
 impl Scan {
@@ -69,7 +82,7 @@ impl Scan {
             .collect();
         let mut text = format!("{} columns=[{}]", self.source.describe(), names.join(", "));
         if let Some(watermark) = &self.watermark {
-            text.push_str(&format!(" watermark=[{}]", watermark.expr));
+            text.push_str(&format!(" watermark=[{}]", watermark.text));
         }
         text
     }
@@ -81,13 +94,18 @@ impl Scan {
         origin: &str,
         task: &TaskContext,
     ) -> Result<RecordBatch> {
-        let arrays = self
-            .columns
-            .iter()
-            .map(|(expr, _)| Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?))
-            .collect::<Result<Vec<_>>>()?;
+        let evaluate = |columns: &[(Arc<dyn PhysicalExpr>, FieldRef)]| {
+            columns
+                .iter()
+                .map(|(expr, _)| Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?))
+                .collect::<Result<Vec<_>>>()
+        };
+        let arrays = evaluate(&self.columns)?;
+        let required = evaluate(&self.required)?;
+        let checked = self.columns.iter().zip(&arrays);
+        let checked = checked.chain(self.required.iter().zip(&required));
         let mut keep: Option<BooleanArray> = None;
-        for ((_, field), array) in self.columns.iter().zip(&arrays) {
+        for ((_, field), array) in checked {
             if !field.is_nullable() && array.null_count() > 0 {
                 let ok = is_not_null(array)?;
                 let before = keep
@@ -160,25 +178,46 @@ impl Scan {
         Ok(())
     }
 
-    /// The highest watermark after these read rows: nulls do not count.
-    pub fn watermark_after(&self, batch: &RecordBatch) -> Result<Option<EventTime>> {
-        self.watermark_by(batch, arrow::compute::max)
+    /// The columns of [`Source::schema`] that the watermark is computed from.
+    pub fn watermark_columns(&self) -> Vec<usize> {
+        let Some(spec) = &self.watermark else {
+            return Vec::new();
+        };
+        let read: BTreeSet<usize> = collect_columns(&spec.expr)
+            .iter()
+            .map(Column::index)
+            .collect();
+        read.iter()
+            .filter_map(|index| self.projection.get(*index).copied())
+            .collect()
     }
 
-    /// The lowest watermark that a row of these would give.
+    /// The highest watermark after these read rows: nulls do not count.
+    pub fn watermark_after(&self, batch: &RecordBatch) -> Result<Option<EventTime>> {
+        match &self.watermark {
+            Some(spec) => self.watermark_by(&spec.expr, batch, End::High),
+            None => Ok(None),
+        }
+    }
+
+    /// The lowest watermark that a row of these, which hold the [`Scan::watermark_columns`], would
+    /// give.
     pub fn watermark_least(&self, batch: &RecordBatch) -> Result<Option<EventTime>> {
-        self.watermark_by(batch, arrow::compute::min)
+        let Some(spec) = &self.watermark else {
+            return Ok(None);
+        };
+        let expr = reassign_expr_columns(Arc::clone(&spec.expr), &batch.schema())?;
+        self.watermark_by(&expr, batch, End::Low)
     }
 
     fn watermark_by(
         &self,
+        expr: &Arc<dyn PhysicalExpr>,
         batch: &RecordBatch,
-        pick: impl Fn(&arrow::array::PrimitiveArray<TimestampMicrosecondType>) -> Option<i64>,
+        end: End,
     ) -> Result<Option<EventTime>> {
-        let Some(spec) = &self.watermark else {
-            return Ok(None);
-        };
-        let array = spec.expr.evaluate(batch)?.into_array(batch.num_rows())?;
+        let rows = deciding_rows(expr, batch, end);
+        let array = expr.evaluate(&rows)?.into_array(rows.num_rows())?;
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
         if !matches!(
             array.data_type(),
@@ -191,6 +230,11 @@ impl Scan {
             ));
         }
         let array = arrow::compute::cast(&array, &micros)?;
-        Ok(pick(array.as_primitive::<TimestampMicrosecondType>()).map(EventTime))
+        let array = array.as_primitive::<TimestampMicrosecondType>();
+        let time = match end {
+            End::High => arrow::compute::max(array),
+            End::Low => arrow::compute::min(array),
+        };
+        Ok(time.map(EventTime))
     }
 }

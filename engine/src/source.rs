@@ -84,6 +84,13 @@ pub trait Source: fmt::Debug + Send + Sync {
         Ok(Low::Unknown)
     }
 
+    /// Whether [`Source::low`] gives [`Low::Exact`] for times, for all but odd splits. In batch mode
+    /// windows close before the end only where it does: without it they are aggregated by
+    /// DataFusion, which can spill to disk.
+    fn has_exact_lows(&self) -> bool {
+        false
+    }
+
     /// Opens a split to read the columns at `projection` of [`Source::schema`], in that order.
     /// Rows that cannot be decoded go to `context.dead_letters`.
     async fn open(

@@ -284,6 +284,10 @@ impl Source for FileSource {
         Ok(splits)
     }
 
+    fn has_exact_lows(&self) -> bool {
+        self.format == Format::Parquet
+    }
+
     async fn low(&self, split: &Split, columns: &[usize]) -> Result<Low> {
         if let Some(low) = self.least(split, columns).await? {
             return Ok(low);

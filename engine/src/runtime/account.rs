@@ -1,7 +1,8 @@
 //! Where the rows of each source and sink went: the sums that are printed at the end of a run.
 //!
 //! Per source: rows in = rows out + dropped by filters + dead letters + late. "Out" is what reached
-//! a sink, or an operator that folds rows into others (aggregation, join).
+//! a sink, or an operator that folds rows into others (aggregation, join). Where rows go several
+//! ways, the sums are those of one way: that with the most late rows, then with the most rows out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub fn sources(graph: &Graph, metrics: &Metrics, letters: &DeadLetters) -> Vec<S
     let mut flows = Vec::new();
     for (index, node) in graph.nodes() {
         match &node.kind {
-            NodeKind::Scan(scan) => {
+            NodeKind::Scan(scan) if !scan.quiet => {
                 let Some(counts) = metrics.node(&node.id) else {
                     continue;
                 };
@@ -97,7 +98,7 @@ pub fn sources(graph: &Graph, metrics: &Metrics, letters: &DeadLetters) -> Vec<S
 }
 
 /// The rows of one scan on their way.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Flow {
     source: String,
     decoded: u64,
@@ -115,18 +116,18 @@ fn follow(graph: &Graph, metrics: &Metrics, from: NodeIndex, flow: &mut Flow) {
     let mut at = from;
     loop {
         let outputs = graph.outputs(at);
-        let [edge] = outputs.as_slice() else { return };
+        let [edge] = outputs.as_slice() else {
+            let ways = outputs.iter().map(|edge| {
+                let mut way = flow.clone();
+                follow_edge(graph, metrics, edge, &mut way);
+                way
+            });
+            if let Some(way) = ways.max_by_key(|way| (way.late, way.rows)) {
+                *flow = way;
+            }
+            return;
+        };
         at = edge.to;
-        let Ok(node) = graph.node(at) else { return };
-        let NodeKind::Operator(factory) = &node.kind else {
-            return;
-        };
-        let Some(counts) = metrics.node(&node.id) else {
-            return;
-        };
-        if graph.inputs(at).len() != 1 {
-            return;
-        }
         if factory.consumes() == Consumes::Folds {
             flow.late += counts.late;
             flow.rows = flow.rows.saturating_sub(counts.late);

@@ -274,20 +274,24 @@ fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
         .iter()
         .map(|f| (col(f.name(), &schema()).unwrap(), Arc::clone(f)))
         .collect();
-    let source = Memory {
+    let source: Arc<dyn Source> = Arc::new(Memory {
         splits: case.splits.clone(),
         unbounded: case.unbounded,
-    };
+    });
     let scan = Scan {
         name: "input".into(),
-        source: Arc::new(source),
+        source: Arc::clone(&source),
+        declared: source,
         projection: vec![0, 1],
         columns,
+        required: Vec::new(),
         watermark: Some(WatermarkSpec {
             column: "ts".into(),
             expr: ts,
+            text: "ts".into(),
         }),
         on_error: OnError::DeadLetter,
+        quiet: false,
     };
     let odd = binary(
         col("v", &schema()).unwrap(),
