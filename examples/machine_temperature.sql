@@ -20,12 +20,14 @@ FROM HOP(readings, "timestamp", INTERVAL '30 minutes', INTERVAL '2 hours')
 GROUP BY window_start, window_end;
 
 CREATE SINK temperature WITH (
-    connector = 'file', path = '${OUT:-out}/machine_temperature/two_hours', format = 'parquet'
+    connector = 'file', path = '${OUT:-out}/machine_temperature/two_hours', format = 'parquet',
+    on_existing = 'replace'
 ) AS
 SELECT *, hottest - coldest AS spread FROM two_hours;
 
 CREATE SINK day_so_far WITH (
-    connector = 'file', path = '${OUT:-out}/machine_temperature/day_so_far', format = 'parquet'
+    connector = 'file', path = '${OUT:-out}/machine_temperature/day_so_far', format = 'parquet',
+    on_existing = 'replace'
 ) AS
 SELECT window_start AS day, window_end AS until, count(*) AS readings,
        count(*) FILTER (WHERE value < 60) AS cold_readings, max(value) AS hottest

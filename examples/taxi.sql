@@ -3,7 +3,8 @@
 --   cargo run --release -- run examples/taxi.sql
 --
 -- Shows: a CSV source with a declared schema and a watermark, tumbling windows over event time,
--- two sinks fed from one source, and Parquet in hive partitions (out/taxi/hourly/month=2014-07/...).
+-- two sinks fed from one source, Parquet in hive partitions (out/taxi/hourly/month=2014-07/...), and
+-- on_existing = 'replace': a second run takes the place of the first, where 'append' would add to it.
 -- Add `--mode streaming` for the same rows from the same script, computed as a stream.
 
 CREATE SOURCE taxi (
@@ -13,7 +14,8 @@ CREATE SOURCE taxi (
 ) WITH (connector = 'file', path = '${DATA:-examples/data}/nyc_taxi.csv', format = 'csv');
 
 CREATE SINK hourly WITH (
-    connector = 'file', path = '${OUT:-out}/taxi/hourly', format = 'parquet', partition_by = 'month'
+    connector = 'file', path = '${OUT:-out}/taxi/hourly', format = 'parquet',
+    on_existing = 'replace', partition_by = 'month'
 ) AS
 SELECT
     window_start                     AS hour,
@@ -24,7 +26,8 @@ FROM TUMBLE(taxi, "timestamp", INTERVAL '1 hour')
 GROUP BY window_start, window_end;
 
 CREATE SINK daily WITH (
-    connector = 'file', path = '${OUT:-out}/taxi/daily', format = 'parquet'
+    connector = 'file', path = '${OUT:-out}/taxi/daily', format = 'parquet',
+    on_existing = 'replace'
 ) AS
 SELECT
     window_start                     AS day,

@@ -25,7 +25,9 @@ CREATE VIEW ko_hourly AS
 SELECT window_start, sum(value) AS tweets FROM TUMBLE(ko, "timestamp", INTERVAL '1 hour')
 GROUP BY window_start, window_end;
 
-CREATE SINK tweets WITH (connector = 'file', path = '${OUT:-out}/tweets', format = 'parquet') AS
+CREATE SINK tweets WITH (
+    connector = 'file', path = '${OUT:-out}/tweets', format = 'parquet', on_existing = 'replace'
+) AS
 SELECT
     a.window_start                                AS hour,
     a.tweets                                      AS amzn,

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use weir_engine::connector::Connector;
 
-pub mod file;
-pub mod store;
-pub mod file_sink;
-pub mod dead_letter;
 pub mod blackhole;
+pub mod dead_letter;
+pub mod file;
+pub mod file_sink;
 pub mod generator;
 pub mod nexmark;
 pub mod print;
+pub mod store;
 
 /// Gives every connector that this build knows.
 pub fn all() -> Vec<Arc<dyn Connector>> {

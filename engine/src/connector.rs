@@ -66,9 +66,9 @@ pub struct SinkRequest {
     pub options: GivenOptions,
     /// The rows that will come.
     pub schema: SchemaRef,
-    /// The partition columns, computed by the planner and appended to `schema` under these names;
-    /// the sink puts them into the path and not into the file, unless a column of the query has
-    /// the name already.
+    /// The partition columns: columns of `schema` under these names, those of the query that
+    /// `partition_by` names and those that the planner computes and appends. The sink puts all of
+    /// them into the path and none into the file: readers put them back from the path.
     pub partition_columns: Vec<String>,
     /// Whether the job streams: files roll by time only then, unless said.
     pub streaming: bool,

@@ -183,9 +183,6 @@ impl ExecutionPlan for ScanExec {
                 }
             }
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            self.schema(),
-            rows,
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
 }

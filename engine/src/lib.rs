@@ -2,26 +2,26 @@
 //!
 //! Knows no SQL text, no connector and no HTTP. In reading order:
 
-pub mod message;
-pub mod error;
-pub mod limits;
-pub mod env;
-pub mod options;
-pub mod dead_letter;
-pub mod metrics;
-pub mod job;
-pub mod source;
-pub mod sink;
 pub mod connector;
-pub mod scan;
-mod watermark;
-pub mod feed;
-pub mod reading;
-pub mod operator;
-pub mod window;
-pub mod graph;
+pub mod dead_letter;
+pub mod env;
+pub mod error;
 pub mod exchange;
+pub mod feed;
+pub mod graph;
 pub mod island;
+pub mod job;
+pub mod limits;
+pub mod message;
+pub mod metrics;
+pub mod operator;
+pub mod options;
+pub mod reading;
 pub mod runtime;
+pub mod scan;
+pub mod sink;
+pub mod source;
+mod watermark;
+pub mod window;
 
 pub use error::{Error, Result};

@@ -187,6 +187,10 @@ impl Scan {
             .iter()
             .map(Column::index)
             .collect();
+        if read.is_empty() {
+            // A constant: any row will do.
+            return self.projection.clone();
+        }
         read.iter()
             .filter_map(|index| self.projection.get(*index).copied())
             .collect()

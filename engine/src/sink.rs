@@ -45,6 +45,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Throws finished work away that will not be committed.
     async fn abort(&self, token: &CommitToken) -> Result<()>;
 
+    /// Called once when the job has ended well and all its work is committed: what the new work
+    /// replaces may go.
+    async fn complete(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether the rows must come through one subtask: a terminal, an ordered file.
     fn is_single(&self) -> bool {
         false

@@ -30,7 +30,11 @@ fn shifted_column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     let binary = expr.downcast_ref::<BinaryExpr>()?;
     let shifts = matches!(binary.op(), Operator::Minus | Operator::Plus)
         && binary.right().downcast_ref::<Literal>().is_some();
-    if shifts { shifted_column(binary.left()) } else { None }
+    if shifts {
+        shifted_column(binary.left())
+    } else {
+        None
+    }
 }
 
 /// The part of a batch that decides its watermark: one row, or the whole batch where the
@@ -66,5 +70,62 @@ fn extreme(array: &Arc<dyn Array>, end: End) -> Option<usize> {
         DataType::Timestamp(TimeUnit::Microsecond, _) => find!(TimestampMicrosecondType),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => find!(TimestampNanosecondType),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
+    use datafusion_physical_expr::expressions::{binary, col, lit};
+
+    use super::*;
+
+    fn batch(times: Vec<Option<i64>>) -> RecordBatch {
+        let rows = times.len() as i64;
+        let ts: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times));
+        let v: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+        RecordBatch::try_from_iter_with_nullable([("ts", ts, true), ("v", v, true)]).unwrap()
+    }
+
+    fn rows(batch: &RecordBatch, expr: &Arc<dyn PhysicalExpr>, end: End) -> Vec<i64> {
+        let part = deciding_rows(expr, batch, end);
+        let v = part.column(1).as_primitive::<arrow::datatypes::Int64Type>();
+        v.values().to_vec()
+    }
+
+    #[test]
+    fn a_shift_is_decided_by_one_row() {
+        let batch = batch(vec![None, Some(5), Some(9), Some(-3), Some(9)]);
+        let schema = batch.schema();
+        let ts = col("ts", &schema).unwrap();
+        assert_eq!(rows(&batch, &ts, End::High), [2]);
+        assert_eq!(rows(&batch, &ts, End::Low), [3]);
+        let second = lit(datafusion_common::ScalarValue::new_interval_mdn(
+            0,
+            0,
+            1_000_000_000,
+        ));
+        let shifted = binary(ts, Operator::Minus, second, &schema).unwrap();
+        assert_eq!(rows(&batch, &shifted, End::High), [2]);
+    }
+
+    #[test]
+    fn all_rows_decide_where_it_is_more_than_a_shift_or_a_null_hides_the_value() {
+        let plain = batch(vec![Some(5), Some(9)]);
+        let schema = plain.schema();
+        let twice = binary(
+            col("v", &schema).unwrap(),
+            Operator::Multiply,
+            lit(2_i64),
+            &schema,
+        )
+        .unwrap();
+        assert_eq!(rows(&plain, &twice, End::High), [0, 1]);
+        // The slot of a null holds 0 here, which is the minimum of the others too.
+        let hidden = batch(vec![None, Some(0), Some(7)]);
+        let ts = col("ts", &hidden.schema()).unwrap();
+        assert_eq!(rows(&hidden, &ts, End::Low), [0, 1, 2]);
+        let nulls = batch(vec![None, None]);
+        assert_eq!(rows(&nulls, &ts, End::High), [0, 1]);
     }
 }

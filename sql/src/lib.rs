@@ -5,11 +5,11 @@
 //! DataFusion and lowers what they insert to one graph of the engine.
 
 pub mod ast;
-pub mod parse;
-pub mod variables;
-pub mod settings;
-mod plan;
 mod catalog;
-mod lower;
 mod explain;
+mod lower;
+pub mod parse;
+mod plan;
 pub mod session;
+pub mod settings;
+pub mod variables;

@@ -54,6 +54,12 @@ fn tumble(rows: &[(i64, f64)], size: i64) -> BTreeMap<i64, Vec<f64>> {
 }
 
 fn run(name: &str, mode: &str) -> Place {
+    let place = prepare(name);
+    run_in(&place, name, mode);
+    place
+}
+
+fn prepare(name: &str) -> Place {
     let place = Place::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for entry in std::fs::read_dir(root.join("examples/data"))
@@ -68,12 +74,15 @@ fn run(name: &str, mode: &str) -> Place {
     }
     let script = std::fs::read(root.join("examples").join(name)).unwrap();
     place.write(&format!("examples/{name}"), script);
+    place
+}
+
+fn run_in(place: &Place, name: &str, mode: &str) {
     let ended = place
         .weir(&["run", &format!("examples/{name}"), "--mode", mode])
         .ok();
     let said = format!("{}{}", ended.out, ended.err);
     assert!(said.contains("rows"), "no summary:\n{said}");
-    place
 }
 
 #[track_caller]
@@ -83,7 +92,10 @@ fn close(reader: &str, found: f64, expected: f64) {
 }
 
 fn check_taxi(mode: &str) {
-    let place = run("taxi.sql", mode);
+    check_taxi_in(&run("taxi.sql", mode));
+}
+
+fn check_taxi_in(place: &Place) {
     let rows = series("nyc_taxi.csv");
     let total: f64 = rows.iter().map(|(_, value)| value).sum();
     let hours = tumble(&rows, HOUR);
@@ -133,6 +145,21 @@ fn taxi_in_batch_is_what_the_csv_says() {
 #[test]
 fn taxi_in_streaming_is_what_the_csv_says() {
     check_taxi("streaming");
+}
+
+#[test]
+fn taxi_twice_is_what_the_csv_says_once() {
+    let place = prepare("taxi.sql");
+    run_in(&place, "taxi.sql", "batch");
+    let first = place.files("out/taxi");
+    run_in(&place, "taxi.sql", "batch");
+    check_taxi_in(&place);
+    let second = place.files("out/taxi");
+    assert_eq!(first.len(), second.len(), "{second:?}");
+    run_in(&place, "taxi.sql", "streaming");
+    check_taxi_in(&place);
+    let third = place.files("out/taxi");
+    assert!(third.iter().all(|file| !second.contains(file)), "{third:?}");
 }
 
 fn check_machine_temperature(mode: &str) {

@@ -30,9 +30,9 @@ const FOLDER_ATTEMPTS_MAX: usize = 16;
 /// A folder on the local disk.
 #[derive(Debug)]
 pub(super) struct LocalPlace {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     url: String,
-    env: Env,
+    pub(super) env: Env,
 }
 
 impl LocalPlace {
@@ -167,10 +167,14 @@ impl LocalFile {
     }
 
     async fn settle(&mut self) -> Result<()> {
-        match self.last.take() {
-            Some(last) => last.wait().await,
-            None => Ok(()),
-        }
+        let Some(last) = &mut self.last else {
+            return Ok(());
+        };
+        // A stop may end this wait: the chunk under way stays known, so that the file is not
+        // removed before it and then made again by it.
+        let result = last.join().await;
+        self.last = None;
+        result
     }
 }
 

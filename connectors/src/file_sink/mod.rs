@@ -3,7 +3,8 @@
 //!
 //! A file appears only when it is whole. On the local disk it grows under `_temporary/`, is synced
 //! and then renamed; in an object store it is a multipart upload that `commit` completes. Both can
-//! be repeated. What a job leaves when it fails is deleted, never shown.
+//! be repeated. What a job leaves when it fails is deleted, never shown. Files of earlier jobs stay
+//! beside the new ones, unless `on_existing` says otherwise.
 //!
 //! A query without rows writes no file. The partition columns stand in the path
 //! (`k=v/`, as Hive writes it) and not in the file, since readers put them back from there and
@@ -11,6 +12,7 @@
 
 mod buffer;
 mod encoder;
+mod existing;
 mod local;
 mod object;
 mod output;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -18,13 +19,16 @@ use super::place::{Finished, TEMPORARY};
 use super::transfer::{Lanes, Pending, spawn};
 use crate::store::error;
 
+/// Longest time that a task or a job waits for uploads to be thrown away.
+const ABORT_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// A prefix in a bucket.
 pub(super) struct ObjectPlace {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     multipart: Arc<dyn MultipartStore>,
-    prefix: Path,
+    pub(super) prefix: Path,
     url: String,
-    env: Env,
+    pub(super) env: Env,
 }
 
 impl fmt::Debug for ObjectPlace {
@@ -130,10 +134,21 @@ impl ObjectPlace {
                 Err(e) => Err(error(e, &url)),
             }
         };
-        spawn(&self.env, work).wait().await
+        self.patient(spawn(&self.env, work)).await
     }
 
-    fn path(&self, relative: &str) -> Result<Path> {
+    /// Waits for work that throws uploads away, but not long: a stop must not wait for a store
+    /// that is gone. The work goes on as long as the process does.
+    pub(super) async fn patient(&self, away: Pending<()>) -> Result<()> {
+        let waited = self.env.timeout(ABORT_TIME_MAX, away.wait()).await;
+        waited.unwrap_or_else(|| {
+            tracing::warn!(place = %self.url, "unfinished uploads could not be ended in time");
+            Ok(())
+        })
+    }
+
+    /// The key of what has this path in the sink's folder.
+    pub(super) fn path(&self, relative: &str) -> Result<Path> {
         let text = match self.prefix.as_ref() {
             "" => relative.to_owned(),
             prefix => format!("{prefix}/{relative}"),
@@ -159,6 +174,7 @@ pub(super) struct Upload {
     place: Arc<ObjectPlace>,
     lanes: Lanes,
     relative: String,
+    beginning: Option<Pending<MultipartId>>,
     id: Option<Arc<MultipartId>>,
     parts: Vec<Part>,
     bytes: u64,
@@ -183,6 +199,7 @@ impl Upload {
             place,
             lanes,
             relative,
+            beginning: None,
             id: None,
             parts: Vec::new(),
             bytes: 0,
@@ -251,16 +268,29 @@ impl Upload {
     /// Ends the upload and what it holds in the store.
     pub(super) async fn abort(mut self) -> Result<()> {
         self.armed = false;
-        let Some(id) = self.id.take() else {
-            return Ok(());
-        };
-        end(
-            Arc::clone(&self.place),
-            self.relative.clone(),
-            id,
-            std::mem::take(&mut self.parts),
-        )
-        .await
+        self.end().await
+    }
+
+    /// Takes what is under way, and gives what ends it. A part that came after the abort would
+    /// stay, so all of them are awaited.
+    fn end(&mut self) -> impl Future<Output = Result<()>> + Send + 'static {
+        let (place, relative) = (Arc::clone(&self.place), self.relative.clone());
+        let (beginning, mut id) = (self.beginning.take(), self.id.take());
+        let parts = std::mem::take(&mut self.parts);
+        async move {
+            if let Some(beginning) = beginning {
+                id = beginning.wait().await.ok().map(Arc::new);
+            }
+            for part in parts {
+                if let Part::Sent(pending) = part {
+                    drop(pending.wait().await);
+                }
+            }
+            match id {
+                Some(id) => place.abort(relative, (*id).clone()).await,
+                None => Ok(()),
+            }
+        }
     }
 
     async fn begin(&mut self, path: &Path) -> Result<Arc<MultipartId>> {
@@ -275,7 +305,14 @@ impl Upload {
                 .await
                 .map_err(|e| error(e, &url))
         };
-        let id = Arc::new(spawn(self.lanes.env(), create).wait().await?);
+        // A stop may end this wait: the upload that begins stays known, and can be ended.
+        let created = self
+            .beginning
+            .insert(spawn(self.lanes.env(), create))
+            .join()
+            .await;
+        self.beginning = None;
+        let id = Arc::new(created?);
         self.id = Some(Arc::clone(&id));
         Ok(id)
     }
@@ -299,27 +336,11 @@ impl Drop for Upload {
         if !self.armed {
             return;
         }
-        if let Some(id) = self.id.take() {
-            let (place, relative) = (Arc::clone(&self.place), self.relative.clone());
-            let parts = std::mem::take(&mut self.parts);
-            drop(spawn(self.lanes.env(), end(place, relative, id, parts)));
+        if self.id.is_some() || self.beginning.is_some() {
+            let end = self.end();
+            drop(spawn(self.lanes.env(), end));
         }
     }
-}
-
-/// Aborts after the parts under way have settled: a part that comes after the abort would stay.
-async fn end(
-    place: Arc<ObjectPlace>,
-    relative: String,
-    id: Arc<MultipartId>,
-    parts: Vec<Part>,
-) -> Result<()> {
-    for part in parts {
-        if let Part::Sent(pending) = part {
-            drop(pending.wait().await);
-        }
-    }
-    place.abort(relative, (*id).clone()).await
 }
 
 fn error_code(failure: &object_store::Error, url: &str) -> weir_engine::error::Code {

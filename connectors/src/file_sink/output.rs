@@ -64,3 +64,19 @@ impl Output {
         }
     }
 }
+
+/// A node's id as a part of a file name. Ids that had to be changed are told apart by a hash.
+pub(super) fn plain(node: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let mut name: String = node
+        .chars()
+        .map(|c| if keep(c) { c } else { '_' })
+        .collect();
+    if name != node {
+        let hash = node.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        name.push_str(&format!("-{hash:08x}"));
+    }
+    name
+}

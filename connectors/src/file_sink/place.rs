@@ -10,6 +10,7 @@ use weir_engine::sink::CommitToken;
 
 use super::local::LocalPlace;
 use super::object::ObjectPlace;
+use super::transfer::Pending;
 use crate::store::Location;
 
 /// The folder under the sink's own where files are until they are whole. Readers skip names that
@@ -50,6 +51,13 @@ impl Finished {
             rows,
             bytes,
         })
+    }
+
+    /// Where the file is once it is visible.
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Self::Local { path, .. } | Self::Upload { path, .. } => path,
+        }
     }
 
     fn of(token: &CommitToken) -> Result<Self> {
@@ -96,11 +104,13 @@ impl Place {
         }
     }
 
-    /// Makes a finished file visible.
-    pub(super) async fn commit(&self, token: &CommitToken) -> Result<()> {
-        match (self, Finished::of(token)?) {
+    /// Makes a finished file visible, and gives its path.
+    pub(super) async fn commit(&self, token: &CommitToken) -> Result<String> {
+        let finished = Finished::of(token)?;
+        let visible = finished.path().to_owned();
+        match (self, finished) {
             (Self::Local(place), Finished::Local { temporary, path }) => {
-                place.commit(temporary, path, token.bytes).await
+                place.commit(temporary, path, token.bytes).await?;
             }
             (
                 Self::Object(place),
@@ -109,8 +119,17 @@ impl Place {
                     upload,
                     parts,
                 },
-            ) => place.commit(path, upload, parts, token.bytes).await,
-            _ => Err(elsewhere(self.url())),
+            ) => place.commit(path, upload, parts, token.bytes).await?,
+            _ => return Err(elsewhere(self.url())),
+        }
+        Ok(visible)
+    }
+
+    /// Waits for work that throws files away.
+    pub(super) async fn patient(&self, away: Pending<()>) -> Result<()> {
+        match self {
+            Self::Local(_) => away.wait().await,
+            Self::Object(place) => place.patient(away).await,
         }
     }
 

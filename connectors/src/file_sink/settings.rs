@@ -6,6 +6,8 @@ use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use weir_engine::error::Result;
 use weir_engine::options::{OptionKind, OptionSpec, Options};
 
+use super::existing::OnExisting;
+
 /// The options of file sinks, beside those of the store (`path` among them). The planner reads
 /// `partition_by` and takes it out.
 pub const OPTIONS: &[OptionSpec] = &[
@@ -25,6 +27,16 @@ pub const OPTIONS: &[OptionSpec] = &[
         "partition_by",
         OptionKind::Text,
         "Expressions, separated by commas, whose values become folders: date(ts), status.",
+    ),
+    OptionSpec::default(
+        "on_existing",
+        OptionKind::OneOf(&["append", "replace", "fail"]),
+        "append",
+        "What to do about files that stand in the folder when the job starts. append leaves them \
+         and adds to them. replace removes those of this format, in the folder itself and in its \
+         partitions (k=v): in batch when all the new files are visible, in streaming with the \
+         first of them; for a moment both can be seen, and a job that fails before leaves them. \
+         fail does not start.",
     ),
     OptionSpec::default(
         "roll_size",
@@ -150,6 +162,10 @@ pub(super) struct Settings {
     pub(super) roll: Roll,
     /// The end of the names, such as `.csv.gz`.
     pub(super) extension: String,
+    /// The part of it that the format gives, such as `.csv`.
+    pub(super) format_extension: &'static str,
+    /// What to do about the files of earlier jobs.
+    pub(super) on_existing: OnExisting,
     /// For EXPLAIN, such as `parquet, zstd`.
     pub(super) summary: String,
 }
@@ -187,12 +203,19 @@ impl Settings {
             }
             _ => (parquet_format(options)?, TextCompression::None),
         };
+        let format_extension = match format {
+            Format::Parquet { .. } => ".parquet",
+            Format::Csv { .. } => ".csv",
+            Format::Json { .. } => ".json",
+        };
         let default = if name == "parquet" { "zstd" } else { "none" };
         let compression = options.text("compression").unwrap_or(default);
         Ok(Self {
             format,
             roll: roll(options, streaming)?,
-            extension: format!(".{name}{}", suffix.suffix()),
+            extension: format!("{format_extension}{}", suffix.suffix()),
+            format_extension,
+            on_existing: OnExisting::of(options),
             summary: format!("{name}, {compression}"),
         })
     }

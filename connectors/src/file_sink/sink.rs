@@ -11,6 +11,7 @@ use weir_engine::options::Options;
 use weir_engine::sink::{CommitToken, Sink, SinkWriter};
 
 use super::encoder::Encoder;
+use super::existing::Existing;
 use super::partition;
 use super::place::Place;
 use super::settings::Settings;
@@ -20,6 +21,7 @@ use super::writer::Writer;
 #[derive(Debug)]
 pub(super) struct FileSink {
     layout: Arc<Layout>,
+    existing: Existing,
 }
 
 /// What the writers of one sink share.
@@ -59,6 +61,7 @@ impl FileSink {
                 .with_metadata(Schema::empty().metadata),
         );
         Encoder::check(&settings.format, &file_schema)?;
+        let (rule, extension) = (settings.on_existing, settings.format_extension);
         let layout = Layout {
             place,
             settings,
@@ -69,6 +72,7 @@ impl FileSink {
         };
         Ok(Self {
             layout: Arc::new(layout),
+            existing: Existing::new(rule, extension, request.streaming),
         })
     }
 }
@@ -107,7 +111,8 @@ fn partition_columns(request: &SinkRequest, options: &Options) -> Result<Vec<usi
 #[async_trait]
 impl Sink for FileSink {
     async fn check(&self, _schema: &SchemaRef) -> Result<()> {
-        self.layout.place.check().await
+        self.layout.place.check().await?;
+        self.existing.check(&self.layout.place).await
     }
 
     async fn writer(
@@ -119,7 +124,13 @@ impl Sink for FileSink {
     }
 
     async fn commit(&self, token: &CommitToken) -> Result<()> {
-        self.layout.place.commit(token).await
+        let place = &self.layout.place;
+        let path = place.commit(token).await?;
+        self.existing.committed(place, &path).await
+    }
+
+    async fn complete(&self) -> Result<()> {
+        self.existing.complete(&self.layout.place).await
     }
 
     async fn abort(&self, token: &CommitToken) -> Result<()> {

@@ -1,10 +1,12 @@
 //! File sinks written to a temporary folder and to a store in memory, and read back.
 
+mod existing;
 mod formats;
 mod objects;
 mod partitions;
 mod protocol;
 mod rolling;
+mod stopped;
 
 use std::fs;
 use std::io::Read as _;
@@ -63,6 +65,7 @@ struct Rig {
     memory: Arc<dyn MemoryPool>,
     streaming: bool,
     partitions: Vec<String>,
+    run_id: String,
 }
 
 impl Rig {
@@ -77,6 +80,7 @@ impl Rig {
             memory: Arc::new(GreedyMemoryPool::new(1 << 30)),
             streaming: false,
             partitions: Vec::new(),
+            run_id: "run1".to_owned(),
         }
     }
 
@@ -130,7 +134,7 @@ impl Rig {
                 datafusion: Arc::default(),
                 metrics: Metrics::default(),
                 stop: watch::channel(Stop::Run).1,
-                run_id: "run1".into(),
+                run_id: self.run_id.as_str().into(),
             },
             node: "lake/sink".into(),
             subtask: 0,

@@ -15,7 +15,7 @@ use weir_engine::job::TaskContext;
 use weir_engine::sink::{CommitToken, SinkWriter};
 
 use super::encoder::Encoder;
-use super::output::Output;
+use super::output::{Output, plain};
 use super::partition::{Key, Part, Partitioner};
 use super::place::Place;
 use super::sink::Layout;
@@ -219,8 +219,11 @@ impl Writer {
     }
 
     async fn settle_one(&mut self) -> Result<()> {
-        if let Some(closing) = self.closing.pop_front() {
-            self.finished.push(closing.wait().await?);
+        if let Some(closing) = self.closing.front_mut() {
+            // A stop may end this wait: the file stays known until its token is there.
+            let token = closing.join().await;
+            drop(self.closing.pop_front());
+            self.finished.push(token?);
         }
         Ok(())
     }
@@ -276,6 +279,30 @@ impl Writer {
         let key = key.clone();
         self.close(&key).await?;
         Ok(true)
+    }
+
+    /// Throws all files away behind the task's back; `None` when there are none.
+    fn throw_away(&mut self) -> Option<Pending<()>> {
+        let open: Vec<Output> = self.open.drain().map(|(_, file)| file.output).collect();
+        let (closing, mut finished) = (std::mem::take(&mut self.closing), self.finished());
+        if open.is_empty() && closing.is_empty() && finished.is_empty() {
+            return None;
+        }
+        let layout = Arc::clone(&self.layout);
+        Some(spawn(self.lanes.env(), async move {
+            let mut result = Ok(());
+            for output in open {
+                result = result.and(output.abort().await);
+            }
+            for closing in closing {
+                // A file that could not be finished has thrown itself away.
+                finished.extend(closing.wait().await.ok());
+            }
+            for token in finished {
+                result = result.and(layout.place.abort(&token).await);
+            }
+            result
+        }))
     }
 
     async fn close_where(&mut self, due: impl Fn(&OpenFile) -> bool) -> Result<()> {
@@ -343,42 +370,24 @@ impl SinkWriter for Writer {
     }
 
     async fn discard(&mut self) -> Result<()> {
-        let mut result = Ok(());
-        for (_, file) in self.open.drain() {
-            result = result.and(file.output.abort().await);
-        }
         self.held = 0;
-        for closing in std::mem::take(&mut self.closing) {
-            // A file that could not be finished has thrown itself away.
-            if let Ok(token) = closing.wait().await {
-                self.finished.push(token);
-            }
-        }
-        for token in self.finished() {
-            result = result.and(self.layout.place.abort(&token).await);
-        }
+        let result = match self.throw_away() {
+            Some(away) => self.layout.place.patient(away).await,
+            None => Ok(()),
+        };
         self.memory.resize(0);
         result
+    }
+}
+
+impl Drop for Writer {
+    /// A task that ends without a word, by a panic or a stop, leaves nothing either.
+    fn drop(&mut self) {
+        drop(self.throw_away());
     }
 }
 
 fn unfit(layout: &Layout, error: &arrow::error::ArrowError) -> Error {
     let message = format!("the rows do not fit the columns of {}", layout.place.url());
     Error::new(Kind::Data, codes::SCHEMA, message).detail(error.to_string())
-}
-
-/// A node's id as a part of a file name. Ids that had to be changed are told apart by a hash.
-fn plain(node: &str) -> String {
-    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let mut name: String = node
-        .chars()
-        .map(|c| if keep(c) { c } else { '_' })
-        .collect();
-    if name != node {
-        let hash = node.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
-        name.push_str(&format!("-{hash:08x}"));
-    }
-    name
 }

@@ -12,7 +12,7 @@ use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::filter::FilterExec;
 
 use crate::dead_letter::DeadLetters;
-use crate::graph::{Graph, NodeIndex, NodeKind};
+use crate::graph::{Edge, Graph, NodeIndex, NodeKind};
 use crate::island::ScanExec;
 use crate::metrics::Metrics;
 use crate::operator::Consumes;
@@ -113,38 +113,54 @@ struct Flow {
 
 /// Follows the rows of one scan through the operators that only filter.
 fn follow(graph: &Graph, metrics: &Metrics, from: NodeIndex, flow: &mut Flow) {
-    let mut at = from;
-    loop {
-        let outputs = graph.outputs(at);
-        let [edge] = outputs.as_slice() else {
-            let ways = outputs.iter().map(|edge| {
-                let mut way = flow.clone();
-                follow_edge(graph, metrics, edge, &mut way);
-                way
-            });
-            if let Some(way) = ways.max_by_key(|way| (way.late, way.rows)) {
-                *flow = way;
-            }
-            return;
-        };
-        at = edge.to;
-        if factory.consumes() == Consumes::Folds {
-            flow.late += counts.late;
-            flow.rows = flow.rows.saturating_sub(counts.late);
-            return;
+    let follow_edge = |edge: &&Edge| {
+        let mut way = flow.clone();
+        if enter(graph, metrics, edge.to, &mut way) {
+            follow(graph, metrics, edge.to, &mut way);
         }
-        let dropped = counts.rows_in.saturating_sub(counts.rows_out);
-        flow.filtered += dropped;
-        flow.rows = flow.rows.saturating_sub(dropped);
+        way
+    };
+    let outputs = graph.outputs(from);
+    let ways = outputs.iter().map(follow_edge);
+    if let Some(way) = ways.max_by_key(|way| (way.late, way.rows)) {
+        *flow = way;
     }
+}
+
+/// Takes the rows through one operator; says whether they are still the same rows behind it.
+fn enter(graph: &Graph, metrics: &Metrics, at: NodeIndex, flow: &mut Flow) -> bool {
+    let Ok(node) = graph.node(at) else {
+        return false;
+    };
+    let NodeKind::Operator(factory) = &node.kind else {
+        return false;
+    };
+    let Some(counts) = metrics.node(&node.id) else {
+        return false;
+    };
+    if graph.inputs(at).len() != 1 {
+        return false;
+    }
+    if factory.consumes() == Consumes::Folds {
+        flow.late += counts.late;
+        flow.rows = flow.rows.saturating_sub(counts.late);
+        return false;
+    }
+    let dropped = counts.rows_in.saturating_sub(counts.rows_out);
+    flow.filtered += dropped;
+    flow.rows = flow.rows.saturating_sub(dropped);
+    true
 }
 
 /// Finds the scans of an island and the filters that each one's rows went through.
 fn island_flows(plan: &Arc<dyn ExecutionPlan>) -> Vec<Flow> {
-    if let Some(scan) = plan.downcast_ref::<ScanExec>() {
-        let counts = scan.counters();
+    if let Some(exec) = plan.downcast_ref::<ScanExec>() {
+        let (scan, counts) = (exec.scan(), exec.counters());
+        if scan.quiet {
+            return Vec::new();
+        }
         return vec![Flow {
-            source: scan.scan().name.clone(),
+            source: scan.name.clone(),
             decoded: counts.rows_in.load(Relaxed),
             rejected: counts.rejected.load(Relaxed),
             bytes: counts.bytes.load(Relaxed),

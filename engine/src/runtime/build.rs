@@ -211,6 +211,7 @@ async fn chain(
                     writer: sink.writer(&node.schema, &task).await?,
                     metrics: task.metrics,
                     held: plan.held.clone(),
+                    uncommitted: std::collections::VecDeque::new(),
                     clock: job.env.clock_arc(),
                     ticked: Duration::ZERO,
                 }));

@@ -86,28 +86,30 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
             Err(error)
         }
     };
-    settle(&held, result).await
+    settle(&held, result).await?;
+    for (_, node) in graph.nodes() {
+        if let NodeKind::Sink(sink) = &node.kind {
+            sink.complete().await?;
+        }
+    }
+    Ok(())
 }
 
 /// Commits what waited for the end of all tasks, or throws it away.
-async fn settle(held: &Held, result: Result<()>) -> Result<()> {
+async fn settle(held: &Held, mut result: Result<()>) -> Result<()> {
     let tokens = std::mem::take(&mut *held.lock());
-    match result {
-        Ok(()) => {
-            for (sink, metrics, token) in &tokens {
-                tail::commit(&**sink, metrics, token).await?;
-            }
-            Ok(())
+    for (sink, metrics, token) in tokens {
+        if result.is_ok() {
+            result = tail::commit(&*sink, &metrics, &token).await;
         }
-        Err(error) => {
-            for (sink, _, token) in &tokens {
-                if let Err(second) = sink.abort(token).await {
-                    tracing::warn!(error = %second, "unfinished work could not be removed");
-                }
-            }
-            Err(error)
+        // The work whose commit failed goes as well: an abort of what is visible does nothing.
+        if result.is_err()
+            && let Err(second) = sink.abort(&token).await
+        {
+            tracing::warn!(error = %second, "unfinished work could not be removed");
         }
     }
+    result
 }
 
 async fn run_tasks(

@@ -1,10 +1,12 @@
 //! The end of a task: an exchange to other tasks, or the writer of a sink.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
+use futures::future::join_all;
 use parking_lot::Mutex;
 
 use crate::env::Clock;
@@ -26,6 +28,9 @@ pub(super) struct Writing {
     pub(super) metrics: Arc<SubtaskMetrics>,
     /// Where tokens wait; `None` commits them at once.
     pub(super) held: Option<Held>,
+    /// What is being committed, in order: a stop may end a commit halfway, and then all of it is
+    /// thrown away.
+    pub(super) uncommitted: VecDeque<CommitToken>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ticked: Duration,
 }
@@ -61,16 +66,25 @@ impl Writing {
     }
 
     async fn commit(&mut self, tokens: Vec<CommitToken>) -> Result<()> {
-        for token in tokens {
-            match &self.held {
-                Some(held) => {
-                    held.lock()
-                        .push((Arc::clone(&self.sink), Arc::clone(&self.metrics), token));
-                }
-                None => commit(&*self.sink, &self.metrics, &token).await?,
-            }
+        if let Some(held) = &self.held {
+            let own = |token| (Arc::clone(&self.sink), Arc::clone(&self.metrics), token);
+            held.lock().extend(tokens.into_iter().map(own));
+            return Ok(());
+        }
+        self.uncommitted.extend(tokens);
+        while let Some(token) = self.uncommitted.front() {
+            commit(&*self.sink, &self.metrics, token).await?;
+            drop(self.uncommitted.pop_front());
         }
         Ok(())
+    }
+
+    async fn discard(&mut self) -> Result<()> {
+        let discarded = self.writer.discard().await;
+        let tokens = std::mem::take(&mut self.uncommitted);
+        // At once: a store that is gone makes each of them wait.
+        let aborted = join_all(tokens.iter().map(|token| self.sink.abort(token))).await;
+        aborted.into_iter().fold(discarded, Result::and)
     }
 }
 
@@ -156,7 +170,7 @@ impl Tail {
     pub(super) async fn discard(&mut self) -> Result<()> {
         match self {
             Self::Exchange(_) => Ok(()),
-            Self::Sink(writing) => writing.writer.discard().await,
+            Self::Sink(writing) => writing.discard().await,
         }
     }
 }

@@ -267,7 +267,7 @@ struct Case {
     streaming: bool,
 }
 
-fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
+fn scan(case: &Case) -> Scan {
     let ts = col("ts", &schema()).unwrap();
     let columns = schema()
         .fields()
@@ -278,7 +278,7 @@ fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
         splits: case.splits.clone(),
         unbounded: case.unbounded,
     });
-    let scan = Scan {
+    Scan {
         name: "input".into(),
         source: Arc::clone(&source),
         declared: source,
@@ -292,7 +292,11 @@ fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
         }),
         on_error: OnError::DeadLetter,
         quiet: false,
-    };
+    }
+}
+
+/// Source, a filter for odd values, the act, the sink.
+fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
     let odd = binary(
         col("v", &schema()).unwrap(),
         Op::BitwiseAnd,
@@ -320,7 +324,11 @@ fn graph(case: &Case, collect: &Arc<Collect>) -> Graph {
         .act
         .map_or_else(|| Arc::clone(&filter), |act| Arc::new(act) as _);
     let nodes = [
-        add("input", NodeKind::Scan(Arc::new(scan)), case.parallelism),
+        add(
+            "input",
+            NodeKind::Scan(Arc::new(scan(case))),
+            case.parallelism,
+        ),
         add("filter", NodeKind::Operator(filter), case.parallelism),
         add("act", NodeKind::Operator(act), 3),
         add(

@@ -10,7 +10,7 @@ use weir_engine::error::Result;
 use weir_engine::scan::{Scan, WatermarkSpec};
 use weir_engine::source::Source;
 
-use super::source::SourceTable;
+use super::source::{SourceColumn, SourceTable};
 
 impl SourceTable {
     /// Reads the table's columns at `projection`, and what the watermark needs if it is asked for.
@@ -20,6 +20,7 @@ impl SourceTable {
         projection: &[usize],
         with_watermark: bool,
     ) -> Result<Scan> {
+        let declared = Arc::clone(&source);
         // A scan that shared its source with another would find nothing left to read.
         let source = source.rescan().unwrap_or(source);
         let wanted: Vec<_> = projection
@@ -27,8 +28,10 @@ impl SourceTable {
             .filter_map(|column| self.columns.get(*column))
             .collect();
         let watermark = self.watermark.as_ref().filter(|_| with_watermark);
+        let required = self.required(&source.schema(), projection);
         let mut reads: BTreeSet<usize> = wanted
             .iter()
+            .chain(&required)
             .flat_map(|column| column.reads.iter().copied())
             .collect();
         reads.extend(
@@ -46,26 +49,50 @@ impl SourceTable {
         let place = |expr: &Arc<dyn PhysicalExpr>| {
             Ok::<_, weir_engine::Error>(reassign_expr_columns(Arc::clone(expr), &read_schema)?)
         };
-        let columns = wanted
-            .iter()
-            .map(|column| Ok((place(&column.expr)?, Arc::clone(&column.field))))
-            .collect::<Result<Vec<_>>>()?;
+        let compute = |columns: &[&SourceColumn]| {
+            columns
+                .iter()
+                .map(|column| Ok((place(&column.expr)?, Arc::clone(&column.field))))
+                .collect::<Result<Vec<_>>>()
+        };
+        let columns = compute(&wanted)?;
+        let required = compute(&required)?;
         let watermark = watermark
             .map(|watermark| {
                 Ok::<_, weir_engine::Error>(WatermarkSpec {
                     column: watermark.name.clone(),
                     expr: place(&watermark.expr)?,
+                    text: watermark.text.clone(),
                 })
             })
             .transpose()?;
         Ok(Scan {
             name: self.name().to_owned(),
             source,
+            declared,
             projection: read,
             columns,
+            required,
             watermark,
             on_error: self.request.on_error,
+            quiet: false,
         })
+    }
+
+    /// The columns that are read beside those at `projection`, because a row in which they are null
+    /// breaks its source's promise whoever reads it. What the connector itself promises holds.
+    fn required(&self, read: &SchemaRef, projection: &[usize]) -> Vec<&SourceColumn> {
+        let may_be_null = |column: &SourceColumn| {
+            let mut fields = column.reads.iter().filter_map(|at| read.fields().get(*at));
+            fields.any(|field| field.is_nullable())
+        };
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter(|(at, _)| !projection.contains(at))
+            .map(|(_, column)| column)
+            .filter(|column| column.note.is_empty() && !column.field.is_nullable())
+            .filter(|column| may_be_null(column))
+            .collect()
     }
 }
 

@@ -1,13 +1,15 @@
 //! From the optimised logical plan to the runtime's graph.
 //!
 //! Streaming stretches become the runtime's own operators. In batch mode a query is one island,
-//! planned by DataFusion, except where windows are aggregated: there the window operator is faster
-//! and needs memory for the open windows only.
+//! planned by DataFusion, except where windows are aggregated over sources that know in advance how
+//! early the rows of their splits are: there the window operator is faster and needs memory for the
+//! open windows only.
 
 mod aggregate;
 mod flow;
 mod nodes;
 mod refuse;
+mod share;
 mod sinks;
 mod stateless;
 mod window;
@@ -28,6 +30,7 @@ use crate::catalog::source::SourceTable;
 use crate::plan::{Planner, window_table::WindowTableNode};
 use crate::settings::Mode;
 use flow::Flow;
+pub(crate) use share::share;
 pub(crate) use sinks::{SinkInputs, add_sink};
 
 /// Calls a function with every source that a plan reads.
@@ -69,6 +72,14 @@ async fn sources(plan: &LogicalPlan, mode: Mode) -> Result<BTreeMap<String, Arc<
     Ok(sources)
 }
 
+/// Whether windows over what a plan reads can close before its end in batch mode. Else all of them
+/// would be in memory at once, which only DataFusion's aggregation can spill.
+fn closes_windows(plan: &LogicalPlan, sources: &BTreeMap<String, Arc<dyn Source>>) -> Result<bool> {
+    let mut closes = sources.values().all(|source| source.has_exact_lows());
+    for_each_source(plan, &mut |_, table| closes &= table.watermark().is_some())?;
+    Ok(closes)
+}
+
 /// A query on its way into a graph.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
@@ -90,7 +101,8 @@ impl Target<'_> {
         let sources = sources(plan, self.mode)
             .await
             .map_err(|error| error.at(self.place))?;
-        if self.mode == Mode::Streaming || has_windows(plan)? {
+        let streaming = self.mode == Mode::Streaming;
+        if streaming || (has_windows(plan)? && closes_windows(plan, &sources)?) {
             let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
             // A failed attempt must leave no nodes behind.
             let mut lowering = Lowering::new(*self, graph.clone(), sources);
@@ -98,11 +110,11 @@ impl Target<'_> {
                 .lower(&optimised)
                 .and_then(|flow| lowering.settle(flow));
             match flow {
-                Ok(flow) if self.mode == Mode::Streaming || lowering.aggregations > 0 => {
+                Ok(flow) if streaming || lowering.aggregations > 0 => {
                     *graph = lowering.graph;
                     return Ok(flow);
                 }
-                Err(error) if self.mode == Mode::Streaming => return Err(error.at(self.place)),
+                Err(error) if streaming => return Err(error.at(self.place)),
                 Ok(_) | Err(_) => {}
             }
         }

@@ -16,7 +16,7 @@ use weir_engine::options::unknown;
 use super::{Pipeline, Session, partition};
 use crate::ast::Name;
 use crate::catalog::create_sink::SinkTable;
-use crate::lower::{SinkInputs, add_sink, is_bounded};
+use crate::lower::{SinkInputs, add_sink, is_bounded, share};
 use crate::settings::Mode;
 
 /// A query with the sink that takes its rows.
@@ -113,6 +113,7 @@ impl Session {
             add_sink(&mut graph, inputs, &self.planner, how, &self.env).await?;
         }
         let name = self.settings.name().unwrap_or("pipeline").to_owned();
+        let graph = share(graph)?;
         Ok(Pipeline { graph, mode, name })
     }
 }

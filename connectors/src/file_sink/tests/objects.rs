@@ -11,7 +11,7 @@ use weir_engine::error::Kind;
 use super::{Rig, noise, read_parquet, rows};
 use crate::store::{Location, Multipart, Scheme};
 
-fn location(store: &Arc<InMemory>, prefix: &str) -> Location {
+pub(super) fn location(store: &Arc<InMemory>, prefix: &str) -> Location {
     Location {
         store: Arc::<InMemory>::clone(store),
         path: Path::parse(prefix).unwrap(),
@@ -23,7 +23,7 @@ fn location(store: &Arc<InMemory>, prefix: &str) -> Location {
     }
 }
 
-async fn keys(store: &InMemory) -> Vec<String> {
+pub(super) async fn keys(store: &InMemory) -> Vec<String> {
     let found: Vec<_> = store.list(None).try_collect().await.unwrap();
     found
         .into_iter()

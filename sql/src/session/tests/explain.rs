@@ -13,7 +13,7 @@ fn a_stateless_query_streams() {
             streaming
             Sink lake: memory (id Int64, twice Float64) [x2]
               Filter [status@1 = open] Project [id@0, amount@2 * 2] [x2] -> forward
-                Source orders: memory columns=[id, status, amount] watermark=[ts@3 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x2] -> forward
+                Source orders: memory columns=[id, status, amount] watermark=[ts - INTERVAL '5 seconds'] [x2] -> forward
         "#]],
     );
 }
@@ -52,13 +52,13 @@ fn a_window_aggregation_has_two_phases() {
                 WindowAggregate final TUMBLE(1min) on ts keys [status] aggregates [count(1), sum(orders.amount) FILTER (WHERE orders.id > Int64(1)) FILTER (id@0 > 1)] [x2] -> forward
                   WindowAggregate local TUMBLE(1min) on ts keys [status] aggregates [count(1), sum(orders.amount) FILTER (WHERE orders.id > Int64(1)) FILTER (id@0 > 1)] [x2] -> hash(status@1)
                     Filter [amount@2 > 0] [x2] -> forward
-                      Source orders: memory columns=[id, status, amount, ts] watermark=[ts@3 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x2] -> forward
+                      Source orders: memory columns=[id, status, amount, ts] watermark=[ts - INTERVAL '5 seconds'] [x2] -> forward
         "#]],
     );
 }
 
 #[test]
-fn the_same_in_batch_uses_the_window_operator() {
+fn the_same_in_batch_is_an_island() {
     check_graph(
         2,
         "INSERT INTO lake
@@ -67,11 +67,39 @@ fn the_same_in_batch_uses_the_window_operator() {
          GROUP BY window_end",
         expect![[r#"
             batch
+            Sink lake: memory (window_end Timestamp(µs)!, n Int64!) [x2]
+              Island (DataFusion) [x2] -> forward
+                | ProjectionExec: expr=[window_end@0 as window_end, count(alias1)@1 as n]
+                |   AggregateExec: mode=FinalPartitioned, gby=[window_end@0 as window_end], aggr=[count(alias1)]
+                |     RepartitionExec: partitioning=Hash([window_end@0], 2), input_partitions=2
+                |       AggregateExec: mode=Partial, gby=[window_end@0 as window_end], aggr=[count(alias1)]
+                |         AggregateExec: mode=FinalPartitioned, gby=[window_end@0 as window_end, alias1@1 as alias1], aggr=[]
+                |           RepartitionExec: partitioning=Hash([window_end@0, alias1@1], 2), input_partitions=2
+                |             AggregateExec: mode=Partial, gby=[window_end@1 as window_end, status@0 as alias1], aggr=[]
+                |               ProjectionExec: expr=[status@0 as status, window_end@3 as window_end]
+                |                 WindowExec: HOP(1min, 5min) over ts
+                |                   ScanExec: orders, memory columns=[status, ts]
+        "#]],
+    );
+}
+
+#[test]
+fn in_batch_the_window_operator_needs_splits_that_know_their_lows() {
+    check_graph(
+        2,
+        "CREATE SOURCE known (status VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts)
+         WITH (connector = 'memory', lows = 'true', rows = '');
+         INSERT INTO lake
+         SELECT window_end, count(DISTINCT status) AS n
+         FROM HOP(known, DESCRIPTOR(ts), INTERVAL '1 minute', INTERVAL '5 minutes')
+         GROUP BY window_end",
+        expect![[r#"
+            batch
             Sink lake: memory (window_end Timestamp(µs)!, n Int64!) [x1]
-              Project [window_end@0, count(DISTINCT orders.status)@1] [x1] -> forward
-                WindowAggregate final HOP(1min, 5min) on ts aggregates [count(DISTINCT orders.status)] [x1] -> forward
-                  WindowAggregate local HOP(1min, 5min) on ts aggregates [count(DISTINCT orders.status)] [x2] -> rebalance
-                    Source orders: memory columns=[status, ts] watermark=[ts@1 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x2] -> forward
+              Project [window_end@0, count(DISTINCT known.status)@1] [x1] -> forward
+                WindowAggregate final HOP(1min, 5min) on ts aggregates [count(DISTINCT known.status)] [x1] -> forward
+                  WindowAggregate local HOP(1min, 5min) on ts aggregates [count(DISTINCT known.status)] [x2] -> rebalance
+                    Source known: memory columns=[status, ts] watermark=[ts] [x2] -> forward
         "#]],
     );
 }
@@ -91,7 +119,7 @@ fn one_subtask_needs_one_phase() {
               Project [window_start@0, upper(t.status)@1, avg(t.amount + Int64(1))@2, max(t.amount + Int64(1))@3] [x1] -> forward
                 WindowAggregate TUMBLE(1min, offset 10s) on ts keys [upper(t.status)] aggregates [avg(__common_expr_1), max(__common_expr_1)] [x1] -> forward
                   Filter [id@0 > 0] Project [amount@2 + 1, status@1, ts@3] [x1] -> forward
-                    Source orders: memory columns=[id, status, amount, ts] watermark=[ts@3 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x1] -> forward
+                    Source orders: memory columns=[id, status, amount, ts] watermark=[ts - INTERVAL '5 seconds'] [x1] -> forward
         "#]],
     );
 }
@@ -109,7 +137,7 @@ fn windows_alone_replicate_rows() {
             Sink lake: memory (id Int64, window_start Timestamp(µs)!) [x2]
               Filter [window_end@3 > 1704067200000000] Project [id@0, window_start@2] [x2] -> forward
                 Window CUMULATE(1min, 1h) on ts [x2] -> forward
-                  Source orders: memory columns=[id, ts] watermark=[ts@1 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x2] -> forward
+                  Source orders: memory columns=[id, ts] watermark=[ts - INTERVAL '5 seconds'] [x2] -> forward
         "#]],
     );
 }
@@ -131,7 +159,7 @@ fn windowed_rows_are_aggregated_again() {
                   WindowAggregate local by window_start, window_end aggregates [max(per_status.n)] [x2] -> rebalance
                     WindowAggregate final TUMBLE(1min) on ts keys [status] aggregates [count(1)] [x2] -> forward
                       WindowAggregate local TUMBLE(1min) on ts keys [status] aggregates [count(1)] [x2] -> hash(status@1)
-                        Source orders: memory columns=[status, ts] watermark=[ts@1 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x2] -> forward
+                        Source orders: memory columns=[status, ts] watermark=[ts - INTERVAL '5 seconds'] [x2] -> forward
         "#]],
     );
 }
@@ -153,7 +181,7 @@ fn windows_roll_up_into_longer_ones() {
               Project [window_start@0, status@1, sum(minutes.n)@2] [x1] -> forward
                 WindowAggregate TUMBLE(1h) on window_start keys [status] aggregates [sum(minutes.n)] [x1] -> forward
                   WindowAggregate TUMBLE(1min) on ts keys [status] aggregates [count(1)] [x1] -> forward
-                    Source orders: memory columns=[status, ts] watermark=[ts@1 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x1] -> forward
+                    Source orders: memory columns=[status, ts] watermark=[ts - INTERVAL '5 seconds'] [x1] -> forward
         "#]],
     );
 }
@@ -172,7 +200,7 @@ fn unions_and_sinks_with_one_subtask() {
               Union [x2] -> rebalance
                 Union [x2] -> forward
                   Project [id@0, a] [x2] -> forward
-                    Source orders: memory columns=[id] watermark=[ts@1 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x2] -> forward
+                    Source orders: memory columns=[id] watermark=[ts - INTERVAL '5 seconds'] [x2] -> forward
                   Project [id@0, name@1] [x2] -> forward
                     Source customers: memory columns=[id, name] [x2] -> forward
                 Project [column1@0, column2@1] [x1] -> rebalance
@@ -193,7 +221,7 @@ fn partitions_are_computed() {
             streaming
             Sink parts: memory (id Int64, status Utf8, ts Timestamp(µs), date Date32, bucket Int64) by [date, status, bucket] [x1]
               Project [id@0, status@1, ts@2, CAST(ts@2 AS Date32), id@0 % 10] [x1] -> forward
-                Source orders: memory columns=[id, status, ts] watermark=[ts@2 - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 5000000000 }] [x1] -> forward
+                Source orders: memory columns=[id, status, ts] watermark=[ts - INTERVAL '5 seconds'] [x1] -> forward
         "#]],
     );
 }

@@ -21,6 +21,12 @@ const SOURCE: &[OptionSpec] = &[
         "false",
         "go on in streaming mode",
     ),
+    OptionSpec::default(
+        "lows",
+        OptionKind::Bool,
+        "false",
+        "say that splits know their earliest rows",
+    ),
     OptionSpec::default("endless", OptionKind::Bool, "false", "go on in any mode"),
 ];
 const SINK: &[OptionSpec] = &[
@@ -73,6 +79,7 @@ impl Connector for Memory {
             schema: Arc::new(Schema::new(fields)),
             rows: options.need("rows")?.to_owned(),
             endless,
+            lows: options.bool("lows"),
         }))
     }
 
@@ -123,6 +130,7 @@ struct Rows {
     schema: SchemaRef,
     rows: String,
     endless: bool,
+    lows: bool,
 }
 
 #[async_trait]
@@ -136,6 +144,10 @@ impl Source for Rows {
             true => Boundedness::Unbounded(std::time::Duration::from_secs(1)),
             false => Boundedness::Bounded,
         }
+    }
+
+    fn has_exact_lows(&self) -> bool {
+        self.lows
     }
 
     async fn discover(&self) -> Result<Vec<Split>> {
@@ -152,9 +164,10 @@ impl Source for Rows {
         &self,
         _split: &Split,
         projection: &[usize],
-        _context: &TaskContext,
+        context: &TaskContext,
     ) -> Result<Box<dyn SplitReader>> {
         let decoder = ReaderBuilder::new(Arc::clone(&self.schema));
+        let decoder = decoder.with_batch_size(context.job.batch_rows.max(1024));
         let batches = decoder
             .build(Cursor::new(self.rows.clone()))?
             .map(|batch| Ok(batch?.project(projection)?))

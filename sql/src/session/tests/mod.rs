@@ -6,6 +6,7 @@ mod memory;
 mod modes;
 mod queries;
 mod runs;
+mod sharing;
 mod statements;
 
 use std::sync::Arc;
@@ -41,6 +42,11 @@ pub(super) fn session(parallelism: u32) -> Session {
 }
 
 fn session_with(parallelism: u32, memory: memory::Memory) -> Session {
+    session_in(parallelism, memory, Arc::new(RuntimeEnv::default()))
+}
+
+/// A session with an account of memory of its own.
+fn session_in(parallelism: u32, memory: memory::Memory, runtime: Arc<RuntimeEnv>) -> Session {
     let handle = tokio::runtime::Handle::current();
     let spawner = Arc::new(TokioSpawner::new(handle.clone(), handle));
     let mut settings = Settings::default();
@@ -50,7 +56,7 @@ fn session_with(parallelism: u32, memory: memory::Memory) -> Session {
     Session::new(SessionOptions {
         env: Env::new(Arc::new(SystemClock::default()), spawner, 1),
         connectors: vec![Arc::new(memory), Arc::new(memory::Fixed)],
-        runtime: Arc::new(RuntimeEnv::default()),
+        runtime,
         settings,
     })
     .unwrap()

@@ -1,0 +1,282 @@
+//! One pipeline, several scans of one source: each row is read, counted and kept as a dead letter
+//! once.
+//!
+//! Operators read a source through one node, which gives all the columns that any of them needs.
+//! Scans within islands stay, since DataFusion asks each of them for its rows at its own pace; all
+//! but one are quiet, and that one reads the columns of all, so that it finds every bad row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlan;
+use weir_engine::error::{Error, Result};
+use weir_engine::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
+use weir_engine::island::ScanExec;
+use weir_engine::operator::project_filter::ProjectFilter;
+use weir_engine::scan::Scan;
+
+/// A scan within an island.
+struct Leaf {
+    plan: Arc<dyn ExecutionPlan>,
+    /// What is above may stop reading before the end.
+    may_stop: bool,
+}
+
+impl Leaf {
+    fn exec(&self) -> Result<&ScanExec> {
+        self.plan
+            .downcast_ref::<ScanExec>()
+            .ok_or_else(|| Error::internal("the leaf of an island is no scan"))
+    }
+}
+
+/// The scans of one source.
+struct Group {
+    /// One of them: it knows the source as it was declared.
+    first: Arc<Scan>,
+    nodes: Vec<(NodeIndex, Arc<Scan>)>,
+    leaves: Vec<Leaf>,
+}
+
+/// Makes each source of a pipeline read its rows, as far as they count, once.
+pub(crate) fn share(graph: Graph) -> Result<Graph> {
+    let mut shared = Vec::new();
+    let mut replaced = BTreeMap::new();
+    for group in groups(&graph) {
+        let all = group.scans()?;
+        if all.len() < 2 {
+            continue;
+        }
+        let reads: BTreeSet<usize> = all
+            .iter()
+            .flat_map(|scan| scan.projection.iter().copied())
+            .collect();
+        let reads: Vec<usize> = reads.into_iter().collect();
+        group.quieten(&reads)?;
+        match group.nodes.as_slice() {
+            [] => {}
+            [(at, scan)] => {
+                replaced.insert(*at, Arc::new(merge(std::slice::from_ref(scan), &reads)?));
+            }
+            nodes => {
+                let scans: Vec<_> = nodes.iter().map(|(_, scan)| Arc::clone(scan)).collect();
+                let nodes = nodes.iter().map(|(at, _)| *at).collect();
+                shared.push((nodes, Arc::new(merge(&scans, &reads)?)));
+            }
+        }
+    }
+    rebuild(&graph, &shared, &replaced)
+}
+
+impl Group {
+    fn scans(&self) -> Result<Vec<Arc<Scan>>> {
+        let mut scans: Vec<_> = self.nodes.iter().map(|(_, s)| Arc::clone(s)).collect();
+        for leaf in &self.leaves {
+            scans.push(leaf.exec()?.scan());
+        }
+        Ok(scans)
+    }
+
+    /// Leaves the counts to the nodes, or to one of the islands' scans if there are no nodes.
+    fn quieten(&self, reads: &[usize]) -> Result<()> {
+        let whole = self.leaves.iter().position(|leaf| !leaf.may_stop);
+        let loud = self.nodes.is_empty().then(|| whole.unwrap_or(0));
+        for (number, leaf) in self.leaves.iter().enumerate() {
+            let exec = leaf.exec()?;
+            let scan = exec.scan();
+            let scan = if loud == Some(number) {
+                merge(&[scan], reads)?
+            } else {
+                Scan {
+                    quiet: true,
+                    ..scan.as_ref().clone()
+                }
+            };
+            exec.replace(Arc::new(scan))?;
+        }
+        Ok(())
+    }
+}
+
+/// The scans of a graph by source, in the order of the graph.
+fn groups(graph: &Graph) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for (at, node) in graph.nodes() {
+        match &node.kind {
+            NodeKind::Scan(scan) => group_of(&mut groups, scan)
+                .nodes
+                .push((at, Arc::clone(scan))),
+            NodeKind::Island(plan) => leaves(plan, false, &mut groups),
+            NodeKind::Operator(_) | NodeKind::Sink(_) => {}
+        }
+    }
+    groups
+}
+
+fn group_of<'a>(groups: &'a mut Vec<Group>, scan: &Arc<Scan>) -> &'a mut Group {
+    let same = |group: &Group| Arc::ptr_eq(&group.first.declared, &scan.declared);
+    let at = groups.iter().position(same).unwrap_or(groups.len());
+    if at == groups.len() {
+        groups.push(Group {
+            first: Arc::clone(scan),
+            nodes: Vec::new(),
+            leaves: Vec::new(),
+        });
+    }
+    &mut groups[at]
+}
+
+/// Finds the scans of an island.
+fn leaves(plan: &Arc<dyn ExecutionPlan>, may_stop: bool, groups: &mut Vec<Group>) {
+    if let Some(exec) = plan.downcast_ref::<ScanExec>() {
+        group_of(groups, &exec.scan()).leaves.push(Leaf {
+            plan: Arc::clone(plan),
+            may_stop,
+        });
+        return;
+    }
+    // A sort and an aggregation read all, whatever is asked of them.
+    let may_stop = match plan.name() {
+        "SortExec" | "AggregateExec" => false,
+        _ => may_stop || plan.fetch().is_some(),
+    };
+    for child in plan.children() {
+        leaves(child, may_stop, groups);
+    }
+}
+
+/// A scan that reads the source's columns at `reads` and gives those of all `scans`.
+fn merge(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Scan> {
+    let Some(first) = scans.first() else {
+        return Err(Error::internal("no scans to merge"));
+    };
+    let mut columns = Vec::new();
+    let mut required = Vec::new();
+    for scan in scans {
+        add(&mut columns, &scan.columns, scan, reads)?;
+    }
+    for scan in scans {
+        add(&mut required, &scan.required, scan, reads)?;
+    }
+    required.retain(|(_, field)| !columns.iter().any(|(_, given)| given == field));
+    let mut watermark = first.watermark.clone();
+    if let Some(watermark) = &mut watermark {
+        watermark.expr = rebase(&watermark.expr, first, reads)?;
+    }
+    Ok(Scan {
+        projection: reads.to_vec(),
+        columns,
+        required,
+        watermark,
+        ..first.as_ref().clone()
+    })
+}
+
+/// A column of a scan.
+type Output = (Arc<dyn PhysicalExpr>, FieldRef);
+
+/// Adds those columns of a scan that are not there yet. All scans are of one table, so that columns
+/// of one name are one column.
+fn add(to: &mut Vec<Output>, columns: &[Output], scan: &Scan, reads: &[usize]) -> Result<()> {
+    for (expr, field) in columns {
+        if !to.iter().any(|(_, other)| other.name() == field.name()) {
+            to.push((rebase(expr, scan, reads)?, Arc::clone(field)));
+        }
+    }
+    Ok(())
+}
+
+/// Moves an expression from the columns that a scan reads to those at `reads`.
+fn rebase(
+    expr: &Arc<dyn PhysicalExpr>,
+    scan: &Scan,
+    reads: &[usize],
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let moved = Arc::clone(expr).transform_up(|part| {
+        let Some(column) = part.downcast_ref::<Column>() else {
+            return Ok(Transformed::no(part));
+        };
+        let read = scan.projection.get(column.index());
+        let at = read.and_then(|read| reads.iter().position(|other| other == read));
+        let at = at.ok_or_else(|| Error::internal("a shared scan lacks a column"))?;
+        let column = Column::new(column.name(), at);
+        Ok::<_, DataFusionError>(Transformed::yes(Arc::new(column)))
+    })?;
+    Ok(moved.data)
+}
+
+/// Builds the graph anew with the shared scans before the first of the nodes that they stand for.
+fn rebuild(
+    old: &Graph,
+    shared: &[(Vec<NodeIndex>, Arc<Scan>)],
+    replaced: &BTreeMap<NodeIndex, Arc<Scan>>,
+) -> Result<Graph> {
+    let mut graph = Graph::default();
+    let mut moved = BTreeMap::new();
+    let mut added: BTreeMap<usize, NodeIndex> = BTreeMap::new();
+    for (at, node) in old.nodes() {
+        let mut node = node.clone();
+        if let Some(scan) = replaced.get(&at) {
+            node.kind = NodeKind::Scan(Arc::clone(scan));
+        }
+        let number = shared.iter().position(|(nodes, _)| nodes.contains(&at));
+        let Some((number, (_, scan))) = number.and_then(|n| Some((n, shared.get(n)?))) else {
+            moved.insert(at, graph.add(node)?);
+            continue;
+        };
+        let from = match added.get(&number) {
+            Some(from) => *from,
+            None => {
+                let from = graph.add(Node {
+                    id: format!("source/{}", scan.name).into(),
+                    kind: NodeKind::Scan(Arc::clone(scan)),
+                    schema: scan.schema(),
+                    ..node.clone()
+                })?;
+                added.insert(number, from);
+                from
+            }
+        };
+        node.kind = NodeKind::Operator(Arc::new(pick(&node, scan)?));
+        let to = graph.add(node)?;
+        graph.connect(Edge {
+            from,
+            to,
+            input: 0,
+            partitioning: Partitioning::Forward,
+        })?;
+        moved.insert(at, to);
+    }
+    for edge in old.edges() {
+        let place = |index: &NodeIndex| {
+            let place = moved.get(index).copied();
+            place.ok_or_else(|| Error::internal("an edge of a node that is not there"))
+        };
+        graph.connect(Edge {
+            from: place(&edge.from)?,
+            to: place(&edge.to)?,
+            ..edge.clone()
+        })?;
+    }
+    Ok(graph)
+}
+
+/// Picks the columns of a former scan from those of the shared one.
+fn pick(node: &Node, scan: &Scan) -> Result<ProjectFilter> {
+    let given = scan.schema();
+    let columns = node
+        .schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let column = Column::new_with_schema(field.name(), &given)?;
+            Ok(Arc::new(column) as Arc<dyn PhysicalExpr>)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(ProjectFilter::project(columns, Arc::clone(&node.schema)))
+}
