@@ -8,13 +8,17 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use datafusion_execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion_execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion_execution::memory_pool::{MemoryPool, TrackConsumersPool};
 use datafusion_execution::object_store::ObjectStoreUrl;
 use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::limits;
 
 use crate::units;
+
+use overdraft::OverdraftPool;
+
+mod overdraft;
 
 /// The share of the budget that is accounted, in percent.
 const POOL_PERCENT: usize = 75;
@@ -43,7 +47,7 @@ pub fn pool(budget: usize) -> Arc<dyn MemoryPool> {
     let accounted = budget / 100 * POOL_PERCENT;
     let named = NonZeroUsize::new(CONSUMERS_NAMED_MAX).unwrap_or(NonZeroUsize::MIN);
     Arc::new(TrackConsumersPool::new(
-        FairSpillPool::new(accounted),
+        OverdraftPool::new(accounted),
         named,
     ))
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::ArrayRef;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -52,6 +53,11 @@ pub struct Feed {
     state: Mutex<State>,
     discovery: tokio::sync::Mutex<()>,
     changed: Notify,
+}
+
+fn is_text(column: &ArrayRef) -> bool {
+    let data_type = column.data_type();
+    data_type.is_string() || data_type.is_binary()
 }
 
 /// A split to read, with what is known of its earliest row.
@@ -137,6 +143,11 @@ impl Feed {
         // Only what the watermark needs: a column without statistics would hide the others' minimum.
         let columns = self.scan.watermark_columns();
         let low = self.scan.source.low(&split, &columns).await?;
+        let low = match low {
+            // The least text need not be the earliest time: `9:00` and `10:00`.
+            Low::Exact(row) if row.columns().iter().any(is_text) => Low::First(row),
+            low => low,
+        };
         let low = match (low, self.mode) {
             (Low::Empty, _) => None,
             (Low::Exact(row), _) | (Low::First(row), WatermarkMode::Rows) => {
