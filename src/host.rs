@@ -16,7 +16,7 @@ use crate::memory;
 /// Threads that wait for peers: they compute nothing, so two serve any number of connections.
 const IO_THREADS: usize = 2;
 /// Threads for blocking calls of tasks that compute (reading spilled runs) at most. The allocator
-/// keeps freed memory per thread for a while: with 64 of them the merge of a sort took 150 MB more.
+/// keeps freed memory per thread for a while: with 64 of them the merge of a sort took 90 MB more.
 const CPU_BLOCKING_THREADS_MAX: usize = 4;
 /// Threads for blocking calls of sinks and stores (writing and syncing local files) at most.
 const IO_BLOCKING_THREADS_MAX: usize = 16;

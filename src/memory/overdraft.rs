@@ -1,8 +1,9 @@
-//! The account of memory with an overdraft for the last merge of a sort.
+//! The account of memory with an overdraft for the merges of a sort.
 //!
-//! DataFusion's sorts merge as many spilled runs at once as the account has room for, and leave
-//! nothing. The merge over their outputs asks next, can't spill, and holds little: a few batches per
-//! partition. Refused, it would end a job that has all but done its work.
+//! When DataFusion's sorts have filled the account, the merges that empty it again still need a
+//! little, can't spill, and would end the job when refused: the merge that writes a run frees more
+//! than it takes only after its first batches, and the merge over the partitions' outputs comes
+//! when the merges below it have taken all there is for spilled runs.
 
 use std::fmt;
 
@@ -11,12 +12,13 @@ use datafusion_execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
 
-/// How DataFusion names what merges the partitions of a sort.
-const LAST_MERGE: &str = "SortPreservingMergeExec";
-/// The part of the account by which the last merges may go beyond it: one in this many.
-const OVERDRAFT_SHARE: usize = 8;
+/// The merges by DataFusion's names, and the part of the account up to which each may go when the
+/// account is used up: one in this many. The last merge holds some batches of each partition.
+const MERGES: [(&str, usize); 2] = [("SortPreservingMergeExec", 8), ("ExternalSorterMerge", 16)];
+/// The part of the account by which all merges together may go beyond it: one in this many.
+const OVERDRAFT_SHARE: usize = 4;
 
-/// A fair account that the last merges may overdraw.
+/// A fair account that the merges of sorts may overdraw.
 #[derive(Debug)]
 pub(super) struct OverdraftPool {
     fair: FairSpillPool,
@@ -61,11 +63,16 @@ impl MemoryPool for OverdraftPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        let refused = match self.fair.try_grow(reservation, additional) {
-            Err(refused) if reservation.consumer().name().starts_with(LAST_MERGE) => refused,
-            result => return result,
+        let Err(refused) = self.fair.try_grow(reservation, additional) else {
+            return Ok(());
         };
-        if reservation.size() + additional > self.bytes / OVERDRAFT_SHARE {
+        let name = reservation.consumer().name();
+        let own = MERGES.iter().find(|(merge, _)| name.starts_with(merge));
+        let own = own.map_or(0, |(_, share)| self.bytes / share);
+        let all = self.bytes + self.bytes / OVERDRAFT_SHARE;
+        // Two merges that ask at the same time may both pass: the bound is for the worst script,
+        // and a batch more does not matter to it.
+        if reservation.size() + additional > own || self.fair.reserved() + additional > all {
             return Err(refused);
         }
         self.fair.grow(reservation, additional);
@@ -87,16 +94,23 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn only_a_last_merge_overdraws_and_by_an_eighth_at_most() {
+    fn only_merges_overdraw_each_by_its_part_and_all_by_a_quarter() {
         let pool: Arc<dyn MemoryPool> = Arc::new(OverdraftPool::new(800));
-        let sorter = MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
-        sorter.try_grow(800).unwrap();
-        assert!(sorter.try_grow(1).is_err());
-        let merge = MemoryConsumer::new("SortPreservingMergeExec[0]").register(&pool);
-        merge.try_grow(60).unwrap();
-        merge.try_grow(40).unwrap();
-        assert!(merge.try_grow(1).is_err());
-        drop((sorter, merge));
+        let register = |name: &str| MemoryConsumer::new(name).register(&pool);
+        let join = register("HashJoinInput");
+        join.try_grow(800).unwrap();
+        assert!(join.try_grow(1).is_err());
+        let runs = register("ExternalSorterMerge[0]");
+        runs.try_grow(50).unwrap();
+        assert!(runs.try_grow(1).is_err());
+        let first = register("SortPreservingMergeExec[0]");
+        first.try_grow(60).unwrap();
+        first.try_grow(40).unwrap();
+        assert!(first.try_grow(1).is_err());
+        let second = register("SortPreservingMergeExec[1]");
+        second.try_grow(50).unwrap();
+        assert!(second.try_grow(1).is_err());
+        drop((join, runs, first, second));
         assert_eq!(pool.reserved(), 0);
     }
 }
