@@ -59,7 +59,11 @@ fn extreme(array: &Arc<dyn Array>, end: End) -> Option<usize> {
                 End::High => arrow::compute::max(array),
                 End::Low => arrow::compute::min(array),
             }?;
-            let row = array.values().iter().position(|value| *value == best)?;
+            // Rows come about in time order: the search starts where the extreme is likely to be.
+            let row = match end {
+                End::High => array.values().iter().rposition(|value| *value == best),
+                End::Low => array.values().iter().position(|value| *value == best),
+            }?;
             // A null slot may hold the same bits: then the whole batch decides.
             array.is_valid(row).then_some(row)
         }};
@@ -98,7 +102,7 @@ mod tests {
         let batch = batch(vec![None, Some(5), Some(9), Some(-3), Some(9)]);
         let schema = batch.schema();
         let ts = col("ts", &schema).unwrap();
-        assert_eq!(rows(&batch, &ts, End::High), [2]);
+        assert_eq!(rows(&batch, &ts, End::High), [4]);
         assert_eq!(rows(&batch, &ts, End::Low), [3]);
         let second = lit(datafusion_common::ScalarValue::new_interval_mdn(
             0,
@@ -106,7 +110,7 @@ mod tests {
             1_000_000_000,
         ));
         let shifted = binary(ts, Operator::Minus, second, &schema).unwrap();
-        assert_eq!(rows(&batch, &shifted, End::High), [2]);
+        assert_eq!(rows(&batch, &shifted, End::High), [4]);
     }
 
     #[test]

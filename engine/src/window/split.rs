@@ -94,8 +94,14 @@ fn by_time(times: &PrimitiveArray<Int64Type>, spec: &WindowSpec) -> Split {
             start: slice.start,
         }
     };
-    if in_range && times.null_count() == 0 && last < spec.slice(first).end {
-        return whole(id(first), times.len());
+    if in_range && times.null_count() == 0 {
+        let (low, high) = (id(first), id(last));
+        if low == high {
+            return whole(low, times.len());
+        }
+        if low.end == high.start {
+            return in_two(times.values(), low, high);
+        }
     }
     let mut shares = Shares::new(times.len());
     let base = spec.slice_number(first);
@@ -135,6 +141,31 @@ fn by_time(times: &PrimitiveArray<Int64Type>, spec: &WindowSpec) -> Split {
         shares.push(share);
     }
     shares.finish()
+}
+
+/// Splits rows that lie in two neighbouring panes. Rows at a boundary go back and forth between
+/// them as chance has it, so the loop writes to both sides and branches on neither.
+fn in_two(times: &[i64], low: PaneId, high: PaneId) -> Split {
+    let rows = times.len();
+    let (mut before, mut after) = (vec![0_u32; rows], vec![0_u32; rows]);
+    let (mut early, mut late) = (0, 0);
+    for (row, time) in (0_u32..).zip(times) {
+        if let (Some(before), Some(after)) = (before.get_mut(early), after.get_mut(late)) {
+            (*before, *after) = (row, row);
+        }
+        let is_early = usize::from(*time < high.start);
+        early += is_early;
+        late += 1 - is_early;
+    }
+    let sorted = times.iter().take(early).all(|time| *time < high.start);
+    before.truncate(early);
+    before.extend_from_slice(after.get(..late).unwrap_or_default());
+    let share = |pane, offset, rows| Share { pane, offset, rows };
+    Split {
+        shares: vec![share(low, 0, early), share(high, early, late)],
+        order: (!sorted).then(|| UInt32Array::from(before)),
+        dropped: 0,
+    }
 }
 
 fn by_window(
