@@ -94,7 +94,7 @@ impl Reading {
                 Ok(Next::Rows(rows))
             }
             Read::Pending if self.open.len() > 1 => {
-                // Another split may have rows: this one moves behind it.
+                // Of splits that are equally far behind, another one is asked next.
                 self.open.rotate_left(1);
                 Ok(Next::Wait)
             }

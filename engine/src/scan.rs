@@ -68,11 +68,6 @@ impl Scan {
         ))
     }
 
-    /// The rows that are read.
-    pub fn read_schema(&self) -> Result<SchemaRef> {
-        Ok(Arc::new(self.source.schema().project(&self.projection)?))
-    }
-
     /// One line for EXPLAIN.
     pub fn describe(&self) -> String {
         let names: Vec<_> = self
