@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use weir_engine::connector::{Connector, SinkRequest};
 use weir_engine::error::Result;
 use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
 use weir_engine::options::{OptionSpec, Options};
-use weir_engine::sink::{CommitToken, Sink, SinkWriter};
+use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
 
 const OPTIONS: &[OptionSpec] = &[];
 
@@ -47,7 +48,7 @@ struct BlackholeSink;
 
 #[async_trait]
 impl Sink for BlackholeSink {
-    async fn check(&self, _schema: &SchemaRef) -> Result<()> {
+    async fn check(&self, _schema: &SchemaRef, _start: Start) -> Result<()> {
         Ok(())
     }
 
@@ -59,7 +60,7 @@ impl Sink for BlackholeSink {
         Ok(Box::new(BlackholeWriter { rows: 0 }))
     }
 
-    async fn commit(&self, _token: &CommitToken) -> Result<()> {
+    async fn commit(&self, _epoch: Epoch, _tokens: &[CommitToken]) -> Result<()> {
         Ok(())
     }
 
@@ -87,11 +88,7 @@ impl SinkWriter for BlackholeWriter {
 
     async fn prepare(&mut self) -> Result<Vec<CommitToken>> {
         let rows = std::mem::take(&mut self.rows);
-        Ok(vec![CommitToken {
-            payload: String::new(),
-            rows,
-            bytes: 0,
-        }])
+        Ok(vec![CommitToken::new(String::new(), rows, 0)])
     }
 
     async fn discard(&mut self) -> Result<()> {

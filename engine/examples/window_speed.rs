@@ -129,6 +129,7 @@ fn context(handle: &tokio::runtime::Handle) -> TaskContext {
             datafusion: Arc::new(DataFusionContext::default()),
             metrics: Metrics::default(),
             stop: watch::channel(Stop::Run).1,
+            pipeline: "test".into(),
             run_id: Arc::from("bench"),
         },
         node: Arc::from("window"),

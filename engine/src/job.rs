@@ -38,6 +38,8 @@ pub struct JobContext {
     pub metrics: Metrics,
     /// The stop signal.
     pub stop: watch::Receiver<Stop>,
+    /// The name of the pipeline: with the node's id it names what lives longer than a run.
+    pub pipeline: Arc<str>,
     /// Names this run: file names hold it, so that two runs never collide.
     pub run_id: Arc<str>,
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows no SQL text, no connector and no HTTP. In reading order:
 
+pub mod changelog;
 pub mod connector;
 pub mod dead_letter;
 pub mod env;
@@ -11,6 +12,7 @@ pub mod feed;
 pub mod graph;
 pub mod island;
 pub mod job;
+pub mod key_group;
 pub mod limits;
 pub mod message;
 pub mod metrics;

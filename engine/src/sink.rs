@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::job::TaskContext;
+use crate::message::Epoch;
 
 /// Finished work that is durable but not yet visible, in a form that only its sink understands;
 /// it goes into the checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommitToken {
     /// What the sink needs to make the work visible.
     pub payload: String,
@@ -23,6 +24,31 @@ pub struct CommitToken {
     pub rows: u64,
     /// Bytes that become visible.
     pub bytes: u64,
+    /// Rows that the checkpoint keeps for a sink whose peer can't hold them unseen; they are here
+    /// again when the token is committed.
+    #[serde(skip)]
+    pub outbox: Vec<RecordBatch>,
+}
+
+impl CommitToken {
+    /// Makes a token without an outbox.
+    pub fn new(payload: String, rows: u64, bytes: u64) -> Self {
+        Self {
+            payload,
+            rows,
+            bytes,
+            outbox: Vec::new(),
+        }
+    }
+}
+
+/// Whether a sink goes on with what an earlier run has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing of this pipeline counts yet.
+    Fresh,
+    /// The run goes on after this epoch: what a later one has left is swept away.
+    Resumed(Epoch),
 }
 
 /// A sink: shared by the subtasks of its node.
@@ -30,7 +56,7 @@ pub struct CommitToken {
 pub trait Sink: fmt::Debug + Send + Sync {
     /// Checks that the place can be written to, before the first row is read, and sweeps what an
     /// earlier run of the same pipeline left unfinished.
-    async fn check(&self, schema: &SchemaRef) -> Result<()>;
+    async fn check(&self, schema: &SchemaRef, start: Start) -> Result<()>;
 
     /// Makes the writer of one subtask.
     async fn writer(
@@ -39,8 +65,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
         context: &TaskContext,
     ) -> Result<Box<dyn SinkWriter>>;
 
-    /// Makes finished work visible. Idempotent: work that is visible already is success.
-    async fn commit(&self, token: &CommitToken) -> Result<()>;
+    /// Makes the finished work of one epoch visible, in the order given. Idempotent: work that is
+    /// visible already is success. Without checkpoints each call is an epoch of its own.
+    async fn commit(&self, epoch: Epoch, tokens: &[CommitToken]) -> Result<()>;
 
     /// Throws finished work away that will not be committed.
     async fn abort(&self, token: &CommitToken) -> Result<()>;
@@ -49,6 +76,17 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// replaces may go.
     async fn complete(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether it takes updating results: batches whose last column is
+    /// [`crate::changelog::OP_COLUMN`].
+    fn takes_changelog(&self) -> bool {
+        false
+    }
+
+    /// Why it can't run without checkpoints, if it can't.
+    fn needs_checkpoints(&self) -> Option<&'static str> {
+        None
     }
 
     /// Whether the rows must come through one subtask: a terminal, an ordered file.

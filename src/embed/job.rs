@@ -65,6 +65,7 @@ impl RunningJob {
             datafusion: datafusion_context(host, settings),
             metrics: metrics.clone(),
             stop: stop.subscribe(),
+            pipeline: pipeline.name.as_str().into(),
             run_id,
         };
         let time = TimeOptions {

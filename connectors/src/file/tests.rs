@@ -74,6 +74,7 @@ impl Case {
             datafusion: Arc::new(DataFusionContext::default()),
             metrics: Metrics::default(),
             stop,
+            pipeline: "test".into(),
             run_id: "test".into(),
         };
         let case = Self {

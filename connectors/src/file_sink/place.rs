@@ -46,11 +46,7 @@ impl Finished {
     pub(super) fn token(&self, rows: u64, bytes: u64) -> Result<CommitToken> {
         let payload = serde_json::to_string(self)
             .map_err(|e| Error::internal("a commit token cannot be written").caused_by(e))?;
-        Ok(CommitToken {
-            payload,
-            rows,
-            bytes,
-        })
+        Ok(CommitToken::new(payload, rows, bytes))
     }
 
     /// Where the file is once it is visible.

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use weir_engine::connector::SinkRequest;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
 use weir_engine::options::Options;
-use weir_engine::sink::{CommitToken, Sink, SinkWriter};
+use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
 
 use super::encoder::Encoder;
 use super::existing::Existing;
@@ -110,7 +111,7 @@ fn partition_columns(request: &SinkRequest, options: &Options) -> Result<Vec<usi
 
 #[async_trait]
 impl Sink for FileSink {
-    async fn check(&self, _schema: &SchemaRef) -> Result<()> {
+    async fn check(&self, _schema: &SchemaRef, _start: Start) -> Result<()> {
         self.layout.place.check().await?;
         self.existing.check(&self.layout.place).await
     }
@@ -123,10 +124,13 @@ impl Sink for FileSink {
         Ok(Box::new(Writer::new(Arc::clone(&self.layout), context)?))
     }
 
-    async fn commit(&self, token: &CommitToken) -> Result<()> {
+    async fn commit(&self, _epoch: Epoch, tokens: &[CommitToken]) -> Result<()> {
         let place = &self.layout.place;
-        let path = place.commit(token).await?;
-        self.existing.committed(place, &path).await
+        for token in tokens {
+            let path = place.commit(token).await?;
+            self.existing.committed(place, &path).await?;
+        }
+        Ok(())
     }
 
     async fn complete(&self) -> Result<()> {

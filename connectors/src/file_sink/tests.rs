@@ -26,9 +26,10 @@ use weir_engine::dead_letter::{DeadLetters, MemoryStore};
 use weir_engine::env::{BoxFuture, Clock, Env, TokioSpawner};
 use weir_engine::error::Result;
 use weir_engine::job::{JobContext, Stop, TaskContext};
+use weir_engine::message::Epoch;
 use weir_engine::metrics::{Metrics, SubtaskMetrics};
 use weir_engine::options::{OptionValue, Options};
-use weir_engine::sink::{Sink, SinkWriter};
+use weir_engine::sink::{Sink, SinkWriter, Start};
 
 use super::{OPTIONS, create};
 use crate::store::{Location, PATH};
@@ -134,6 +135,7 @@ impl Rig {
                 datafusion: Arc::default(),
                 metrics: Metrics::default(),
                 stop: watch::channel(Stop::Run).1,
+                pipeline: "test".into(),
                 run_id: self.run_id.as_str().into(),
             },
             node: "lake/sink".into(),
@@ -153,7 +155,7 @@ impl Rig {
 
     async fn run_sink(&self, sink: &Arc<dyn Sink>, batches: &[RecordBatch]) {
         let schema = batches.first().unwrap().schema();
-        sink.check(&schema).await.unwrap();
+        sink.check(&schema, Start::Fresh).await.unwrap();
         let mut writer = self.writer(sink, &schema).await;
         for batch in batches {
             writer.write(batch.clone()).await.unwrap();
@@ -168,7 +170,9 @@ impl Rig {
                 .sum::<u64>()
         );
         for token in &tokens {
-            sink.commit(token).await.unwrap();
+            sink.commit(Epoch(1), std::slice::from_ref(token))
+                .await
+                .unwrap();
         }
         drop(writer);
         assert_eq!(self.memory.reserved(), 0);

@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use weir_engine::connector::{Connector, Guarantee, SinkRequest};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
 use weir_engine::options::{OptionKind, OptionSpec, Options};
-use weir_engine::sink::{CommitToken, Sink, SinkWriter};
+use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
 
 mod table;
 #[cfg(test)]
@@ -93,7 +94,7 @@ struct PrintSink {
 
 #[async_trait]
 impl Sink for PrintSink {
-    async fn check(&self, _schema: &SchemaRef) -> Result<()> {
+    async fn check(&self, _schema: &SchemaRef, _start: Start) -> Result<()> {
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl Sink for PrintSink {
         )))
     }
 
-    async fn commit(&self, _token: &CommitToken) -> Result<()> {
+    async fn commit(&self, _epoch: Epoch, _tokens: &[CommitToken]) -> Result<()> {
         Ok(())
     }
 
@@ -242,11 +243,7 @@ impl SinkWriter for Printer {
             std::mem::take(&mut self.rows),
             std::mem::take(&mut self.bytes),
         );
-        Ok(vec![CommitToken {
-            payload: String::new(),
-            rows,
-            bytes,
-        }])
+        Ok(vec![CommitToken::new(String::new(), rows, bytes)])
     }
 
     async fn discard(&mut self) -> Result<()> {

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
-use datafusion_common::hash_utils::{RandomState, create_hashes};
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::Sender;
 use crate::error::{Error, Result};
 use crate::graph::Partitioning;
+use crate::key_group::{hash_keys, subtask_of};
 use crate::message::Message;
-
-/// Key groups of keyed state: the unit in which keys move when the parallelism changes.
-const KEY_GROUPS: u64 = 256;
 
 /// One edge as seen by one sending subtask.
 #[derive(Debug)]
@@ -96,12 +93,6 @@ async fn put(senders: &[Sender], to: usize, batch: RecordBatch) -> Result<()> {
     sender.send(Message::Batch(batch)).await
 }
 
-/// Which subtask holds the key group of a hash.
-fn subtask_of(hash: u64, subtasks: usize) -> usize {
-    let group = hash >> 56;
-    usize::try_from(group * subtasks as u64 / KEY_GROUPS).unwrap_or(0)
-}
-
 fn split(
     batch: &RecordBatch,
     keys: &[Arc<dyn PhysicalExpr>],
@@ -113,9 +104,7 @@ fn split(
         .iter()
         .map(|key| Ok(key.evaluate(batch)?.into_array(rows)?))
         .collect::<Result<Vec<_>>>()?;
-    hashes.clear();
-    hashes.resize(rows, 0);
-    create_hashes(&arrays, &RandomState::with_seed(0x5745_4952), hashes)?;
+    hash_keys(&arrays, rows, hashes)?;
     let mut indices: Vec<Vec<u32>> = vec![Vec::with_capacity(2 * rows / subtasks); subtasks];
     for (row, hash) in hashes.iter().enumerate() {
         if let (Some(part), Ok(row)) = (

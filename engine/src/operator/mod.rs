@@ -7,7 +7,8 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
 use crate::job::TaskContext;
-use crate::message::{Epoch, EventTime};
+use crate::key_group::KeyGroups;
+use crate::message::EventTime;
 
 pub mod project_filter;
 pub mod union;
@@ -32,6 +33,18 @@ impl Output {
     }
 }
 
+/// State on its way to a checkpoint, batch by batch, so that it is never in memory as a whole.
+pub type StateBatches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// How much of its state an operator gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What has changed since the last snapshot.
+    Changes,
+    /// All.
+    All,
+}
+
 /// The running state of one subtask of one node.
 ///
 /// The runtime merges watermarks over the inputs, aligns barriers, forwards control messages after
@@ -46,16 +59,36 @@ pub trait Operator: Send + fmt::Debug {
         Ok(())
     }
 
-    /// Gives what changed since the last epoch, as batches of a schema that the operator versions.
-    fn snapshot(&mut self, epoch: Epoch) -> Result<Vec<RecordBatch>> {
-        let _ = epoch;
-        Ok(Vec::new())
+    /// Called about every [`crate::limits::SINK_TICK_INTERVAL`] with the time of day, in
+    /// microseconds since 1970, also without rows: results and expiry by processing time.
+    fn tick(&mut self, now_micros: i64, out: &mut Output) -> Result<()> {
+        let _ = (now_micros, out);
+        Ok(())
     }
 
-    /// Takes back what [`Operator::snapshot`] gave, before the first row.
-    fn restore(&mut self, state: Vec<RecordBatch>) -> Result<()> {
-        let _ = state;
+    /// The barrier of a checkpoint is here: gives the state, or what changed of it since the last
+    /// call, as batches of a schema that the operator versions. What is sent here goes before the
+    /// barrier. The batches are taken later by another thread while rows go on.
+    fn snapshot(&mut self, extent: Extent, out: &mut Output) -> Result<StateBatches> {
+        let _ = (extent, out);
+        Ok(Box::new(std::iter::empty()))
+    }
+
+    /// Takes back, before the first row, what [`Operator::snapshot`] of one subtask gave: the last
+    /// [`Extent::All`] and each [`Extent::Changes`] after it, in order. Called once per subtask
+    /// that there was; only rows of these key groups are kept.
+    fn restore(
+        &mut self,
+        state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+        groups: &KeyGroups,
+    ) -> Result<()> {
+        let _ = (state, groups);
         Ok(())
+    }
+
+    /// The input that must be read to its end before the others are read at all.
+    fn prefers(&self) -> Option<usize> {
+        None
     }
 
     /// All inputs have ended: everything that is kept is sent.
@@ -72,6 +105,12 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
 
     /// One line for EXPLAIN: what it does, with its expressions.
     fn describe(&self) -> String;
+
+    /// What the state is of: state of another fingerprint is dropped at a restart. `None` has no
+    /// state.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
 
     /// What happens to rows that come in and do not go out.
     fn consumes(&self) -> Consumes;

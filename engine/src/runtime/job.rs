@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::feed::WatermarkMode;
 use crate::graph::{Graph, NodeKind};
 use crate::job::JobContext;
+use crate::sink::Start;
 use crate::source::Boundedness;
 
 /// How a job treats time.
@@ -58,7 +59,7 @@ impl Job {
 async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()> {
     for (_, node) in graph.nodes() {
         if let NodeKind::Sink(sink) = &node.kind {
-            sink.check(&node.schema).await?;
+            sink.check(&node.schema, Start::Fresh).await?;
         }
     }
     let bounded = graph.nodes().all(|(_, node)| match &node.kind {

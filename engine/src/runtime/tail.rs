@@ -94,7 +94,7 @@ pub(super) async fn commit(
     metrics: &SubtaskMetrics,
     token: &CommitToken,
 ) -> Result<()> {
-    sink.commit(token).await?;
+    sink.commit(Epoch(0), std::slice::from_ref(token)).await?;
     metrics.bytes.fetch_add(token.bytes, Relaxed);
     Ok(())
 }

@@ -22,12 +22,13 @@ use crate::env::{Env, SystemClock, TokioSpawner};
 use crate::error::{Error, Kind, Result, codes};
 use crate::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
 use crate::job::{JobContext, Stop, TaskContext};
+use crate::message::Epoch;
 use crate::message::EventTime;
 use crate::metrics::Metrics;
 use crate::operator::project_filter::ProjectFilter;
 use crate::operator::{Consumes, Operator, OperatorFactory, Output};
 use crate::scan::{Scan, WatermarkSpec};
-use crate::sink::{CommitToken, Sink, SinkWriter};
+use crate::sink::{CommitToken, Sink, SinkWriter, Start};
 use crate::source::{Boundedness, Low, Position, Read, Source, Split, SplitReader};
 
 fn schema() -> SchemaRef {
@@ -135,16 +136,16 @@ struct CollectWriter(Arc<Collect>, Vec<i64>);
 
 #[async_trait]
 impl Sink for CollectSink {
-    async fn check(&self, _schema: &SchemaRef) -> Result<()> {
+    async fn check(&self, _schema: &SchemaRef, _start: Start) -> Result<()> {
         Ok(())
     }
     async fn writer(&self, _s: &SchemaRef, _c: &TaskContext) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(CollectWriter(Arc::clone(&self.0), Vec::new())))
     }
-    async fn commit(&self, token: &CommitToken) -> Result<()> {
-        let values = token
-            .payload
-            .split_whitespace()
+    async fn commit(&self, _epoch: Epoch, tokens: &[CommitToken]) -> Result<()> {
+        let values = tokens
+            .iter()
+            .flat_map(|token| token.payload.split_whitespace())
             .map(|v| v.parse::<i64>().unwrap());
         self.0.committed.lock().extend(values);
         Ok(())
@@ -173,11 +174,7 @@ impl SinkWriter for CollectWriter {
     async fn prepare(&mut self) -> Result<Vec<CommitToken>> {
         let rows = std::mem::take(&mut self.1);
         let text: Vec<_> = rows.iter().map(ToString::to_string).collect();
-        Ok(vec![CommitToken {
-            payload: text.join(" "),
-            rows: rows.len() as u64,
-            bytes: 8,
-        }])
+        Ok(vec![CommitToken::new(text.join(" "), rows.len() as u64, 8)])
     }
     async fn discard(&mut self) -> Result<()> {
         self.0.discarded.fetch_add(1, Ordering::Relaxed);
@@ -254,6 +251,7 @@ fn context() -> (JobContext, watch::Sender<Stop>) {
         datafusion: Arc::new(DataFusionContext::default()),
         metrics: Metrics::default(),
         stop,
+        pipeline: "test".into(),
         run_id: Arc::from("test"),
     };
     (job, sender)

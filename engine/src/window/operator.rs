@@ -19,10 +19,11 @@ use super::state;
 use super::table::{Scratch, merge_parts};
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
+use crate::key_group::KeyGroups;
 use crate::limits;
-use crate::message::{Epoch, EventTime};
+use crate::message::EventTime;
 use crate::metrics::SubtaskMetrics;
-use crate::operator::{Operator, Output};
+use crate::operator::{Extent, Operator, Output, StateBatches};
 
 /// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
 /// be a lock that all subtasks share.
@@ -122,12 +123,16 @@ impl Operator for WindowAggregate {
         self.settle(out)
     }
 
-    fn snapshot(&mut self, _epoch: Epoch) -> Result<Vec<RecordBatch>> {
-        state::snapshot(self)
+    fn snapshot(&mut self, _extent: Extent, _out: &mut Output) -> Result<StateBatches> {
+        Ok(Box::new(state::snapshot(self)?.into_iter().map(Ok)))
     }
 
-    fn restore(&mut self, state: Vec<RecordBatch>) -> Result<()> {
-        state::restore(self, state)?;
+    fn restore(
+        &mut self,
+        state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+        _groups: &KeyGroups,
+    ) -> Result<()> {
+        state::restore(self, state.collect::<Result<_>>()?)?;
         self.account()
             .map_err(|error| memory_error(error, self.bytes()))
     }

@@ -36,6 +36,7 @@ impl Session {
             datafusion: self.planner.state().task_ctx(),
             metrics: Metrics::default(),
             stop: self.stop.subscribe(),
+            pipeline: "query".into(),
             run_id: self.env.next_id().into(),
         };
         Ok(execute_stream(island, island::context(&job))?)

@@ -8,6 +8,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use weir_engine::error::codes;
+use weir_engine::message::Epoch;
+use weir_engine::sink::Start;
 
 use super::objects::{keys, location};
 use super::{Rig, rows};
@@ -69,7 +71,7 @@ async fn a_job_that_fails_replaces_nothing_and_one_without_rows_leaves_none() {
     rig.run_id = "run2".to_owned();
     let (schema, before) = (small().schema(), rig.files());
     let sink = rig.sink(&schema, &[REPLACE]).await.unwrap();
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
     let mut writer = rig.writer(&sink, &schema).await;
     writer.write(small()).await.unwrap();
     writer.discard().await.unwrap();
@@ -86,23 +88,32 @@ async fn a_stream_replaces_with_its_first_commit_which_can_be_repeated() {
     rig.streaming = true;
     let schema = small().schema();
     let sink = rig.sink(&schema, &csv).await.unwrap();
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
     let mut writer = rig.writer(&sink, &schema).await;
     writer.write(small()).await.unwrap();
     let [first] = writer.prepare().await.unwrap().try_into().unwrap();
     assert_eq!(rig.files().len(), 5);
-    sink.commit(&first).await.unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&first))
+        .await
+        .unwrap();
     assert_eq!(rig.files().len(), 2);
     writer.write(small()).await.unwrap();
     let [second] = writer.prepare().await.unwrap().try_into().unwrap();
-    sink.commit(&second).await.unwrap();
-    sink.commit(&first).await.unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&second))
+        .await
+        .unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&first))
+        .await
+        .unwrap();
     assert_eq!(rig.files().len(), 3);
 
     // What was committed before the check and is committed again is new, though it was there.
     let again = rig.sink(&schema, &csv).await.unwrap();
-    again.check(&schema).await.unwrap();
-    again.commit(&second).await.unwrap();
+    again.check(&schema, Start::Fresh).await.unwrap();
+    again
+        .commit(Epoch(1), std::slice::from_ref(&second))
+        .await
+        .unwrap();
     let files = rig.files();
     assert!(
         matches!(&files[..], [json, csv] if json == "d.json" && csv.ends_with(".csv")),
@@ -114,11 +125,11 @@ async fn a_stream_replaces_with_its_first_commit_which_can_be_repeated() {
 async fn a_place_with_files_is_refused_when_asked_for() {
     let (rig, schema) = (Rig::new(), small().schema());
     let sink = rig.sink(&schema, &[("on_existing", "fail")]).await.unwrap();
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
     put(&rig, &["_SUCCESS", "_temporary/x.tmp", ".crc"]);
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
     put(&rig, &["k=1/part.csv"]);
-    let error = sink.check(&schema).await.unwrap_err();
+    let error = sink.check(&schema, Start::Fresh).await.unwrap_err();
     assert_eq!(error.code(), codes::OPTION);
     assert!(error.to_string().contains("holds files already"), "{error}");
     // By default files are added.
@@ -162,8 +173,11 @@ async fn objects_are_replaced_and_refused_as_files_are() {
     let fail = [("on_existing", "fail")];
     let at = location(&store, "lake");
     let sink = rig.sink_at(at, &schema, &fail).await.unwrap();
-    assert_eq!(sink.check(&schema).await.unwrap_err().code(), codes::OPTION);
+    assert_eq!(
+        sink.check(&schema, Start::Fresh).await.unwrap_err().code(),
+        codes::OPTION
+    );
     let at = location(&store, "la");
     let sink = rig.sink_at(at, &schema, &fail).await.unwrap();
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
 }

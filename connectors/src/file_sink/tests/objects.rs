@@ -7,6 +7,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use weir_engine::error::Kind;
+use weir_engine::message::Epoch;
+use weir_engine::sink::Start;
 
 use super::{Rig, noise, read_parquet, rows};
 use crate::store::{Location, Multipart, Scheme};
@@ -39,7 +41,7 @@ async fn a_large_file_is_uploaded_in_parts_and_appears_with_its_commit() {
         .sink_at(location(&store, "a/b"), &schema, &[("compression", "none")])
         .await;
     let sink = sink.unwrap();
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
     let mut writer = rig.writer(&sink, &schema).await;
     for b in 0..30 {
         writer.write(noise(b * 8192..(b + 1) * 8192)).await.unwrap();
@@ -51,8 +53,12 @@ async fn a_large_file_is_uploaded_in_parts_and_appears_with_its_commit() {
         token.bytes
     );
     assert!(keys(&store).await.is_empty());
-    sink.commit(&token).await.unwrap();
-    sink.commit(&token).await.unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&token))
+        .await
+        .unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&token))
+        .await
+        .unwrap();
     sink.abort(&token).await.unwrap();
     let [key] = keys(&store).await.try_into().unwrap();
     assert!(key.starts_with("a/b/run1-"), "{key}");
@@ -110,7 +116,10 @@ async fn what_is_not_committed_is_never_seen() {
         sink.abort(token).await.unwrap();
         sink.abort(token).await.unwrap();
         assert_eq!(
-            sink.commit(token).await.unwrap_err().kind(),
+            sink.commit(Epoch(1), std::slice::from_ref(token))
+                .await
+                .unwrap_err()
+                .kind(),
             Kind::Unavailable
         );
     }

@@ -4,6 +4,8 @@ use std::fs;
 
 use arrow::record_batch::RecordBatch;
 use weir_engine::error::{Kind, codes};
+use weir_engine::message::Epoch;
+use weir_engine::sink::Start;
 
 use super::{Rig, noise, rows};
 
@@ -23,7 +25,7 @@ async fn a_file_appears_with_its_commit_which_can_be_repeated() {
     let rig = Rig::new();
     let schema = small().schema();
     let sink = rig.sink(&schema, &[]).await.unwrap();
-    sink.check(&schema).await.unwrap();
+    sink.check(&schema, Start::Fresh).await.unwrap();
     assert!(rig.root().is_dir() && rig.files().is_empty());
     let mut writer = rig.writer(&sink, &schema).await;
     for b in 0..100 {
@@ -33,8 +35,12 @@ async fn a_file_appears_with_its_commit_which_can_be_repeated() {
     assert!(visible(&rig).is_empty());
     assert_eq!(rig.files().len(), 1);
 
-    sink.commit(&token).await.unwrap();
-    sink.commit(&token).await.unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&token))
+        .await
+        .unwrap();
+    sink.commit(Epoch(1), std::slice::from_ref(&token))
+        .await
+        .unwrap();
     let [file] = rig.files().try_into().unwrap();
     assert_eq!(
         fs::metadata(rig.root().join(&file)).unwrap().len(),
@@ -45,7 +51,10 @@ async fn a_file_appears_with_its_commit_which_can_be_repeated() {
 
     // Another sink of a later process commits it as well, from the token alone.
     let later = rig.sink(&schema, &[]).await.unwrap();
-    later.commit(&token).await.unwrap();
+    later
+        .commit(Epoch(1), std::slice::from_ref(&token))
+        .await
+        .unwrap();
     // After the commit there is nothing to abort, and the file stays.
     later.abort(&token).await.unwrap();
     assert_eq!(rig.files(), [file]);
@@ -65,7 +74,10 @@ async fn what_is_aborted_or_discarded_leaves_nothing() {
         sink.abort(token).await.unwrap();
     }
     assert!(rig.files().is_empty() && !rig.root().join("_temporary").exists());
-    let gone = sink.commit(tokens.first().unwrap()).await.unwrap_err();
+    let gone = sink
+        .commit(Epoch(1), std::slice::from_ref(tokens.first().unwrap()))
+        .await
+        .unwrap_err();
     assert_eq!((gone.kind(), gone.code()), (Kind::Data, codes::NOT_FOUND));
 
     // Some finished by rolling, some open with bytes on the disk.
@@ -112,7 +124,10 @@ async fn another_file_of_that_name_is_never_overwritten() {
     writer.write(noise(0..10)).await.unwrap();
     let [token] = writer.prepare().await.unwrap().try_into().unwrap();
     assert_eq!(
-        sink.commit(&token).await.unwrap_err().kind(),
+        sink.commit(Epoch(1), std::slice::from_ref(&token))
+            .await
+            .unwrap_err()
+            .kind(),
         Kind::Conflict
     );
     assert_eq!(fs::read(rig.root().join(&file)).unwrap(), before);
@@ -124,7 +139,10 @@ async fn a_place_that_cannot_be_written_to_is_found_before_the_first_row() {
     fs::write(rig.root(), b"a file").unwrap();
     let sink = rig.sink(&small().schema(), &[]).await.unwrap();
     assert_eq!(
-        sink.check(&small().schema()).await.unwrap_err().code(),
+        sink.check(&small().schema(), Start::Fresh)
+            .await
+            .unwrap_err()
+            .code(),
         codes::OPTION
     );
 }
@@ -142,7 +160,7 @@ async fn only_old_leftovers_are_swept() {
             .unwrap();
     }
     let sink = rig.sink(&small().schema(), &[]).await.unwrap();
-    sink.check(&small().schema()).await.unwrap();
+    sink.check(&small().schema(), Start::Fresh).await.unwrap();
     assert_eq!(rig.files(), ["_temporary/old.txt", "_temporary/young.tmp"]);
 }
 

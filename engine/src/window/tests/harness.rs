@@ -22,10 +22,12 @@ use tokio::sync::watch;
 pub(super) use super::rows::*;
 use crate::dead_letter::{DeadLetters, MemoryStore};
 use crate::env::{Env, SystemClock, TokioSpawner};
+use crate::error::Result;
 use crate::job::{JobContext, Stop, TaskContext};
-use crate::message::{Epoch, EventTime};
+use crate::key_group::KeyGroups;
+use crate::message::EventTime;
 use crate::metrics::{Metrics, SubtaskMetrics};
-use crate::operator::{Operator, OperatorFactory, Output};
+use crate::operator::{Extent, Operator, OperatorFactory, Output};
 use crate::window::{AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory};
 
 pub(super) fn aggregate(
@@ -103,7 +105,6 @@ pub(super) struct Node {
     pub(super) operator: Box<dyn Operator>,
     pub(super) out: Output,
     snapshots: Vec<RecordBatch>,
-    epoch: u64,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -131,7 +132,6 @@ impl Node {
             operator,
             out: Output::default(),
             snapshots: Vec::new(),
-            epoch: 0,
             _runtime: runtime,
         }
     }
@@ -147,16 +147,17 @@ impl Node {
     }
 
     pub(super) fn snapshot(&mut self) {
-        self.epoch += 1;
-        self.snapshots
-            .extend(self.operator.snapshot(Epoch(self.epoch)).unwrap());
+        self.snapshots.extend(snapshot(&mut *self.operator));
     }
 
     /// A crash right after a snapshot: a new operator takes over from the snapshots.
     pub(super) fn restart(&mut self) {
         self.snapshot();
         self.operator = self.factory.create(&self.context).unwrap();
-        self.operator.restore(self.snapshots.clone()).unwrap();
+        let mut state = self.snapshots.clone().into_iter().map(Ok);
+        self.operator
+            .restore(&mut state, &KeyGroups::all())
+            .unwrap();
     }
 
     pub(super) fn take(&mut self) -> Vec<RecordBatch> {
@@ -184,6 +185,7 @@ pub(super) fn context(
             datafusion: Arc::new(DataFusionContext::default()),
             metrics: Metrics::default(),
             stop,
+            pipeline: "test".into(),
             run_id: Arc::from("test"),
         },
         node: Arc::from("window"),
@@ -269,4 +271,10 @@ pub(super) fn run_phases(
     }
     last.operator.end(&mut last.out).unwrap();
     last.take()
+}
+
+/// What an operator keeps at a barrier.
+pub(super) fn snapshot(operator: &mut dyn Operator) -> Vec<RecordBatch> {
+    let state = operator.snapshot(Extent::Changes, &mut Output::default());
+    state.unwrap().collect::<Result<_>>().unwrap()
 }

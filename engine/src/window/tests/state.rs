@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 
 use super::harness::*;
 use crate::error::codes;
-use crate::message::Epoch;
+use crate::key_group::KeyGroups;
 use crate::operator::OperatorFactory;
 use crate::window::{Assign, Phase, WindowAggregateFactory, WindowSpec};
 
@@ -28,11 +28,11 @@ fn a_snapshot_holds_what_is_new() {
     let mut node = Node::new(&spec(&["key"]), Phase::Single, 100);
     let rows: Vec<Row> = (0..100).map(|_| random_row(&mut rng, 10, 20)).collect();
     node.rows(batch(&rows));
-    let first = node.operator.snapshot(Epoch(1)).unwrap();
+    let first = snapshot(&mut *node.operator);
     assert!(rows_of(&first) >= 20);
-    assert_eq!(rows_of(&node.operator.snapshot(Epoch(2)).unwrap()), 0);
+    assert_eq!(rows_of(&snapshot(&mut *node.operator)), 0);
     node.rows(batch(&rows[..1]));
-    assert_eq!(rows_of(&node.operator.snapshot(Epoch(3)).unwrap()), 1);
+    assert_eq!(rows_of(&snapshot(&mut *node.operator)), 1);
 }
 
 #[test]
@@ -57,19 +57,19 @@ fn state_of_another_query_is_refused() {
     let mut node = Node::new(&spec(&["key"]), Phase::Single, 100);
     let mut rng = rng("state_of_another_query", 1);
     node.rows(batch(&[random_row(&mut rng, 10, 3)]));
-    let state = node.operator.snapshot(Epoch(1)).unwrap();
+    let state = snapshot(&mut *node.operator);
     let other = WindowAggregateFactory::try_new(spec(&["name", "key"]), Phase::Single).unwrap();
     let error = other
         .create(&node.context)
         .unwrap()
-        .restore(state)
+        .restore(&mut state.into_iter().map(Ok), &KeyGroups::all())
         .unwrap_err();
     assert_eq!(error.code(), codes::CORRUPT);
     let foreign = vec![batch(&[])];
     let error = other
         .create(&node.context)
         .unwrap()
-        .restore(foreign)
+        .restore(&mut foreign.into_iter().map(Ok), &KeyGroups::all())
         .unwrap_err();
     assert_eq!(error.code(), codes::CORRUPT);
 }

@@ -6,8 +6,9 @@ use arrow::json::ReaderBuilder;
 use async_trait::async_trait;
 use weir_engine::connector::{MetadataColumn, SinkRequest, SourceRequest};
 use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
 use weir_engine::options::{OptionKind, OptionSpec, Options};
-use weir_engine::sink::{CommitToken, Sink, SinkWriter};
+use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
 use weir_engine::source::{Boundedness, Position, Read, Source, Split, SplitReader};
 
 use super::*;
@@ -206,7 +207,7 @@ struct Kept {
 
 #[async_trait]
 impl Sink for Kept {
-    async fn check(&self, _schema: &SchemaRef) -> Result<()> {
+    async fn check(&self, _schema: &SchemaRef, _start: Start) -> Result<()> {
         Ok(())
     }
 
@@ -218,7 +219,7 @@ impl Sink for Kept {
         Ok(Box::new(Writer(Arc::clone(&self.written))))
     }
 
-    async fn commit(&self, _token: &CommitToken) -> Result<()> {
+    async fn commit(&self, _epoch: Epoch, _tokens: &[CommitToken]) -> Result<()> {
         Ok(())
     }
 

@@ -49,6 +49,7 @@ pub(super) async fn run_job(
         datafusion: session.planner().state().task_ctx(),
         metrics: Metrics::default(),
         stop: stopped,
+        pipeline: "test".into(),
         run_id: "test".into(),
     };
     let time = TimeOptions {
