@@ -8,6 +8,7 @@ pub mod blackhole;
 pub mod dead_letter;
 pub mod file;
 pub mod file_sink;
+pub mod format;
 pub mod generator;
 pub mod nexmark;
 pub mod print;

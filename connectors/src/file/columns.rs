@@ -16,7 +16,7 @@ use super::letters::Letters;
 use super::listing::Entry;
 
 mod partition;
-mod timestamps;
+pub(crate) mod timestamps;
 
 pub(super) use partition::partitions;
 
@@ -79,24 +79,39 @@ enum Slot {
     Offset,
 }
 
+/// How a decoded column becomes the asked one.
 #[derive(Debug)]
-enum Change {
+pub(crate) enum Change {
+    /// It is that.
     None,
+    /// By a cast.
     Cast,
+    /// From texts in a form that the script names.
     Timestamp(TimestampFormat),
+}
+
+impl Change {
+    /// Makes the asked column; a value that does not fit becomes null.
+    pub(crate) fn apply(&self, from: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+        match self {
+            Self::None => Ok(Arc::clone(from)),
+            Self::Cast => Ok(cast_with_options(from, to, &SAFE)?),
+            Self::Timestamp(format) => timestamps::parse(from, format, to),
+        }
+    }
 }
 
 /// What a file offers, and how strict the match is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Offer<'a> {
+pub(crate) struct Offer<'a> {
     /// The file's columns, with the types that the decoder gives.
-    pub(super) fields: &'a Fields,
+    pub(crate) fields: &'a Fields,
     /// Whether any key may be in a record (JSON): then no column is missing.
-    pub(super) open: bool,
+    pub(crate) open: bool,
     /// Whether the script declared the columns: then a cast from another kind of type is wanted.
-    pub(super) declared: bool,
+    pub(crate) declared: bool,
     /// The form of timestamps in texts.
-    pub(super) timestamps: Option<&'a TimestampFormat>,
+    pub(crate) timestamps: Option<&'a TimestampFormat>,
 }
 
 impl Columns {
@@ -170,13 +185,7 @@ impl Columns {
                 Slot::Offset => offset_array(offsets, rows),
                 Slot::Read(index, change) => {
                     let from = batch.column(*index);
-                    let to = match change {
-                        Change::None => Arc::clone(from),
-                        Change::Cast => cast_with_options(from, field.data_type(), &SAFE)?,
-                        Change::Timestamp(format) => {
-                            timestamps::parse(from, format, field.data_type())?
-                        }
-                    };
+                    let to = change.apply(from, field.data_type())?;
                     if to.null_count() > from.null_count() {
                         keep = Some(self.reject(batch, offsets, from, &to, field, keep)?);
                     }
@@ -261,7 +270,7 @@ fn offset_array(offsets: &Offsets, rows: usize) -> ArrayRef {
 }
 
 /// Finds a column by its name, or by its name in other case when only one has it.
-pub(super) fn position(fields: &Fields, name: &str) -> Option<usize> {
+pub(crate) fn position(fields: &Fields, name: &str) -> Option<usize> {
     if let Some((index, _)) = fields.find(name) {
         return Some(index);
     }
@@ -310,7 +319,12 @@ fn unread(
     Ok(Slot::Constant(cast))
 }
 
-fn change(from: &Field, to: &Field, offer: Offer<'_>) -> std::result::Result<Change, String> {
+/// Plans how a decoded column becomes the asked one; an error text says why it cannot.
+pub(crate) fn change(
+    from: &Field,
+    to: &Field,
+    offer: Offer<'_>,
+) -> std::result::Result<Change, String> {
     let (have, want) = (from.data_type(), to.data_type());
     if let (Some(format), DataType::Utf8, DataType::Timestamp(..)) = (offer.timestamps, have, want)
     {
@@ -344,7 +358,7 @@ fn class(data_type: &DataType) -> u8 {
 }
 
 /// The type in which a file's type is given: views, dictionaries and large offsets are storage.
-pub(super) fn plain(data_type: &DataType) -> DataType {
+pub(crate) fn plain(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
@@ -363,6 +377,6 @@ pub(super) fn plain(data_type: &DataType) -> DataType {
 }
 
 /// A field in its plain type, without the writer's metadata.
-pub(super) fn plain_field(field: &Field) -> Field {
+pub(crate) fn plain_field(field: &Field) -> Field {
     Field::new(field.name(), plain(field.data_type()), true)
 }

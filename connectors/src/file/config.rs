@@ -74,7 +74,7 @@ pub const OPTIONS: &[OptionSpec] = &[
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// Apache Parquet.
     Parquet,
     /// Comma-separated values, RFC 4180 with options.
@@ -87,7 +87,7 @@ pub(super) enum Format {
 
 impl Format {
     /// The format that an option names.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "parquet" => Some(Self::Parquet),
             "csv" => Some(Self::Csv),
@@ -98,7 +98,7 @@ impl Format {
     }
 
     /// The format that a file name's ending tells, compression aside.
-    pub(super) fn of_path(path: &str) -> Option<Self> {
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
         let lower = path.to_ascii_lowercase();
         let name = [".gz", ".gzip", ".zst", ".zstd"]
             .iter()
@@ -114,7 +114,7 @@ impl Format {
     }
 
     /// The word of the option.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
             Self::Csv => "csv",
@@ -126,7 +126,7 @@ impl Format {
 
 /// The compression around a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     /// None.
     None,
     /// Gzip, one or more members.
@@ -137,24 +137,24 @@ pub(super) enum Compression {
 
 /// What surrounds and separates CSV fields.
 #[derive(Debug, Clone)]
-pub(super) struct CsvOptions {
+pub(crate) struct CsvOptions {
     /// Whether the first record holds the names.
-    pub(super) header: bool,
+    pub(crate) header: bool,
     /// Between fields.
-    pub(super) delimiter: u8,
+    pub(crate) delimiter: u8,
     /// Around fields.
-    pub(super) quote: u8,
+    pub(crate) quote: u8,
     /// Before a quote inside quotes; doubled when `None`.
-    pub(super) escape: Option<u8>,
+    pub(crate) escape: Option<u8>,
     /// Starts a line to be ignored.
-    pub(super) comment: Option<u8>,
+    pub(crate) comment: Option<u8>,
     /// What is NULL; an empty field when `None`.
-    pub(super) null: Option<Regex>,
+    pub(crate) null: Option<Regex>,
 }
 
 /// How declared timestamps are written in a text.
 #[derive(Debug, Clone)]
-pub(super) enum TimestampFormat {
+pub(crate) enum TimestampFormat {
     /// A pattern of strftime.
     Pattern(String),
     /// A number since 1970, and how many microseconds one of it has.
@@ -163,20 +163,20 @@ pub(super) enum TimestampFormat {
 
 /// What the options say of the files.
 #[derive(Debug, Clone)]
-pub(super) struct FileConfig {
+pub(crate) struct FileConfig {
     /// `None` = by the ending of the name.
-    pub(super) format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// `None` = by the ending of the name.
-    pub(super) compression: Option<Compression>,
+    pub(crate) compression: Option<Compression>,
     /// For CSV.
-    pub(super) csv: CsvOptions,
+    pub(crate) csv: CsvOptions,
     /// For CSV and JSON.
-    pub(super) timestamps: Option<TimestampFormat>,
+    pub(crate) timestamps: Option<TimestampFormat>,
 }
 
 impl FileConfig {
     /// Reads the options.
-    pub(super) fn new(options: &Options) -> Result<Self> {
+    pub(crate) fn new(options: &Options) -> Result<Self> {
         let one = |name: &str| -> Result<Option<u8>> {
             let Some(text) = options.text(name) else {
                 return Ok(None);
@@ -221,7 +221,7 @@ impl FileConfig {
     }
 
     /// The compression of one file.
-    pub(super) fn compression_of(&self, path: &str) -> Compression {
+    pub(crate) fn compression_of(&self, path: &str) -> Compression {
         let lower = path.to_ascii_lowercase();
         self.compression.unwrap_or_else(|| {
             if lower.ends_with(".gz") || lower.ends_with(".gzip") {

@@ -16,7 +16,7 @@ use super::text::DecodeText;
 
 /// Decodes records with the given fields, of which some are read.
 #[derive(Debug)]
-pub(super) struct CsvDecoder {
+pub(crate) struct CsvDecoder {
     schema: SchemaRef,
     read: Vec<usize>,
     format: Format,
@@ -26,7 +26,7 @@ pub(super) struct CsvDecoder {
 
 impl CsvDecoder {
     /// Makes a decoder of records with `fields`, which gives the columns at `read`.
-    pub(super) fn new(fields: Fields, read: Vec<usize>, options: &CsvOptions, rows: usize) -> Self {
+    pub(crate) fn new(fields: Fields, read: Vec<usize>, options: &CsvOptions, rows: usize) -> Self {
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         let format = format(options);
         let decoder = build(&schema, &format, &read, rows);
@@ -72,7 +72,7 @@ fn build(schema: &SchemaRef, format: &Format, read: &[usize], rows: usize) -> De
 }
 
 /// The dialect, without a header: the reader takes it off itself.
-pub(super) fn format(options: &CsvOptions) -> Format {
+pub(crate) fn format(options: &CsvOptions) -> Format {
     let mut format = Format::default()
         .with_delimiter(options.delimiter)
         .with_quote(options.quote);
@@ -157,7 +157,7 @@ impl CsvDecoder {
 }
 
 /// Whether CSV can give a type.
-pub(super) fn is_supported(data_type: &DataType) -> bool {
+pub(crate) fn is_supported(data_type: &DataType) -> bool {
     matches!(
         data_type,
         DataType::Null

@@ -13,7 +13,7 @@ use super::text::{DecodeText, trim_end};
 
 /// Decodes objects into the given columns.
 #[derive(Debug)]
-pub(super) struct JsonDecoder {
+pub(crate) struct JsonDecoder {
     schema: SchemaRef,
     /// The decoder for whole batches, and how many rows it takes.
     decoder: Decoder,
@@ -22,7 +22,7 @@ pub(super) struct JsonDecoder {
 
 impl JsonDecoder {
     /// Makes a decoder for columns; an error means that JSON cannot give one of their types.
-    pub(super) fn new(fields: Fields, rows: usize) -> Result<Self, ArrowError> {
+    pub(crate) fn new(fields: Fields, rows: usize) -> Result<Self, ArrowError> {
         let schema: SchemaRef = Arc::new(Schema::new(fields));
         Ok(Self {
             decoder: build(&schema, rows)?,
@@ -76,27 +76,32 @@ impl DecodeText for JsonDecoder {
     }
 
     fn explain(&self, record: &[u8], error: &ArrowError) -> (&'static str, String) {
-        if let Err(error) = std::str::from_utf8(record) {
-            return (
-                "decode",
-                format!("invalid UTF-8 at byte {}", error.valid_up_to()),
-            );
+        explain("line", trim_end(record), error)
+    }
+}
+
+/// Says why a record, which is a `what`, cannot be decoded: the reason, and words for people.
+pub(crate) fn explain(what: &str, record: &[u8], error: &ArrowError) -> (&'static str, String) {
+    if let Err(error) = std::str::from_utf8(record) {
+        return (
+            "decode",
+            format!("invalid UTF-8 at byte {}", error.valid_up_to()),
+        );
+    }
+    match serde_json::from_slice::<serde_json::Value>(record) {
+        Err(error) => ("decode", format!("invalid JSON: {error}")),
+        Ok(value) if !value.is_object() => {
+            ("decode", format!("the {what} is JSON but not an object"))
         }
-        match serde_json::from_slice::<serde_json::Value>(trim_end(record)) {
-            Err(error) => ("decode", format!("invalid JSON: {error}")),
-            Ok(value) if !value.is_object() => {
-                ("decode", "the line is JSON but not an object".to_owned())
-            }
-            Ok(_) => (
-                "value",
-                format!("a value does not fit its column: {}", words(error)),
-            ),
-        }
+        Ok(_) => (
+            "value",
+            format!("a value does not fit its column: {}", words(error)),
+        ),
     }
 }
 
 /// The text of an error without the name of its kind.
-pub(super) fn words(error: &ArrowError) -> String {
+pub(crate) fn words(error: &ArrowError) -> String {
     match error {
         ArrowError::JsonError(text)
         | ArrowError::ParseError(text)

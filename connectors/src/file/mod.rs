@@ -20,27 +20,28 @@ use crate::file_sink;
 use crate::store::{self, Location, Scheme};
 
 mod avro;
-mod columns;
-mod config;
-mod csv;
+pub(crate) mod columns;
+pub(crate) mod config;
+pub(crate) mod csv;
 mod decode;
 mod discovery;
 mod infer;
 mod inflate;
 mod input;
-mod json;
+pub(crate) mod json;
 mod letters;
 mod listing;
 mod parquet;
 mod parquet_input;
-mod records;
+pub(crate) mod records;
 mod selection;
 mod source;
 mod split;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
+pub(crate) use config::FileConfig;
 pub use config::OPTIONS;
 
 /// The connectors over files, one per kind of store.

@@ -12,7 +12,7 @@ use super::config::CsvOptions;
 
 /// How a text is split.
 #[derive(Debug, Clone)]
-pub(super) enum Splitter {
+pub(crate) enum Splitter {
     /// One record per line.
     Lines,
     /// Lines, with newlines inside quotes.
@@ -30,16 +30,16 @@ pub(super) enum Splitter {
 
 /// Complete records found at the front of a buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// Where the last of them ends.
-    pub(super) end: usize,
+    pub(crate) end: usize,
     /// How many they are, blank lines aside.
-    pub(super) records: usize,
+    pub(crate) records: usize,
 }
 
 impl Splitter {
     /// The splitter of a CSV dialect.
-    pub(super) fn csv(options: &CsvOptions) -> Self {
+    pub(crate) fn csv(options: &CsvOptions) -> Self {
         Self::Csv {
             delimiter: options.delimiter,
             quote: options.quote,
@@ -49,7 +49,7 @@ impl Splitter {
     }
 
     /// Goes on with a scan until `records` are found or one starts at `limit` or beyond.
-    pub(super) fn scan(&self, data: &[u8], scan: &mut Scan, records: usize, limit: usize) {
+    pub(crate) fn scan(&self, data: &[u8], scan: &mut Scan, records: usize, limit: usize) {
         while scan.records < records && scan.end < limit {
             let Some(end) = self.end(data, scan.end) else {
                 return;
@@ -62,7 +62,7 @@ impl Splitter {
     }
 
     /// The ranges of the records in a block of complete ones, without their line ends.
-    pub(super) fn ranges(&self, block: &[u8]) -> Vec<Range<usize>> {
+    pub(crate) fn ranges(&self, block: &[u8]) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         let mut start = 0;
         while let Some(end) = self.end(block, start) {
@@ -75,7 +75,7 @@ impl Splitter {
     }
 
     /// Where the record that starts at `start` ends, its newline included.
-    pub(super) fn end(&self, data: &[u8], start: usize) -> Option<usize> {
+    pub(crate) fn end(&self, data: &[u8], start: usize) -> Option<usize> {
         let rest = data.get(start..)?;
         match self {
             Self::Lines => memchr(b'\n', rest).map(|at| start + at + 1),

@@ -21,7 +21,7 @@ use super::records::{Scan, Splitter};
 const TAIL_BYTES_MAX: usize = 4 << 20;
 
 /// Decodes whole records.
-pub(super) trait DecodeText: Debug + Send {
+pub(crate) trait DecodeText: Debug + Send {
     /// Decodes a block of `records` records into the columns that are read.
     fn decode(&mut self, block: &[u8], records: usize) -> Result<RecordBatch, ArrowError>;
 

@@ -11,7 +11,7 @@ use weir_engine::Result;
 use super::TimestampFormat;
 
 /// Parses texts; one that does not fit becomes null.
-pub(super) fn parse(
+pub(crate) fn parse(
     texts: &ArrayRef,
     format: &TimestampFormat,
     data_type: &DataType,

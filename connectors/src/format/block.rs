@@ -1,0 +1,239 @@
+//! Decodes messages many at once, and takes a block that fails apart by halves, so that exactly
+//! the bad messages are rejected.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use arrow::array::BooleanArray;
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use weir_engine::error::Error;
+use weir_engine::{Result, limits};
+
+use super::messages::Messages;
+use super::{Decoded, Decoder, Push, Record, Rejected, SchemaId};
+
+/// The rows of some messages.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// The asked columns.
+    pub(super) batch: RecordBatch,
+    /// For each row the position of its message; `None` when each message is one row.
+    pub(super) positions: Option<Vec<usize>>,
+    /// Rows with a value that does not fit its column, and what is said of it.
+    pub(super) misfits: Vec<(usize, String)>,
+}
+
+/// Why a block cannot be decoded.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The decoder's own words.
+    Arrow(ArrowError),
+    /// The reason and the words for a dead letter.
+    Said(&'static str, String),
+}
+
+impl From<ArrowError> for Trouble {
+    fn from(error: ArrowError) -> Self {
+        Self::Arrow(error)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Said("value", error.message().to_owned())
+    }
+}
+
+/// What the start of a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It can be decoded.
+    Ready,
+    /// Its schema must be learned first.
+    NeedsSchema(SchemaId),
+    /// It says nothing.
+    Skip,
+    /// It is wrong: the reason and the words for a dead letter.
+    Bad(&'static str, String),
+}
+
+/// Decodes blocks of messages: the part of a decoder that differs between formats.
+#[async_trait]
+pub(super) trait DecodeBlock: Debug + Send {
+    /// The columns that come out.
+    fn schema(&self) -> &SchemaRef;
+
+    /// Looks at a message before it is taken.
+    fn open(&mut self, _value: &[u8]) -> Opened {
+        Opened::Ready
+    }
+
+    /// Looks up a schema.
+    async fn learn(&mut self, _schema: SchemaId) -> Result<()> {
+        Ok(())
+    }
+
+    /// Decodes the messages at some positions; fails as a whole if one cannot be decoded.
+    fn decode(&mut self, messages: &Messages, range: Range<usize>) -> Result<Rows, Trouble>;
+
+    /// Says what is wrong with one message: the reason, and words for people.
+    fn explain(&self, message: &[u8], error: &ArrowError) -> (&'static str, String);
+}
+
+/// A decoder of blocks.
+#[derive(Debug)]
+pub(super) struct BlockDecoder<D> {
+    format: D,
+    messages: Messages,
+    rejected: Vec<Rejected>,
+    skipped: u64,
+}
+
+impl<D: DecodeBlock> BlockDecoder<D> {
+    pub(super) fn new(format: D) -> Self {
+        Self {
+            format,
+            messages: Messages::default(),
+            rejected: Vec::new(),
+            skipped: 0,
+        }
+    }
+
+    fn reject(&mut self, index: u32, reason: &'static str, detail: String, value: &[u8]) {
+        let end = value.len().min(limits::DEAD_LETTER_RAW_BYTES_MAX);
+        self.rejected.push(Rejected {
+            index,
+            reason,
+            detail,
+            raw: value.get(..end).unwrap_or_default().to_vec(),
+        });
+    }
+
+    fn reject_at(&mut self, position: usize, trouble: Trouble) {
+        let value = self.messages.get(position).to_vec();
+        let (reason, detail) = match trouble {
+            Trouble::Said(reason, detail) => (reason, detail),
+            Trouble::Arrow(error) => self.format.explain(&value, &error),
+        };
+        self.reject(self.messages.index(position), reason, detail, &value);
+    }
+
+    /// Decodes all messages, bad ones left out; gives the rows and the positions of their messages.
+    fn decode(&mut self) -> Result<(RecordBatch, Vec<usize>)> {
+        let mut good: Vec<RecordBatch> = Vec::new();
+        let mut positions: Vec<usize> = Vec::new();
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..self.messages.len()).collect();
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.format.decode(&self.messages, part.clone()) {
+                Ok(rows) => {
+                    let (batch, found) = self.keep_fitting(rows, part)?;
+                    good.push(batch);
+                    positions.extend(found);
+                }
+                Err(trouble) if part.len() == 1 => self.reject_at(part.start, trouble),
+                Err(_) => {
+                    let middle = part.start + part.len() / 2;
+                    parts.push(middle..part.end);
+                    parts.push(part.start..middle);
+                }
+            }
+        }
+        let batch = match good.as_slice() {
+            [] => RecordBatch::new_empty(std::sync::Arc::clone(self.format.schema())),
+            [batch] => batch.clone(),
+            [first, ..] => concat_batches(&first.schema(), &good)?,
+        };
+        Ok((batch, positions))
+    }
+
+    /// Rejects the messages of rows that do not fit, with all their rows.
+    fn keep_fitting(
+        &mut self,
+        rows: Rows,
+        part: Range<usize>,
+    ) -> Result<(RecordBatch, Vec<usize>)> {
+        let positions = rows.positions.unwrap_or_else(|| part.clone().collect());
+        if rows.misfits.is_empty() {
+            return Ok((rows.batch, positions));
+        }
+        let mut bad = vec![false; part.len()];
+        for (row, detail) in rows.misfits {
+            let position = positions.get(row).copied().unwrap_or(part.start);
+            let Some(known) = bad.get_mut(position.saturating_sub(part.start)) else {
+                continue;
+            };
+            // A message with several bad values is one dead letter, for the first of them.
+            if !std::mem::replace(known, true) {
+                self.reject_at(position, Trouble::Said("value", detail));
+            }
+        }
+        let fits = |position: &usize| {
+            let known = bad.get(position.saturating_sub(part.start));
+            !known.copied().unwrap_or_default()
+        };
+        let keep: Vec<bool> = positions.iter().map(fits).collect();
+        let batch = filter_record_batch(&rows.batch, &BooleanArray::from(keep))?;
+        Ok((batch, positions.into_iter().filter(fits).collect()))
+    }
+}
+
+#[async_trait]
+impl<D: DecodeBlock> Decoder for BlockDecoder<D> {
+    fn push(&mut self, record: Record<'_>, index: u32) -> Result<Push> {
+        let Some(value) = record.value else {
+            self.skipped += 1;
+            return Ok(Push::Taken);
+        };
+        if value.len() > limits::RECORD_BYTES_MAX {
+            let detail = format!(
+                "the message is longer than {} bytes",
+                limits::RECORD_BYTES_MAX
+            );
+            self.reject(index, "decode", detail, value);
+            return Ok(Push::Taken);
+        }
+        match self.format.open(value) {
+            Opened::Ready => self.messages.push(value, index),
+            Opened::NeedsSchema(schema) => return Ok(Push::NeedsSchema(schema)),
+            Opened::Skip => self.skipped += 1,
+            Opened::Bad(reason, detail) => self.reject(index, reason, detail, value),
+        }
+        Ok(Push::Taken)
+    }
+
+    async fn learn(&mut self, schema: SchemaId) -> Result<()> {
+        self.format.learn(schema).await
+    }
+
+    fn rows(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.messages.bytes()
+    }
+
+    fn flush(&mut self) -> Result<Decoded> {
+        let (batch, positions) = self.decode()?;
+        let origin = positions
+            .into_iter()
+            .map(|position| self.messages.index(position))
+            .collect();
+        self.messages.clear();
+        let mut rejected = std::mem::take(&mut self.rejected);
+        rejected.sort_by_key(|message| message.index);
+        Ok(Decoded {
+            batch,
+            origin,
+            rejected,
+            skipped: std::mem::take(&mut self.skipped),
+        })
+    }
+}

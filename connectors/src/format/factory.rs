@@ -1,0 +1,110 @@
+//! Makes the decoders of a source: checks or discovers the schema, reads schema files, asks the
+//! registry.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Kind, Result, codes};
+
+use super::block::BlockDecoder;
+use super::csv::CsvBlock;
+use super::json::JsonBlock;
+use super::raw::{self, RawDecoder};
+use super::{Decoder, DecoderFactory, FormatName, FormatOptions};
+
+/// Prepares a format for a source: `schema` holds the declared physical columns, without metadata;
+/// `None` asks for discovery, which only formats with a schema of their own can.
+pub async fn decoder_factory(
+    options: &FormatOptions,
+    schema: Option<&SchemaRef>,
+    env: &Env,
+) -> Result<Arc<dyn DecoderFactory>> {
+    let declared = schema.map(nullable);
+    let need = || declared.clone().ok_or_else(|| undeclared(options.format));
+    Ok(match options.format {
+        FormatName::Json => Factory::start(Text::Json, options, need()?)?,
+        FormatName::Csv => Factory::start(Text::Csv, options, need()?)?,
+        FormatName::Raw => Factory::start(Text::Raw, options, raw::schema(declared.as_ref())?)?,
+        FormatName::DebeziumJson | FormatName::Avro | FormatName::Protobuf => {
+            let message = format!("format '{}' is not there yet", options.format.name());
+            drop(env.clone());
+            return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message));
+        }
+    })
+}
+
+/// What a message lacks is null: NOT NULL is checked behind the decoder.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<Field>>()))
+}
+
+fn undeclared(format: FormatName) -> Error {
+    let message = format!("format '{}' has no schema of its own", format.name());
+    Error::new(Kind::Invalid, codes::SCHEMA, message)
+        .hint("declare the columns: CREATE SOURCE name (column type, ...) WITH (...)")
+}
+
+/// The formats that go by the declared columns alone.
+#[derive(Debug, Clone, Copy)]
+enum Text {
+    Json,
+    Csv,
+    Raw,
+}
+
+#[derive(Debug)]
+struct Factory {
+    format: Text,
+    options: FormatOptions,
+    schema: SchemaRef,
+}
+
+impl Factory {
+    /// Makes a factory whose decoders can be made for all columns, so that a wrong type is told at
+    /// once.
+    fn start(
+        format: Text,
+        options: &FormatOptions,
+        schema: SchemaRef,
+    ) -> Result<Arc<dyn DecoderFactory>> {
+        let options = options.clone();
+        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let made = Self {
+            format,
+            options,
+            schema,
+        };
+        made.create(&all)?;
+        Ok(Arc::new(made))
+    }
+}
+
+impl DecoderFactory for Factory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn is_changelog(&self) -> bool {
+        false
+    }
+
+    fn create(&self, projection: &[usize]) -> Result<Box<dyn Decoder>> {
+        let text = &self.options.text;
+        Ok(match self.format {
+            Text::Json => {
+                let asked = Arc::new(self.schema.project(projection)?);
+                let block = JsonBlock::new(&asked, text.timestamps.as_ref())?;
+                Box::new(BlockDecoder::new(block))
+            }
+            Text::Csv => Box::new(BlockDecoder::new(CsvBlock::new(
+                &self.schema,
+                projection,
+                text,
+            )?)),
+            Text::Raw => Box::new(RawDecoder::new(&self.schema, projection)?),
+        })
+    }
+}

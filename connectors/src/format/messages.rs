@@ -1,0 +1,76 @@
+//! The values of the messages that wait to be decoded, one behind the other.
+
+use std::ops::Range;
+
+/// Values in one buffer, each with a newline behind it, so that formats of lines can take many at
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    bytes: Vec<u8>,
+    /// Where each ends, its newline not included.
+    ends: Vec<usize>,
+    /// The caller's number of each.
+    index: Vec<u32>,
+}
+
+impl Messages {
+    /// Takes a value.
+    pub(super) fn push(&mut self, value: &[u8], index: u32) {
+        self.push_parts(&[value], index);
+    }
+
+    /// Takes a value that comes in parts.
+    pub(super) fn push_parts(&mut self, parts: &[&[u8]], index: u32) {
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+        self.ends.push(self.bytes.len());
+        self.index.push(index);
+        self.bytes.push(b'\n');
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The value at a position.
+    pub(super) fn get(&self, position: usize) -> &[u8] {
+        let span = self.span(position..position + 1);
+        span.strip_suffix(b"\n").unwrap_or(span)
+    }
+
+    /// The values at some positions, each with its newline.
+    pub(super) fn span(&self, range: Range<usize>) -> &[u8] {
+        let start = match range.start.checked_sub(1) {
+            Some(before) => self
+                .ends
+                .get(before)
+                .map_or(self.bytes.len(), |end| end + 1),
+            None => 0,
+        };
+        let last = range
+            .end
+            .checked_sub(1)
+            .and_then(|last| self.ends.get(last));
+        let end = last.map_or(start, |end| end + 1);
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// The caller's number of the value at a position.
+    pub(super) fn index(&self, position: usize) -> u32 {
+        self.index.get(position).copied().unwrap_or_default()
+    }
+
+    /// Forgets all; the memory stays for the next.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.index.clear();
+    }
+}
