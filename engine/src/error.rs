@@ -252,7 +252,7 @@ impl From<Error> for datafusion_common::DataFusionError {
 }
 
 /// The codes, one page each in `docs/errors/`. 01 script, 02 options and connectors, 03 data,
-/// 04 execution, 05 resources, 09 internal.
+/// 04 execution, 05 resources, 06 checkpoints, 09 internal.
 pub mod codes {
     use super::Code;
 
@@ -325,6 +325,14 @@ pub mod codes {
         DISK = "E0502";
         /// A bound of `limits` is reached.
         LIMIT = "E0503";
+        /// Another instance has taken the pipeline over.
+        FENCED = "E0601";
+        /// A checkpoint is damaged.
+        CHECKPOINT_CORRUPT = "E0602";
+        /// Nobody knows whether a checkpoint was published.
+        CHECKPOINT_UNKNOWN = "E0603";
+        /// A checkpoint is of a newer version.
+        CHECKPOINT_FORMAT = "E0604";
         /// A bug in Weir.
         INTERNAL = "E0901";
     }

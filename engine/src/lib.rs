@@ -3,6 +3,7 @@
 //! Knows no SQL text, no connector and no HTTP. In reading order:
 
 pub mod changelog;
+pub mod checkpoint;
 pub mod connector;
 pub mod dead_letter;
 pub mod env;
