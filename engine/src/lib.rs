@@ -13,6 +13,7 @@ pub mod feed;
 pub mod graph;
 pub mod island;
 pub mod job;
+pub mod join;
 pub mod key_group;
 pub mod limits;
 pub mod message;

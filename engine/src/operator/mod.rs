@@ -59,6 +59,12 @@ pub trait Operator: Send + fmt::Debug {
         Ok(())
     }
 
+    /// The watermark that goes on in place of this one: an operator whose later results may be
+    /// older than it says by how much. Never falls while the watermark rises.
+    fn output_watermark(&self, watermark: EventTime) -> EventTime {
+        watermark
+    }
+
     /// Called about every [`crate::limits::SINK_TICK_INTERVAL`] with the time of day, in
     /// microseconds since 1970, also without rows: results and expiry by processing time.
     fn tick(&mut self, now_micros: i64, out: &mut Output) -> Result<()> {

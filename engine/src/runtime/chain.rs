@@ -66,7 +66,7 @@ impl Chain {
     }
 
     /// Takes a watermark: each operator sends what it closes, then the watermark goes on.
-    pub(super) async fn watermark(&mut self, watermark: EventTime) -> Result<()> {
+    pub(super) async fn watermark(&mut self, mut watermark: EventTime) -> Result<()> {
         let start = self.clock.monotonic();
         let mut results = Vec::new();
         for at in 0..self.links.len() {
@@ -76,6 +76,7 @@ impl Chain {
             let mut out = Output::default();
             link.operator.watermark(watermark, &mut out)?;
             link.metrics.set_watermark(watermark);
+            watermark = link.operator.output_watermark(watermark);
             self.pass(at, out, &mut results)?;
         }
         self.count_busy(start);

@@ -1,0 +1,194 @@
+//! The rows that a join keeps as batches: what a checkpoint holds.
+//!
+//! A snapshot begins with a header (the watermark, and whether what came before is void), then come
+//! the rows that are new since the last one, by side and bucket, then the new counts of rows that
+//! earlier snapshots hold, by their number in their bucket. What a watermark has ended needs no
+//! record: the replay drops it when it meets the header.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt8Array, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::program::Program;
+use super::spec::Side;
+use super::timed::Buckets;
+use super::timed_factory::Shape;
+use crate::error::{Error, Kind, Result, codes};
+use crate::operator::StateBatches;
+
+/// The version of the layout below, in the metadata of every batch.
+pub(super) const VERSION: (&str, &str) = ("weir.join.state", "1");
+/// Which part of the state a batch is, in its metadata.
+pub(super) const PART: &str = "weir.join.part";
+/// Columns before those of the rows: bucket, time, count of matches.
+pub(super) const ROW_COLUMNS: usize = 3;
+
+/// What a batch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Header,
+    Rows(Side),
+    Counts,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Rows(Side::Left) => "left",
+            Self::Rows(Side::Right) => "right",
+            Self::Counts => "counts",
+        }
+    }
+
+    pub(super) fn of(name: &str) -> Option<Self> {
+        [
+            Self::Header,
+            Self::Rows(Side::Left),
+            Self::Rows(Side::Right),
+            Self::Counts,
+        ]
+        .into_iter()
+        .find(|part| part.name() == name)
+    }
+}
+
+/// Gives the rows and counts since the last snapshot, or everything.
+pub(super) fn snapshot(
+    program: &Arc<Shape>,
+    buckets: &mut Buckets,
+    watermark: i64,
+    all: bool,
+) -> Result<StateBatches> {
+    let header = RecordBatch::try_new(
+        schema(&program.program, Part::Header),
+        vec![
+            Arc::new(Int64Array::from(vec![watermark])),
+            Arc::new(BooleanArray::from(vec![all])),
+        ],
+    )?;
+    let mut rows = Vec::new();
+    let (mut sides, mut of, mut numbers, mut counts) = (vec![], vec![], vec![], vec![]);
+    for side in Side::BOTH {
+        for (bucket, table) in side.get_mut(buckets) {
+            let from = if all { 0 } else { table.saved };
+            let mut start = from;
+            for (batch, matches) in table.part(from) {
+                let end = start + batch.num_rows();
+                let times = table.times().get(start..end).unwrap_or_default().to_vec();
+                rows.push((side, *bucket, batch, times, matches));
+                start = end;
+            }
+            for (row, count) in table.save() {
+                sides.push(side_number(side));
+                of.push(*bucket);
+                numbers.push(row);
+                counts.push(count);
+            }
+        }
+    }
+    let mut last = Vec::new();
+    if !all && !numbers.is_empty() {
+        last.push(RecordBatch::try_new(
+            schema(&program.program, Part::Counts),
+            vec![
+                Arc::new(UInt8Array::from(sides)),
+                Arc::new(Int64Array::from(of)),
+                Arc::new(UInt32Array::from(numbers)),
+                Arc::new(UInt32Array::from(counts)),
+            ],
+        )?);
+    }
+    let program = Arc::clone(program);
+    let rows = rows
+        .into_iter()
+        .map(move |(side, bucket, batch, times, matches)| {
+            encode(&program.program, side, bucket, &batch, times, matches)
+        });
+    Ok(Box::new(
+        std::iter::once(Ok(header))
+            .chain(rows)
+            .chain(last.into_iter().map(Ok)),
+    ))
+}
+
+fn side_number(side: Side) -> u8 {
+    match side {
+        Side::Left => 0,
+        Side::Right => 1,
+    }
+}
+
+fn encode(
+    program: &Program,
+    side: Side,
+    bucket: i64,
+    batch: &RecordBatch,
+    times: Vec<i64>,
+    matches: Vec<u32>,
+) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let or = |values: Vec<i64>| {
+        if values.is_empty() {
+            vec![bucket; rows]
+        } else {
+            values
+        }
+    };
+    let matches = if matches.is_empty() {
+        vec![0; rows]
+    } else {
+        matches
+    };
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![bucket; rows])),
+        Arc::new(Int64Array::from(or(times))),
+        Arc::new(UInt32Array::from(matches)),
+    ];
+    columns.extend(program.without_keys(side, batch));
+    Ok(RecordBatch::try_new(
+        schema(program, Part::Rows(side)),
+        columns,
+    )?)
+}
+
+pub(super) fn schema(program: &Program, part: Part) -> SchemaRef {
+    let field = |name: &str, data_type| Arc::new(Field::new(name, data_type, false));
+    let fields = match part {
+        Part::Header => vec![
+            field("watermark", DataType::Int64),
+            field("all", DataType::Boolean),
+        ],
+        Part::Counts => vec![
+            field("side", DataType::UInt8),
+            field("bucket", DataType::Int64),
+            field("row", DataType::UInt32),
+            field("matches", DataType::UInt32),
+        ],
+        Part::Rows(side) => [
+            field("_bucket", DataType::Int64),
+            field("_time", DataType::Int64),
+            field("_matches", DataType::UInt32),
+        ]
+        .into_iter()
+        .chain(side.get(&program.rows).fields().iter().map(Arc::clone))
+        .collect(),
+    };
+    let metadata = [
+        (VERSION.0.to_owned(), VERSION.1.to_owned()),
+        (PART.to_owned(), part.name().to_owned()),
+    ];
+    Arc::new(Schema::new_with_metadata(fields, metadata.into()))
+}
+
+pub(super) fn unreadable(detail: String) -> Error {
+    Error::new(
+        Kind::Data,
+        codes::CORRUPT,
+        "a join's saved state does not fit it",
+    )
+    .detail(detail)
+    .hint("the query has changed: start the pipeline with a new state, or change it back")
+}

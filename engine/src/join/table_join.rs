@@ -1,0 +1,170 @@
+//! A stream joined with a table that ends: the table is read first, then rows are looked up in it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
+
+use super::pairs::Search;
+use super::program::Program;
+use super::results::{self, Collector};
+use super::spec::{JoinKind, JoinSpec, Side};
+use super::table::Table;
+use crate::error::{Error, Kind, Result, codes};
+use crate::job::TaskContext;
+use crate::metrics::SubtaskMetrics;
+use crate::operator::{Consumes, Operator, OperatorFactory, Output};
+
+/// Makes joins of a stream with a table that ends.
+///
+/// The table is kept in memory and is in no checkpoint: it is read anew at each start. Results
+/// come at once, in the order of the stream.
+#[derive(Debug)]
+pub struct StreamTableJoinFactory {
+    program: Arc<Program>,
+    table: usize,
+}
+
+impl StreamTableJoinFactory {
+    /// Checks a join whose input `table` (0 or 1) is read to its end before the other one. Rows of
+    /// the table that find no match cannot come out.
+    pub fn try_new(spec: JoinSpec, table: usize) -> Result<Self> {
+        let side = Side::of_input(table);
+        let program = Program::try_new(spec, None)?;
+        if program.kind.keeps_unmatched(side) || (side == Side::Left && !program.kind.gives_pairs())
+        {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::PLAN,
+                format!("a {} join cannot keep the rows of a table", program.kind),
+            )
+            .detail("the stream may never end, so it is never known that a row has no match"));
+        }
+        Ok(Self {
+            program: Arc::new(program),
+            table,
+        })
+    }
+}
+
+impl OperatorFactory for StreamTableJoinFactory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.program.schema)
+    }
+
+    fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        let name = format!("join table {} #{}", context.node, context.subtask);
+        let schema = Arc::clone(&self.program.schema);
+        Ok(Box::new(StreamTableJoin {
+            program: Arc::clone(&self.program),
+            input: self.table,
+            table: Table::default(),
+            collector: Collector::new(schema, context.job.batch_rows),
+            memory: MemoryConsumer::new(name).register(&context.job.memory),
+            metrics: Arc::clone(&context.metrics),
+        }))
+    }
+
+    fn describe(&self) -> String {
+        format!("Table join {}", self.program.text())
+    }
+
+    fn consumes(&self) -> Consumes {
+        Consumes::Folds
+    }
+}
+
+#[derive(Debug)]
+struct StreamTableJoin {
+    program: Arc<Program>,
+    /// The input of the table.
+    input: usize,
+    table: Table,
+    collector: Collector,
+    memory: MemoryReservation,
+    metrics: Arc<SubtaskMetrics>,
+}
+
+impl Operator for StreamTableJoin {
+    fn process(&mut self, input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        if input == self.input {
+            return self.keep(&batch);
+        }
+        self.look_up(Side::of_input(input), &batch, out)?;
+        self.collector.flush(out)
+    }
+
+    fn prefers(&self) -> Option<usize> {
+        Some(self.input)
+    }
+
+    fn end(&mut self, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl StreamTableJoin {
+    fn keep(&mut self, batch: &RecordBatch) -> Result<()> {
+        let side = Side::of_input(self.input);
+        let mut rows = self.program.keyed(side, batch)?;
+        if let Some(valid) = self.program.matchable(side, &rows.batch) {
+            let valid: Vec<u32> = (0_u32..)
+                .zip(valid.iter())
+                .filter_map(|(row, valid)| valid.then_some(row))
+                .collect();
+            rows = rows.take(&valid)?;
+        }
+        self.table.push(rows, &[])?;
+        let bytes = self.table.bytes();
+        self.metrics.state_bytes.store(bytes as u64, Relaxed);
+        self.memory.try_resize(bytes).map_err(|error| {
+            Error::new(
+                Kind::Limit,
+                codes::MEMORY,
+                "the table of a join does not fit in memory",
+            )
+            .detail(format!("it takes {} MiB in one subtask", bytes >> 20))
+            .hint("give the job more memory with --memory, or filter the table first")
+            .caused_by(error)
+        })
+    }
+
+    fn look_up(&mut self, side: Side, batch: &RecordBatch, out: &mut Output) -> Result<()> {
+        let (program, table) = (&self.program, &self.table);
+        let rows = program.keyed(side, batch)?;
+        let mut matched = vec![false; rows.len()];
+        let once = !program.kind.gives_pairs();
+        let mut search = Search::new(program, side, &rows, table, self.collector.rows_max);
+        while let Some(pairs) = search.next(table, |row, _| !(once && is_set(&matched, row)))? {
+            for row in pairs.probe.values() {
+                if let Some(matched) = matched.get_mut(*row as usize) {
+                    *matched = true;
+                }
+            }
+            if !once {
+                let batch = results::pairs(program, side, &rows, table, &pairs)?;
+                self.collector.push(batch, out)?;
+            }
+        }
+        let wanted = match program.kind {
+            JoinKind::LeftSemi => true,
+            kind if kind.keeps_unmatched(side) => false,
+            _ => return Ok(()),
+        };
+        let alone: Vec<u32> = (0_u32..)
+            .zip(&matched)
+            .filter_map(|(row, matched)| (*matched == wanted).then_some(row))
+            .collect();
+        for alone in alone.chunks(self.collector.rows_max) {
+            let batch = results::alone(program, side, &rows.batch, alone)?;
+            self.collector.push(batch, out)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_set(values: &[bool], at: usize) -> bool {
+    values.get(at).copied().unwrap_or(false)
+}

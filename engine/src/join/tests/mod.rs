@@ -1,0 +1,6 @@
+//! Joins against a naive answer, and what they promise beside it.
+
+mod harness;
+mod oracle;
+mod table_join;
+mod timed;

@@ -1,0 +1,119 @@
+//! Joins that time bounds, as the planner makes them: by window and by interval.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+
+use super::program::Program;
+use super::spec::JoinSpec;
+use super::timed::TimedJoin;
+use super::timing::Timing;
+use crate::error::Result;
+use crate::job::TaskContext;
+use crate::operator::{Consumes, Operator, OperatorFactory};
+
+/// Makes joins of rows in the same window.
+///
+/// Pairs come out at once; rows without a match, and the state of a window, go when the watermark
+/// reaches the window's end. Rows of a window that is closed are late.
+#[derive(Debug)]
+pub struct WindowJoinFactory(Arc<Shape>);
+
+impl WindowJoinFactory {
+    /// Checks a join. `on` of the join must have the windows' starts and ends among its keys;
+    /// `window_ends` are the ends, a timestamp over each input.
+    pub fn try_new(spec: JoinSpec, window_ends: [Arc<dyn PhysicalExpr>; 2]) -> Result<Self> {
+        Ok(Self(Arc::new(Shape {
+            program: Program::try_new(spec, Some(window_ends))?,
+            timing: Timing::Window,
+        })))
+    }
+}
+
+/// Makes joins of rows whose times are near each other.
+///
+/// Pairs come out at once; a row without a match when no row that is not late can match it. A row
+/// is late when its time is before the watermark. Results may be older than the watermark by the
+/// bounds of the interval: what goes on is held back by as much.
+#[derive(Debug)]
+pub struct IntervalJoinFactory(Arc<Shape>);
+
+impl IntervalJoinFactory {
+    /// Checks a join of rows for which `right + lower <= left <= right + upper`, where `times` are
+    /// the event times, a timestamp over each input, and the bounds are microseconds.
+    pub fn try_new(
+        spec: JoinSpec,
+        times: [Arc<dyn PhysicalExpr>; 2],
+        lower: i64,
+        upper: i64,
+    ) -> Result<Self> {
+        Ok(Self(Arc::new(Shape {
+            program: Program::try_new(spec, Some(times))?,
+            timing: Timing::interval(lower, upper),
+        })))
+    }
+}
+
+/// What all subtasks share.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) program: Program,
+    pub(super) timing: Timing,
+}
+
+impl Shape {
+    fn fingerprint(&self) -> String {
+        format!("{:?} {}", self.timing, self.program.fingerprint())
+    }
+}
+
+impl OperatorFactory for WindowJoinFactory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.program.schema)
+    }
+
+    fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(TimedJoin::new(&self.0, context)))
+    }
+
+    fn describe(&self) -> String {
+        format!("Window join {}", self.0.program.text())
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.0.fingerprint())
+    }
+
+    fn consumes(&self) -> Consumes {
+        Consumes::Folds
+    }
+}
+
+impl OperatorFactory for IntervalJoinFactory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.program.schema)
+    }
+
+    fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(TimedJoin::new(&self.0, context)))
+    }
+
+    fn describe(&self) -> String {
+        let text = self.0.program.text();
+        match self.0.timing {
+            Timing::Interval { lower, upper, .. } => {
+                format!("Interval join {text} within {lower}us to {upper}us")
+            }
+            Timing::Window => format!("Interval join {text}"),
+        }
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.0.fingerprint())
+    }
+
+    fn consumes(&self) -> Consumes {
+        Consumes::Folds
+    }
+}
