@@ -25,6 +25,7 @@ pub mod runtime;
 pub mod scan;
 pub mod sink;
 pub mod source;
+pub mod updating;
 mod watermark;
 pub mod window;
 

@@ -1,0 +1,203 @@
+//! One aggregate: how its value is kept per group.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use datafusion_expr::Accumulator;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+
+use crate::error::{Error, Result};
+use crate::updating::RowCodec;
+
+/// What is kept of an aggregate's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// An accumulator, which rows enter and, in a changelog, leave.
+    Running,
+    /// Which rows there are, and an accumulator of each different row: DISTINCT.
+    Edges,
+    /// Which rows there are; the result is computed from them when it is asked for.
+    Entries(Feed),
+}
+
+/// Which of the kept rows a result is computed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// Each as often as it is there.
+    Each,
+    /// Each once.
+    Once,
+    /// The first in the order of the entries: the least, or the greatest.
+    First,
+}
+
+/// One aggregate and where its columns are.
+#[derive(Debug)]
+pub(super) struct Call {
+    expr: Arc<AggregateFunctionExpr>,
+    /// The accumulator gives rows back.
+    sliding: bool,
+    pub(super) method: Method,
+    /// Arguments, then the ORDER BY columns, among the computed columns.
+    pub(super) args: Vec<usize>,
+    /// FILTER's column among the computed columns.
+    pub(super) filter: Option<usize>,
+    /// How many of `args` are ORDER BY columns.
+    order: usize,
+    /// Entries: the ORDER BY columns, then the arguments.
+    pub(super) entries: Option<RowCodec>,
+    /// The columns of a running accumulator's state.
+    pub(super) states: Vec<FieldRef>,
+    /// The result's type.
+    pub(super) result: DataType,
+}
+
+impl Call {
+    /// Decides the method. `args` are the places of the arguments and ORDER BY columns, `types` what
+    /// is found there.
+    pub(super) fn try_new(
+        expr: &Arc<AggregateFunctionExpr>,
+        input: &SchemaRef,
+        changelog: bool,
+        args: Vec<usize>,
+        types: &[DataType],
+        filter: Option<usize>,
+    ) -> Result<Self> {
+        let order: Vec<SortOptions> = expr.order_bys().iter().map(|o| o.options).collect();
+        let method = method(expr, changelog);
+        let kept = match method {
+            Method::Edges => plain(expr, input)?,
+            _ => Arc::clone(expr),
+        };
+        let mut call = Self {
+            sliding: changelog && !matches!(method, Method::Entries(_)),
+            method,
+            args,
+            filter,
+            order: order.len(),
+            entries: None,
+            states: Vec::new(),
+            result: expr.field().data_type().clone(),
+            expr: kept,
+        };
+        // A function that does not take its arguments' types fails here, not at the first row.
+        let mut sample = call.accumulator()?;
+        if method == Method::Running {
+            call.states = sample
+                .state()?
+                .iter()
+                .enumerate()
+                .map(|(i, s)| Arc::new(Field::new(format!("_state{i}"), s.data_type(), true)))
+                .collect();
+        } else {
+            let (args, orders) = types
+                .split_at_checked(types.len().saturating_sub(order.len()))
+                .ok_or_else(misfit)?;
+            let options = if expr.fun().name() == "max" {
+                descending()
+            } else {
+                ascending()
+            };
+            let orders = orders.iter().cloned().zip(order);
+            let args = args.iter().cloned().map(|t| (t, options));
+            call.entries = Some(RowCodec::try_new(orders.chain(args))?);
+        }
+        Ok(call)
+    }
+
+    /// Makes an empty accumulator.
+    pub(super) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
+        Ok(if self.sliding {
+            self.expr.create_sliding_accumulator()?
+        } else {
+            self.expr.create_accumulator()?
+        })
+    }
+
+    /// Puts the columns of an accumulator (arguments, ORDER BY) in the order of the entries.
+    pub(super) fn to_entries(&self, mut args: Vec<ArrayRef>) -> Vec<ArrayRef> {
+        let order = self.order.min(args.len());
+        args.rotate_right(order);
+        args
+    }
+
+    /// Puts the columns of entries in the order that accumulators expect.
+    pub(super) fn from_entries(&self, mut columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
+        let order = self.order.min(columns.len());
+        columns.rotate_left(order);
+        columns
+    }
+}
+
+/// NULL is no value: it comes last, so that it is the first only when there is no other.
+fn ascending() -> SortOptions {
+    SortOptions::default().asc().nulls_last()
+}
+
+fn descending() -> SortOptions {
+    SortOptions::default().desc().nulls_last()
+}
+
+fn method(expr: &AggregateFunctionExpr, changelog: bool) -> Method {
+    let ordered = !expr.order_bys().is_empty();
+    let extreme = matches!(expr.fun().name(), "min" | "max");
+    if extreme && !changelog {
+        return Method::Running;
+    }
+    if extreme && is_plain(expr.field().data_type()) {
+        return Method::Entries(Feed::First);
+    }
+    let once = expr.is_distinct() || extreme;
+    if expr.order_sensitivity().hard_requires() || (changelog && !gives_back(expr)) {
+        // Rows must be fed in an order, or cannot be taken back.
+        return Method::Entries(if once { Feed::Once } else { Feed::Each });
+    }
+    match (once, ordered) {
+        (true, true) => Method::Entries(Feed::Once),
+        (true, false) => Method::Edges,
+        (false, _) => Method::Running,
+    }
+}
+
+/// Whether an accumulator is, after rows are taken back in any order, exactly as if they had never
+/// come. Sums of floats drift, and sliding minima expect the oldest row to leave first.
+fn gives_back(expr: &AggregateFunctionExpr) -> bool {
+    let result = expr.field().data_type().clone();
+    match expr.fun().name() {
+        "count" => true,
+        "sum" => result.is_integer() || result.is_decimal(),
+        "avg" => result.is_decimal(),
+        _ => false,
+    }
+}
+
+/// Types whose bytes as rows compare as their values do.
+fn is_plain(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) => false,
+        other => {
+            other.is_primitive()
+                || other.is_string()
+                || other.is_binary()
+                || *other == DataType::Boolean
+        }
+    }
+}
+
+/// The same aggregate without DISTINCT.
+fn plain(expr: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Arc<AggregateFunctionExpr>> {
+    let args: Vec<Arc<dyn PhysicalExpr>> = expr.expressions();
+    let plain = AggregateExprBuilder::new(Arc::new(expr.fun().clone()), args)
+        .schema(Arc::clone(input))
+        .alias(expr.name())
+        .with_ignore_nulls(expr.ignore_nulls())
+        .build()?;
+    Ok(Arc::new(plain))
+}
+
+pub(super) fn misfit() -> Error {
+    Error::internal("an updating aggregation's columns do not fit its layout")
+}

@@ -1,0 +1,215 @@
+//! The groups of one subtask: found by key, dropped when empty, and what a snapshot has to say.
+
+use std::sync::Arc;
+
+use super::call::{Call, misfit};
+use super::value::Value;
+use crate::error::Result;
+use crate::updating::RowBytes;
+use crate::updating::codec::RowMap;
+use crate::updating::memory::ENTRY_BYTES;
+
+/// One group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) key: RowBytes,
+    /// Rows that have come and were not taken back.
+    pub(super) rows: i64,
+    /// One per aggregate.
+    pub(super) values: Vec<Value>,
+    /// The result that was sent last.
+    pub(super) emitted: Option<RowBytes>,
+    /// When a row came last, in microseconds since 1970.
+    pub(super) touched_at: i64,
+    /// The last batch with rows of this group, and the group's place in it.
+    pub(super) place: (u64, u32),
+    /// The result may have changed since it was sent.
+    pub(super) pending: bool,
+    /// The group differs from what the last snapshot holds.
+    pub(super) changed: bool,
+    /// Its entries must be saved as a whole.
+    pub(super) whole: bool,
+    /// A snapshot holds it.
+    pub(super) saved: bool,
+    bytes: usize,
+}
+
+impl Group {
+    pub(super) fn new(key: RowBytes, calls: &[Call]) -> Result<Self> {
+        Ok(Self {
+            key,
+            rows: 0,
+            values: calls.iter().map(Value::new).collect::<Result<_>>()?,
+            emitted: None,
+            touched_at: i64::MIN,
+            place: (0, 0),
+            pending: false,
+            changed: false,
+            whole: true,
+            saved: false,
+            bytes: 0,
+        })
+    }
+
+    /// Forgets all rows.
+    pub(super) fn clear(&mut self, calls: &[Call]) -> Result<()> {
+        self.rows = 0;
+        self.values = calls.iter().map(Value::new).collect::<Result<_>>()?;
+        self.whole = true;
+        Ok(())
+    }
+
+    /// Gives up following single entries where too many have changed.
+    fn compact_changes(&mut self) {
+        let mut entries = self.values.iter_mut().filter_map(|v| v.entries.as_mut());
+        if !self.whole && entries.any(|e| e.is_mostly_changed()) {
+            self.whole = true;
+        }
+        if self.whole {
+            self.forget_changes();
+        }
+    }
+
+    /// What is here is in a snapshot, or will be as a whole.
+    pub(super) fn forget_changes(&mut self) {
+        for entries in self.values.iter_mut().filter_map(|v| v.entries.as_mut()) {
+            entries.forget_changes();
+        }
+    }
+
+    fn size(&self) -> usize {
+        let values: usize = self.values.iter().map(Value::bytes).sum();
+        let emitted = self.emitted.as_ref().map_or(0, |row| row.len());
+        size_of::<Self>() + ENTRY_BYTES + self.key.len() + emitted + values
+    }
+}
+
+/// A place for a group.
+#[derive(Debug, Default)]
+struct Slot {
+    group: Option<Group>,
+    /// It is in the list of changes: at most once, however many groups have come and gone here.
+    listed: bool,
+}
+
+/// The groups by their places, and by their keys.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_key: RowMap<u32>,
+    /// Places whose groups differ from what the last snapshot holds.
+    changed: Vec<u32>,
+    /// Keys of groups that a snapshot holds and that are gone.
+    gone: RowMap<()>,
+    bytes: usize,
+}
+
+impl Groups {
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Group> {
+        self.slots.get_mut(slot as usize)?.group.as_mut()
+    }
+
+    /// A group that must be there.
+    pub(super) fn held(&mut self, slot: u32) -> Result<&mut Group> {
+        self.get_mut(slot).ok_or_else(misfit)
+    }
+
+    /// Adds a group; its key must be new.
+    pub(super) fn insert(&mut self, group: Group) -> Result<u32> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot::default());
+                u32::try_from(self.slots.len() - 1).map_err(|_| misfit())?
+            }
+        };
+        self.by_key.insert(Arc::clone(&group.key), slot);
+        self.bytes += group.bytes;
+        self.slots.get_mut(slot as usize).ok_or_else(misfit)?.group = Some(group);
+        Ok(slot)
+    }
+
+    /// Drops a group.
+    pub(super) fn remove(&mut self, slot: u32) {
+        let place = self.slots.get_mut(slot as usize);
+        let Some(group) = place.and_then(|place| place.group.take()) else {
+            return;
+        };
+        self.by_key.remove(&group.key);
+        self.bytes -= group.bytes;
+        self.free.push(slot);
+        if group.saved {
+            self.bytes += group.key.len() + ENTRY_BYTES;
+            self.gone.insert(group.key, ());
+        }
+    }
+
+    /// Notes that a group differs from what is saved, and takes its size.
+    pub(super) fn note(&mut self, slot: u32) {
+        let Some(place) = self.slots.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(group) = &mut place.group else {
+            return;
+        };
+        group.changed = true;
+        if !std::mem::replace(&mut place.listed, true) {
+            self.changed.push(slot);
+        }
+        group.compact_changes();
+        self.measure(slot);
+    }
+
+    /// Takes the size of a group.
+    pub(super) fn measure(&mut self, slot: u32) {
+        let place = self.slots.get_mut(slot as usize);
+        if let Some(group) = place.and_then(|place| place.group.as_mut()) {
+            let bytes = group.size();
+            self.bytes = (self.bytes + bytes).saturating_sub(group.bytes);
+            group.bytes = bytes;
+        }
+    }
+
+    /// The groups that differ from what is saved, each once; they count as saved afterwards.
+    pub(super) fn take_changed(&mut self) -> Vec<u32> {
+        let slots = std::mem::take(&mut self.changed);
+        let differs = |slot: &u32| {
+            let Some(place) = self.slots.get_mut(*slot as usize) else {
+                return false;
+            };
+            place.listed = false;
+            let group = place.group.as_mut();
+            group.is_some_and(|group| std::mem::replace(&mut group.changed, false))
+        };
+        slots.into_iter().filter(differs).collect()
+    }
+
+    /// The keys that are gone since the last call.
+    pub(super) fn take_gone(&mut self) -> Vec<RowBytes> {
+        let gone = std::mem::take(&mut self.gone);
+        self.bytes -= gone.keys().map(|k| k.len() + ENTRY_BYTES).sum::<usize>();
+        gone.into_keys().collect()
+    }
+
+    /// All places with a group.
+    pub(super) fn slots(&self) -> Vec<u32> {
+        let slots = (0_u32..).zip(&self.slots);
+        slots
+            .filter_map(|(slot, place)| place.group.as_ref().map(|_| slot))
+            .collect()
+    }
+
+    /// Takes all groups out.
+    pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
+        self.slots.into_iter().filter_map(|place| place.group)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + (self.changed.capacity() + self.free.capacity()) * size_of::<u32>()
+    }
+}

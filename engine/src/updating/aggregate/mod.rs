@@ -1,0 +1,141 @@
+//! GROUP BY without a window: one result per key that changes as rows come.
+//!
+//! One batch gives at most one change per key: Insert for a new group, a pair of updates when the
+//! result differs, Delete when the last row of a group is taken back. Without keys there is one
+//! group; it is never deleted, and an input without rows gives its one row at the end.
+
+mod call;
+mod emit;
+mod entries;
+mod groups;
+mod operator;
+mod program;
+mod shares;
+mod state;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
+
+use self::program::Program;
+use crate::error::Result;
+use crate::job::TaskContext;
+use crate::operator::{Consumes, Operator, OperatorFactory};
+
+/// When changed results are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// With each batch.
+    OnUpdate,
+    /// Once in this time, by the clock: what changes several times in between is sent once.
+    Every(Duration),
+}
+
+/// One column of the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputColumn {
+    /// A key, by its number.
+    Key(usize),
+    /// An aggregate's result, by its number.
+    Aggregate(usize),
+}
+
+/// `SELECT output FROM input GROUP BY keys`.
+#[derive(Debug, Clone)]
+pub struct AggregateSpec {
+    /// The keys with their names; none means one group for all rows, in one subtask. The exchange
+    /// in front hashes by these expressions in this order.
+    pub keys: Vec<(Arc<dyn PhysicalExpr>, String)>,
+    /// The aggregates, over the input's columns. None is DISTINCT.
+    pub aggregates: Vec<Arc<AggregateFunctionExpr>>,
+    /// FILTER (WHERE ...) of each aggregate.
+    pub filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
+    /// The rows that come in: a changelog when its last column is `_op`.
+    pub input: SchemaRef,
+    /// The columns of the results.
+    pub output: Vec<OutputColumn>,
+    /// The results' schema, without `_op`.
+    pub schema: SchemaRef,
+    /// When changes are sent.
+    pub emit: Emit,
+    /// How long a group is kept that no row touches, by the clock. Its result stays with who reads
+    /// the changelog; later rows of the key begin a new group.
+    pub ttl: Option<Duration>,
+}
+
+/// Makes the operators of an updating aggregation.
+///
+/// The schema that comes out is that of the spec with `_op` at its end.
+#[derive(Debug)]
+pub struct AggregateFactory {
+    program: Arc<Program>,
+    text: String,
+}
+
+impl AggregateFactory {
+    /// Checks the parts against each other; refuses aggregates whose rows cannot be kept as keys
+    /// where that is needed.
+    pub fn try_new(spec: AggregateSpec) -> Result<Self> {
+        let text = describe(&spec);
+        Ok(Self {
+            program: Arc::new(Program::try_new(spec)?),
+            text,
+        })
+    }
+}
+
+impl OperatorFactory for AggregateFactory {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.program.schema)
+    }
+
+    fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        operator::create(&self.program, context)
+    }
+
+    fn describe(&self) -> String {
+        self.text.clone()
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(self.program.fingerprint())
+    }
+
+    fn consumes(&self) -> Consumes {
+        Consumes::Folds
+    }
+}
+
+fn describe(spec: &AggregateSpec) -> String {
+    let mut text = "UpdatingAggregate".to_owned();
+    let keys: Vec<_> = spec.keys.iter().map(|(_, name)| name.as_str()).collect();
+    if !keys.is_empty() {
+        text.push_str(&format!(" keys [{}]", keys.join(", ")));
+    }
+    text.push_str(" aggregates [");
+    for (i, aggregate) in spec.aggregates.iter().enumerate() {
+        text.push_str(if i == 0 { "" } else { ", " });
+        text.push_str(
+            aggregate
+                .human_display()
+                .unwrap_or_else(|| aggregate.name()),
+        );
+        if let Some(Some(filter)) = spec.filters.get(i) {
+            text.push_str(&format!(" FILTER ({filter})"));
+        }
+    }
+    text.push(']');
+    if let Emit::Every(time) = spec.emit {
+        text.push_str(&format!(" every {time:?}"));
+    }
+    if let Some(ttl) = spec.ttl {
+        text.push_str(&format!(" ttl {ttl:?}"));
+    }
+    text
+}

@@ -1,0 +1,102 @@
+//! At every prefix, at any parallelism and through crashes, the folded changelog is the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::harness::{answer, exchange, output, spec, usual};
+use crate::operator::Extent;
+use crate::updating::aggregate::{AggregateFactory, AggregateSpec, Emit};
+use crate::updating::fold::Fold;
+use crate::updating::harness::{Fleet, World, assert_folds_to, seeds};
+
+/// Four in ten rows of a changelog are gone again, or seven, so that groups die.
+fn check(seed: u64, rng: &mut StdRng, spec: &AggregateSpec, changelog: bool) {
+    let factory = Arc::new(AggregateFactory::try_new(spec.clone()).unwrap());
+    let parallelisms: &[usize] = if spec.keys.is_empty() {
+        &[1]
+    } else {
+        &[1, 2, 3, 5]
+    };
+    let pick = |rng: &mut StdRng| parallelisms[rng.random_range(0..parallelisms.len())];
+    let batch_rows = [1, 3, 100][rng.random_range(0..3)];
+    let mut fleet = Fleet::new(factory, exchange(spec), pick(rng), batch_rows);
+    let mut world = World::default();
+    let mut fold = Fold::try_new(&output(spec)).unwrap();
+    let gone = if rng.random_bool(0.5) { 0.4 } else { 0.7 };
+    let mut now = 0;
+    for step in 0..rng.random_range(4..9) {
+        let rows = rng.random_range(1..20);
+        let batch = if changelog {
+            world.changes(rng, rows, gone)
+        } else {
+            world.inserts(rng, rows)
+        };
+        fleet.rows(&batch);
+        match rng.random_range(0..6) {
+            0 => fleet.snapshot(Extent::Changes),
+            1 => fleet.snapshot(Extent::All),
+            2 => fleet.restart(pick(rng)),
+            _ => {}
+        }
+        if let Emit::Every(_) = spec.emit {
+            if rng.random_bool(0.5) {
+                continue;
+            }
+            now += 1_000_000;
+            fleet.tick(now);
+        }
+        for batch in fleet.take() {
+            fold.apply(&batch).unwrap();
+        }
+        assert_folds_to(
+            &fold,
+            &answer(spec, &world.live),
+            &format!("SEED={seed} step {step}"),
+        );
+    }
+    fleet.end();
+    for batch in fleet.take() {
+        fold.apply(&batch).unwrap();
+    }
+    assert_folds_to(
+        &fold,
+        &answer(spec, &world.live),
+        &format!("SEED={seed} end"),
+    );
+}
+
+#[test]
+fn rows_give_the_batch_answer() {
+    seeds(|seed, rng| check(seed, rng, &spec(&["user", "age"], usual(), false), false));
+}
+
+#[test]
+fn changelogs_give_the_batch_answer() {
+    seeds(|seed, rng| check(seed, rng, &spec(&["user"], usual(), true), true));
+}
+
+#[test]
+fn one_group_for_all_rows_gives_the_batch_answer() {
+    seeds(|seed, rng| {
+        let changelog = rng.random_bool(0.5);
+        check(seed, rng, &spec(&[], usual(), changelog), changelog);
+    });
+}
+
+#[test]
+fn distinct_rows_of_a_changelog_give_the_batch_answer() {
+    seeds(|seed, rng| check(seed, rng, &spec(&["user", "word"], Vec::new(), true), true));
+}
+
+#[test]
+fn results_at_intervals_give_the_batch_answer() {
+    seeds(|seed, rng| {
+        let changelog = rng.random_bool(0.5);
+        let mut spec = spec(&["user"], usual(), changelog);
+        spec.emit = Emit::Every(Duration::from_secs(1));
+        check(seed, rng, &spec, changelog);
+    });
+}

@@ -1,0 +1,26 @@
+//! Updating operators: results that change as rows come, given as a [`changelog`](crate::changelog).
+//!
+//! [`aggregate`] groups without a window, [`distinct`] lets the first row of each key pass,
+//! `rank` keeps the first n rows per partition, and [`fold`] turns a changelog into the rows that
+//! it stands for. All of them take append-only streams and, but for [`distinct`], changelogs.
+//!
+//! State is in memory, accounted in the job's pool; it does not spill. A snapshot gives what
+//! changed since the one before, in columns: never the engine's own encoding of rows, which may
+//! change with a library.
+
+pub mod aggregate;
+mod codec;
+pub mod distinct;
+pub mod fold;
+#[cfg(test)]
+pub(crate) mod harness;
+mod memory;
+mod state;
+
+/// Parts of a time to live after which expired state is looked for: an entry may outlive it by this
+/// share, and the search over all entries costs little.
+const SWEEPS_PER_TTL: i64 = 16;
+
+pub(crate) use codec::{RowBytes, RowCodec};
+pub(crate) use memory::Account;
+pub(crate) use state::Format;
