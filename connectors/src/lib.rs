@@ -10,6 +10,7 @@ pub mod file;
 pub mod file_sink;
 pub mod format;
 pub mod generator;
+pub mod kafka;
 pub mod nexmark;
 pub mod print;
 pub mod store;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(file::FileConnector::gcs()),
         Arc::new(file::FileConnector::azure()),
         Arc::new(generator::GeneratorConnector),
+        Arc::new(kafka::KafkaConnector),
         Arc::new(nexmark::NexmarkConnector),
         Arc::new(print::PrintConnector),
         Arc::new(blackhole::BlackholeConnector),

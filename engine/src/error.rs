@@ -307,6 +307,8 @@ pub mod codes {
         UNAVAILABLE = "E0206";
         /// A schema cannot be discovered, or a file's does not fit.
         SCHEMA = "E0207";
+        /// The offset to go on from is gone.
+        OFFSET = "E0208";
         /// A file is corrupt or truncated.
         CORRUPT = "E0301";
         /// A row cannot be decoded and `on_error = 'fail'`.

@@ -16,6 +16,7 @@ mod broken_script;
 mod broken_store;
 mod checker;
 mod examples;
+mod kafka;
 mod memory;
 mod program;
 mod property;

@@ -1,6 +1,7 @@
 //! Real peers that tests start: each on a free loopback port, with its own folder, stopped when
 //! its last user is done.
 
+pub(crate) mod kafka;
 pub(crate) mod minio;
 pub(crate) mod proxy;
 

@@ -1,0 +1,346 @@
+//! The thread that fetches: one consumer for all partitions that a subtask reads.
+//!
+//! The client hands records out one by one, which costs as much as decoding them. Here that is
+//! done beside the tasks, so that a task finds blocks of records to decode.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use weir_engine::env::{Env, Work};
+use weir_engine::error::{Error, Kind, Result, codes};
+
+use super::block::Block;
+use super::client::{Client, Context};
+use super::failure;
+use super::lane::{Lane, Shared};
+use super::split::Place;
+
+/// How long the thread sleeps when nothing calls it: the client's own events wait so long.
+const IDLE: Duration = Duration::from_millis(100);
+/// Bytes of a block. A record may be larger and is then alone in its block.
+const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// The least that the client queues for one partition: below it, each answer of a broker is a
+/// question of its own.
+const QUEUE_BYTES_MIN: u64 = 256 << 10;
+/// The most, beyond which nothing gets faster.
+const QUEUE_BYTES_MAX: u64 = 16 << 20;
+/// The most that a broker answers at once, over all partitions.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// How a source fetches.
+#[derive(Debug, Clone)]
+pub(super) struct FetchOptions {
+    /// `source "orders"`, for the log.
+    pub(super) owner: String,
+    /// `read_committed` or `read_uncommitted`.
+    pub(super) isolation: String,
+    /// What happens when an offset is gone: `error`, `earliest` or `latest`.
+    pub(super) reset: &'static str,
+    /// Records of a block.
+    pub(super) batch_rows: usize,
+    /// How long a block is filled at most.
+    pub(super) batch_time: Duration,
+    /// Bytes that the client queues for all partitions of one subtask.
+    pub(super) buffer_bytes: u64,
+    /// How many partitions that may be.
+    pub(super) partitions: u64,
+}
+
+impl FetchOptions {
+    fn consumer(&self, client: &Client) -> Result<BaseConsumer<Context>> {
+        let share = self.buffer_bytes / self.partitions.max(1);
+        let queue = share.clamp(QUEUE_BYTES_MIN, QUEUE_BYTES_MAX);
+        let answer = ANSWER_BYTES_MAX.min(self.buffer_bytes).max(QUEUE_BYTES_MIN);
+        let mut config = client.config();
+        // Without a group nothing can be assigned; it is never joined and nothing is committed.
+        config.set("group.id", "weir");
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("enable.partition.eof", "true");
+        config.set("isolation.level", &self.isolation);
+        config.set("auto.offset.reset", self.reset);
+        config.set("queued.min.messages", "1000000");
+        config.set("queued.max.messages.kbytes", (queue >> 10).to_string());
+        config.set("fetch.message.max.bytes", queue.min(4 << 20).to_string());
+        config.set("fetch.max.bytes", answer.to_string());
+        // The queue is emptied in milliseconds: a second of waiting would be most of the time.
+        config.set("fetch.queue.backoff.ms", "5");
+        if client.config().get("fetch.wait.max.ms").is_none() {
+            // A partition whose queue has room again waits for the question under way.
+            config.set("fetch.wait.max.ms", "100");
+        }
+        config
+            .create_with_context(Context::new(&self.owner))
+            .map_err(|e| failure::error(e, "making a consumer"))
+    }
+}
+
+/// A consumer with its thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Pump {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Pump {
+    /// Starts the thread.
+    pub(super) fn start(client: &Client, options: FetchOptions, env: &Env) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let pumping = Pumping {
+            consumer: Arc::new(options.consumer(client)?),
+            options,
+            env: env.clone(),
+            shared: Arc::clone(&shared),
+            partitions: Vec::new(),
+        };
+        let watched = Arc::clone(&shared);
+        let blocking = env.clone();
+        drop(env.spawn(Work::Io, async move {
+            if let Err(error) = blocking.blocking(move || pumping.run()).await {
+                tracing::error!("kafka: fetching has ended: {error}");
+            }
+            drop(watched);
+        }));
+        Ok(Self { shared })
+    }
+
+    /// What the thread shares with the readers.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+struct Pumping {
+    consumer: Arc<BaseConsumer<Context>>,
+    options: FetchOptions,
+    env: Env,
+    shared: Arc<Shared>,
+    partitions: Vec<Fetched>,
+}
+
+/// A partition that is fetched.
+struct Fetched {
+    lane: Arc<Lane>,
+    queue: PartitionQueue<Context>,
+    filling: Block,
+    /// When the first record came into the block.
+    since: Duration,
+    /// Records and bytes of the last block: the next is like it.
+    last: (usize, usize),
+}
+
+impl Pumping {
+    fn run(mut self) {
+        let mut wait = None;
+        loop {
+            let orders = self.shared.orders(wait);
+            if orders.closed {
+                break;
+            }
+            for lane in orders.added {
+                if let Err(error) = self.assign(&lane) {
+                    lane.fail(error);
+                }
+            }
+            self.release();
+            self.serve();
+            let mut progress = false;
+            wait = Some(IDLE);
+            for partition in &mut self.partitions {
+                progress |= partition.fill(&self.options, &self.env);
+                wait = wait.min(partition.due(&self.options, &self.env));
+            }
+            if progress {
+                self.consumer.context().recovered();
+                wait = None;
+            }
+        }
+        // Queues hold the consumer: they go first.
+        self.partitions.clear();
+    }
+
+    fn assign(&mut self, lane: &Arc<Lane>) -> Result<()> {
+        let (topic, number) = (&lane.partition.topic, lane.partition.number);
+        let doing = || format!("reading {}", lane.partition);
+        let queue = self.consumer.split_partition_queue(topic, number);
+        let mut queue = queue.ok_or_else(|| Error::internal("a partition has no queue"))?;
+        let shared = Arc::clone(&self.shared);
+        queue.set_nonempty_callback(move || shared.signal());
+        let offset = match lane.from {
+            Place::Beginning => Offset::Beginning,
+            Place::At(offset) => Offset::Offset(offset),
+        };
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, number, offset)
+            .and_then(|()| self.consumer.incremental_assign(&list))
+            .map_err(|e| failure::error(e, &doing()))?;
+        self.partitions.push(Fetched {
+            lane: Arc::clone(lane),
+            queue,
+            filling: Block::default(),
+            since: Duration::ZERO,
+            last: (0, 0),
+        });
+        Ok(())
+    }
+
+    /// Stops the fetching of partitions that are read to their end or no longer wanted.
+    fn release(&mut self) {
+        let consumer = &self.consumer;
+        self.partitions.retain(|partition| {
+            let lane = &partition.lane;
+            let over = lane.is_ended() || lane.is_dropped();
+            if over {
+                let mut list = TopicPartitionList::new();
+                list.add_partition(&lane.partition.topic, lane.partition.number);
+                if let Err(error) = consumer.incremental_unassign(&list) {
+                    tracing::debug!("kafka: {} cannot be released: {error}", lane.partition);
+                }
+            }
+            !over
+        });
+    }
+
+    /// Lets the client say what it has to say; only what ends everything is an error here.
+    fn serve(&self) {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Err(KafkaError::MessageConsumptionFatal(code)) => {
+                    for partition in &self.partitions {
+                        let error = KafkaError::MessageConsumptionFatal(code);
+                        partition.lane.fail(failure::error(error, "reading"));
+                    }
+                }
+                Err(_) => {
+                    let refused = self.consumer.context().is_refused();
+                    for partition in self.partitions.iter().filter(|_| refused) {
+                        let error = failure::error(KafkaError::NoMessageReceived, "reading");
+                        partition.lane.fail(self.consumer.context().explain(error));
+                    }
+                }
+                // Its partition was released just now.
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+impl Fetched {
+    /// Takes what has come; says whether a block was given.
+    fn fill(&mut self, options: &FetchOptions, env: &Env) -> bool {
+        if !self.lane.has_room() || self.lane.is_ended() {
+            return false;
+        }
+        if self.filling.is_empty() {
+            self.filling = Block::with_room(self.last.0, self.last.1);
+        }
+        let mut over = None;
+        while self.filling.len() < options.batch_rows && self.filling.bytes() < BLOCK_BYTES_MAX {
+            match self.queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    if self
+                        .lane
+                        .until
+                        .is_some_and(|until| message.offset() >= until)
+                    {
+                        over = Some(Ok(()));
+                        break;
+                    }
+                    if self.filling.is_empty() {
+                        self.since = env.clock().monotonic();
+                    }
+                    self.filling.push(&message, self.lane.wanted);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    // What was there when the end was looked up is read: the rest of the offsets
+                    // up to it are markers of transactions.
+                    if self.lane.until.is_some() {
+                        over = Some(Ok(()));
+                        break;
+                    }
+                }
+                Some(Err(error)) => {
+                    if let Some(error) = self.judge(error) {
+                        over = Some(Err(error));
+                        break;
+                    }
+                }
+            }
+        }
+        let given = over.is_some() || self.is_due(options, env);
+        if given && !self.filling.is_empty() {
+            self.last = (self.filling.len(), self.filling.bytes());
+            self.lane.put(std::mem::take(&mut self.filling));
+        }
+        match over {
+            Some(Ok(())) => self.lane.finish(),
+            Some(Err(error)) => self.lane.fail(error),
+            None => {}
+        }
+        given
+    }
+
+    fn is_due(&self, options: &FetchOptions, env: &Env) -> bool {
+        !self.filling.is_empty()
+            && (self.filling.len() >= options.batch_rows
+                || self.filling.bytes() >= BLOCK_BYTES_MAX
+                || env.clock().monotonic() >= self.since + options.batch_time)
+    }
+
+    /// When the block that is being filled must be given.
+    fn due(&self, options: &FetchOptions, env: &Env) -> Option<Duration> {
+        if self.filling.is_empty() || !self.lane.has_room() {
+            return Some(IDLE);
+        }
+        Some((self.since + options.batch_time).saturating_sub(env.clock().monotonic()))
+    }
+
+    /// What an error means for the partition; `None` when the client goes on by itself.
+    fn judge(&self, error: KafkaError) -> Option<Error> {
+        use RDKafkaErrorCode as Code;
+        let partition = &self.lane.partition;
+        match error.rdkafka_error_code()? {
+            Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Some(
+                Error::new(
+                    Kind::Data,
+                    codes::OFFSET,
+                    format!("kafka: {partition} has no longer the offset to go on from"),
+                )
+                .detail(error.to_string())
+                .hint(
+                    "records were deleted before they were read: raise the topic's retention, and \
+                     set on_offset_out_of_range = 'earliest' or 'latest' to go on without them",
+                ),
+            ),
+            Code::BadMessage | Code::BadCompression | Code::InvalidMessage => Some(
+                Error::new(
+                    Kind::Data,
+                    codes::CORRUPT,
+                    format!("kafka: {partition} has a damaged batch of records"),
+                )
+                .detail(error.to_string()),
+            ),
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::TopicAuthorizationFailed => {
+                Some(failure::error(error, &format!("reading {partition}")))
+            }
+            _ => {
+                tracing::warn!("kafka: {partition}: {error}; trying again");
+                None
+            }
+        }
+    }
+}
