@@ -1,5 +1,8 @@
 //! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
 
+use std::fmt;
+use std::time::Duration;
+
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
@@ -31,6 +34,8 @@ pub enum StatementKind {
     CreateSource(Box<CreateSource>),
     /// `CREATE VIEW`.
     CreateView(Box<CreateView>),
+    /// `CREATE MATERIALIZED VIEW`.
+    CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE SINK`, with or without `AS`.
     CreateSink(Box<CreateSink>),
     /// `INSERT INTO sink query`.
@@ -41,8 +46,10 @@ pub enum StatementKind {
         columns: Vec<Name>,
         /// The rows.
         query: Box<Query>,
+        /// When they come out.
+        emit: Option<Emit>,
     },
-    /// `DROP SOURCE|SINK|VIEW`.
+    /// `DROP SOURCE|SINK|VIEW|MATERIALIZED VIEW`.
     Drop {
         /// What is dropped.
         what: ObjectKind,
@@ -60,7 +67,7 @@ pub enum StatementKind {
         /// The value as text.
         value: String,
     },
-    /// `SHOW SOURCES|SINKS|VIEWS|TABLES|SETTINGS`, `SHOW name` of a setting.
+    /// `SHOW SOURCES|SINKS|VIEWS|MATERIALIZED VIEWS|TABLES|SETTINGS`, `SHOW name` of a setting.
     Show(Show),
     /// `SHOW CREATE name`.
     ShowCreate(Name),
@@ -70,11 +77,39 @@ pub enum StatementKind {
     Explain {
         /// Whether the statement is run.
         analyze: bool,
-        /// The statement: a query, INSERT or CREATE SINK AS.
+        /// The statement: a query, INSERT, CREATE SINK AS or CREATE MATERIALIZED VIEW.
         statement: Box<Statement>,
     },
+    /// `SUBSCRIBE TO (query)`.
+    Subscribe(Box<Subscribe>),
     /// A bare query.
-    Query(Box<Query>),
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// When its rows would come out of a pipeline; it says nothing of a query with an end.
+        emit: Option<Emit>,
+    },
+}
+
+/// When the results of a query come out, `EMIT ...` behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emit {
+    /// `EMIT ON WINDOW CLOSE`: once, when a window is complete.
+    OnWindowClose,
+    /// `EMIT ON UPDATE`: at every change.
+    OnUpdate,
+    /// `EMIT EVERY INTERVAL '...'`: what has changed, now and then.
+    Every(Duration),
+}
+
+impl fmt::Display for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnWindowClose => f.write_str("EMIT ON WINDOW CLOSE"),
+            Self::OnUpdate => f.write_str("EMIT ON UPDATE"),
+            Self::Every(time) => write!(f, "EMIT EVERY INTERVAL '{} ms'", time.as_millis()),
+        }
+    }
 }
 
 /// The kinds of things in the catalog.
@@ -84,6 +119,8 @@ pub enum ObjectKind {
     Source,
     /// A view.
     View,
+    /// A materialized view.
+    MaterializedView,
     /// A sink.
     Sink,
 }
@@ -165,6 +202,32 @@ pub struct CreateView {
     pub query: Query,
 }
 
+/// `CREATE MATERIALIZED VIEW`.
+#[derive(Debug, Clone)]
+pub struct CreateMaterializedView {
+    /// Its name.
+    pub name: Name,
+    /// What to do when the name is taken.
+    pub existing: Existing,
+    /// The column names, if they are given.
+    pub columns: Vec<Name>,
+    /// The query.
+    pub query: Query,
+    /// When its rows change.
+    pub emit: Option<Emit>,
+}
+
+/// `SUBSCRIBE TO (query)`: the changes of a query's result, without end.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// The query.
+    pub query: Query,
+    /// When its rows come out.
+    pub emit: Option<Emit>,
+    /// Rows after which it ends.
+    pub limit: Option<u64>,
+}
+
 /// `CREATE SINK`.
 #[derive(Debug, Clone)]
 pub struct CreateSink {
@@ -178,4 +241,6 @@ pub struct CreateSink {
     pub options: GivenOptions,
     /// `AS query`.
     pub query: Option<Query>,
+    /// When the rows of the query come out.
+    pub emit: Option<Emit>,
 }

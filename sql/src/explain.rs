@@ -20,7 +20,7 @@ pub(crate) async fn explain(
 ) -> Result<Outcome> {
     let place = statement.place;
     let text = match &statement.kind {
-        StatementKind::Query(query) => {
+        StatementKind::Query { query, emit } => {
             let planned = session
                 .planner()
                 .query(session.catalog(), query, Some(place))?;
@@ -35,6 +35,7 @@ pub(crate) async fn explain(
                 parallelism: session.settings().parallelism(),
                 prefix: "query",
                 place: Some(place),
+                emit: *emit,
             };
             target.lower(&mut graph, &planned.plan).await?;
             let mut text = "Result\n".to_owned();
@@ -48,17 +49,22 @@ pub(crate) async fn explain(
             sink,
             columns,
             query,
+            emit,
         } => {
-            let insert = session.plan_insert(sink, columns, query, place)?;
-            session.lower(&[insert]).await?.graph.to_string()
+            let insert = session.plan_insert(sink, columns, (query, *emit), place)?;
+            session.lower(&[insert], &[]).await?.graph.to_string()
         }
         StatementKind::CreateSink(create) => {
             let Some(query) = &create.query else {
                 return Err(nothing());
             };
             let sink = session.make_sink(create, place)?;
-            let insert = session.plan_into(&sink, &[], query, place)?;
-            session.lower(&[insert]).await?.graph.to_string()
+            let insert = session.plan_into(&sink, &[], (query, create.emit), place)?;
+            session.lower(&[insert], &[]).await?.graph.to_string()
+        }
+        StatementKind::CreateMaterializedView(create) => {
+            let (view, _) = session.plan_materialized(create, place)?;
+            session.lower(&[], &[view]).await?.graph.to_string()
         }
         _ => return Err(nothing()),
     };
@@ -74,7 +80,7 @@ fn nothing() -> Error {
     Error::new(
         Kind::Invalid,
         codes::UNSUPPORTED,
-        "EXPLAIN needs a query, INSERT or CREATE SINK AS",
+        "EXPLAIN needs a query, INSERT, CREATE SINK AS or CREATE MATERIALIZED VIEW",
     )
 }
 

@@ -47,7 +47,8 @@ fn explain_script(args: &ExplainArgs, script: &Script) -> Result<(), Failure> {
     let planned = statements.iter().filter(|statement| {
         !matches!(
             statement.kind,
-            StatementKind::Query(_)
+            StatementKind::Query { .. }
+                | StatementKind::Subscribe(_)
                 | StatementKind::Show(_)
                 | StatementKind::ShowCreate(_)
                 | StatementKind::Describe(_)

@@ -16,9 +16,9 @@ use weir_engine::options::unknown;
 use weir_engine::source::Source;
 
 use super::find_connector;
-use super::source::{SourceColumn, SourceTable, SourceWatermark};
+use super::source::{PROCESSING_TIME, SourceColumn, SourceTable, SourceWatermark};
 use crate::ast::{ColumnDef, ColumnValue, CreateSource, Name};
-use crate::plan::Planner;
+use crate::plan::{Planner, proctime::is_proctime};
 use crate::settings::{Mode, Settings, parse_on_error};
 
 /// What making a source needs of the session.
@@ -238,8 +238,11 @@ impl<'a> Resolver<'a> {
                 }
                 let planned = self.planner.expr(sql, &self.names, place)?;
                 let expr = self.inline(planned)?;
-                let column =
-                    self.finish(name, &data_type, nullable, expr.clone(), "computed", place)?;
+                let note = match is_proctime(sql) {
+                    true => PROCESSING_TIME,
+                    false => "computed",
+                };
+                let column = self.finish(name, &data_type, nullable, expr.clone(), note, place)?;
                 let field = Arc::new(Field::new(name, data_type.clone(), true));
                 let one =
                     DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?;

@@ -27,6 +27,8 @@ pub(crate) enum Object {
     Source(Arc<SourceTable>),
     /// A view, as its plan.
     View(Arc<ViewTable>),
+    /// A materialized view, as its plan: queries of the script compute it anew.
+    MaterializedView(Arc<ViewTable>),
     /// A sink.
     Sink(Arc<SinkTable>),
 }
@@ -37,6 +39,7 @@ impl Object {
         match self {
             Self::Source(_) => ObjectKind::Source,
             Self::View(_) => ObjectKind::View,
+            Self::MaterializedView(_) => ObjectKind::MaterializedView,
             Self::Sink(_) => ObjectKind::Sink,
         }
     }
@@ -64,6 +67,7 @@ pub(crate) fn word(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Source => "source",
         ObjectKind::View => "view",
+        ObjectKind::MaterializedView => "materialized view",
         ObjectKind::Sink => "sink",
     }
 }
@@ -136,6 +140,11 @@ impl Catalog {
         self.entries
             .get(name)
             .map_or(ObjectKind::View, |entry| entry.object.kind())
+    }
+
+    /// Whether a name is taken.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
     }
 
     /// Adds or replaces an object.
@@ -264,7 +273,7 @@ impl Catalog {
     pub(crate) fn schema(&self, name: &Name) -> Result<Option<SchemaRef>> {
         Ok(match &self.get(name)?.object {
             Object::Source(source) => Some(source.schema()),
-            Object::View(view) => Some(view.schema()),
+            Object::View(view) | Object::MaterializedView(view) => Some(view.schema()),
             Object::Sink(sink) => sink.columns.as_ref().map(Arc::clone),
         })
     }
@@ -277,7 +286,7 @@ impl Tables for Catalog {
                 let source: Arc<SourceTable> = Arc::clone(source);
                 Ok(source)
             }
-            Some(Object::View(view)) => {
+            Some(Object::View(view) | Object::MaterializedView(view)) => {
                 let view: Arc<ViewTable> = Arc::clone(view);
                 Ok(view)
             }

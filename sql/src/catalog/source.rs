@@ -27,9 +27,12 @@ pub(crate) struct SourceColumn {
     pub(crate) expr: Arc<dyn PhysicalExpr>,
     /// The source's columns that are read for it.
     pub(crate) reads: BTreeSet<usize>,
-    /// How SHOW and DESCRIBE tell its kind: empty, `computed` or `metadata`.
+    /// How SHOW and DESCRIBE tell its kind: empty, `computed`, `metadata` or `processing time`.
     pub(crate) note: String,
 }
+
+/// The note of a column that is `PROCTIME()`.
+pub(super) const PROCESSING_TIME: &str = "processing time";
 
 /// The watermark as declared.
 #[derive(Debug, Clone)]
@@ -75,6 +78,12 @@ impl SourceTable {
     /// The columns of the table.
     pub(crate) fn columns(&self) -> &[SourceColumn] {
         &self.columns
+    }
+
+    /// Whether a column is `PROCTIME()`: the clock itself is its watermark.
+    pub(crate) fn is_processing_time(&self, column: usize) -> bool {
+        let column = self.columns.get(column);
+        column.is_some_and(|column| column.note == PROCESSING_TIME)
     }
 
     /// The watermark.

@@ -12,6 +12,7 @@ mod refuse;
 mod share;
 mod sinks;
 mod stateless;
+mod views;
 mod window;
 
 use std::collections::BTreeMap;
@@ -26,12 +27,14 @@ use weir_engine::error::{Place, Result};
 use weir_engine::graph::{Graph, NodeKind};
 use weir_engine::source::Source;
 
+use crate::ast::Emit;
 use crate::catalog::source::SourceTable;
 use crate::plan::{Planner, window_table::WindowTableNode};
 use crate::settings::Mode;
 use flow::Flow;
 pub(crate) use share::share;
-pub(crate) use sinks::{SinkInputs, add_sink};
+pub(crate) use sinks::{SinkInputs, SinkQuery, add_sink};
+pub(crate) use views::add_view;
 
 /// Calls a function with every source that a plan reads.
 fn for_each_source(
@@ -93,6 +96,8 @@ pub(crate) struct Target<'a> {
     pub(crate) prefix: &'a str,
     /// Where the statement stands.
     pub(crate) place: Option<Place>,
+    /// When its results come out, if the statement says so.
+    pub(crate) emit: Option<Emit>,
 }
 
 impl Target<'_> {

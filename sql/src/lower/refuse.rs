@@ -86,6 +86,20 @@ fn subquery() -> Error {
     )
 }
 
+/// Materialized views.
+pub(super) fn materialized() -> Error {
+    refuse(
+        "MATERIALIZED VIEW",
+        "it has no streaming operator yet",
+        BATCH,
+    )
+}
+
+/// SESSION windows.
+pub(super) fn sessions() -> Error {
+    refuse("SESSION", "it has no streaming operator yet", BATCH)
+}
+
 /// GROUP BY of several sets at once.
 pub(super) fn grouping_sets() -> Error {
     refuse(

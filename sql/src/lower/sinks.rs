@@ -10,17 +10,29 @@ use weir_engine::graph::{Edge, Graph, Node, NodeKind, Partitioning};
 
 use super::flow::Flow;
 use super::{Lowering, Target};
+use crate::ast::Emit;
 use crate::catalog::create_sink::SinkTable;
 use crate::plan::Planner;
 use crate::settings::Mode;
+
+/// A query on its way into a sink.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SinkQuery<'a> {
+    /// The rows.
+    pub(crate) plan: &'a LogicalPlan,
+    /// When they come out, if the statement says so.
+    pub(crate) emit: Option<Emit>,
+    /// Where the statement stands.
+    pub(crate) place: Place,
+}
 
 /// A sink with the queries that are inserted into it.
 #[derive(Debug)]
 pub(crate) struct SinkInputs<'a> {
     /// The sink.
     pub(crate) sink: &'a SinkTable,
-    /// The queries, with their places. All give the same columns.
-    pub(crate) queries: Vec<(&'a LogicalPlan, Place)>,
+    /// The queries. All give the same columns.
+    pub(crate) queries: Vec<SinkQuery<'a>>,
     /// The columns that make the hive partitions.
     pub(crate) partition_columns: Vec<String>,
 }
@@ -35,7 +47,7 @@ pub(crate) async fn add_sink(
 ) -> Result<()> {
     let sink = inputs.sink;
     let mut flows = Vec::new();
-    for (number, (plan, place)) in inputs.queries.iter().enumerate() {
+    for (number, query) in inputs.queries.iter().enumerate() {
         let prefix = match number {
             0 => sink.name.clone(),
             later => format!("{}.{later}", sink.name),
@@ -45,13 +57,14 @@ pub(crate) async fn add_sink(
             mode,
             parallelism,
             prefix: &prefix,
-            place: Some(*place),
+            place: Some(query.place),
+            emit: query.emit,
         };
         let flow = target
-            .lower(graph, plan)
+            .lower(graph, query.plan)
             .await
-            .map_err(|error| error.at(Some(*place)))?;
-        check_same(&flows, &flow, sink, *place)?;
+            .map_err(|error| error.at(Some(query.place)))?;
+        check_same(&flows, &flow, sink, query.place)?;
         flows.push(flow);
     }
     let flow = join(graph, flows, planner, (mode, parallelism), sink)?;
@@ -111,6 +124,7 @@ fn join(
         parallelism,
         prefix: &prefix,
         place,
+        emit: None,
     };
     let mut lowering = Lowering::new(target, graph.clone(), Default::default());
     let flow = lowering.union(flows, &names)?;

@@ -17,8 +17,11 @@ impl Lowering<'_> {
         // Windows over windows: the inner ones are needed as columns.
         let flow = self.expand(flow)?;
         let column = node.input().schema().index_of_column(node.time())?;
+        let Some(spec) = node.spec() else {
+            return Err(refuse::sessions());
+        };
         let windows = Windows {
-            spec: node.spec(),
+            spec,
             depth: flow.depth() + 1,
         };
         self.check_time(&flow, column, node, windows)?;

@@ -220,6 +220,9 @@ fn column_value(cursor: &mut Cursor<'_>, name: &Name) -> Result<ColumnValue> {
         let hint = "take the number from the data";
         return Err(unsupported("GENERATED AS IDENTITY", hint).at(Some(cursor.place())));
     }
+    if cursor.at_words(&["proctime"]) && cursor.nth(1).token == Token::LParen {
+        return Ok(ColumnValue::Computed(Box::new(cursor.expr()?)));
+    }
     if cursor.peek().token != Token::LParen {
         return Err(cursor
             .expected("'('")

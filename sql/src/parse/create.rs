@@ -1,28 +1,36 @@
-//! `CREATE SOURCE`, `CREATE VIEW` and `CREATE SINK`.
+//! `CREATE SOURCE`, `CREATE VIEW`, `CREATE MATERIALIZED VIEW` and `CREATE SINK`.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 use weir_engine::options::nearest;
 
 use super::cursor::Cursor;
-use super::{columns, options, syntax, unsupported};
+use super::{columns, emit, options, syntax, unsupported};
 use crate::ast::{
-    ColumnValue, CreateSink, CreateSource, CreateView, Existing, Name, StatementKind,
+    ColumnValue, CreateMaterializedView, CreateSink, CreateSource, CreateView, Existing, Name,
+    StatementKind,
 };
+
+/// What can be created and dropped.
+pub(super) const KINDS: [&str; 4] = ["SOURCE", "VIEW", "MATERIALIZED VIEW", "SINK"];
 
 /// Parses what follows `CREATE`.
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     let or_replace = cursor.accept(&["or", "replace"]);
     let place = Some(cursor.place());
-    let Some(kind) = cursor.accept_one(&["source", "view", "sink"]) else {
+    let kind = match cursor.accept(&["materialized", "view"]) {
+        true => Some("materialized view"),
+        false => cursor.accept_one(&["source", "view", "sink"]),
+    };
+    let Some(kind) = kind else {
         if let Some(word) = cursor.word() {
             if let Some(refused) = unsupported::object("CREATE", word) {
                 return Err(refused.at(place));
             }
             let error = syntax::error(format!("unknown CREATE {word}"));
-            return Err(nearest(error, word, ["SOURCE", "VIEW", "SINK"].into_iter()).at(place));
+            return Err(nearest(error, word, KINDS.into_iter()).at(place));
         }
-        return Err(cursor.expected("SOURCE, VIEW or SINK"));
+        return Err(cursor.expected("SOURCE, VIEW, MATERIALIZED VIEW or SINK"));
     };
     let if_not_exists = cursor.accept(&["if", "not", "exists"]);
     if or_replace && if_not_exists {
@@ -36,6 +44,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     match kind {
         "source" => source(cursor, name, existing),
         "view" => view(cursor, name, existing),
+        "materialized view" => materialized_view(cursor, name, existing),
         _ => sink(cursor, name, existing),
     }
 }
@@ -77,6 +86,43 @@ fn source(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<Sta
 }
 
 fn view(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
+    let columns = view_columns(cursor)?;
+    let query = *cursor.query()?;
+    if cursor.at_words(&["emit"]) {
+        let hint = "a view is computed where it is used: write EMIT behind that query";
+        return Err(syntax::error("a view has no EMIT")
+            .hint(hint)
+            .at(Some(cursor.place())));
+    }
+    cursor.expect_end("")?;
+    Ok(StatementKind::CreateView(Box::new(CreateView {
+        name,
+        existing,
+        columns,
+        query,
+    })))
+}
+
+fn materialized_view(
+    cursor: &mut Cursor<'_>,
+    name: Name,
+    existing: Existing,
+) -> Result<StatementKind> {
+    let columns = view_columns(cursor)?;
+    let (query, emit) = emit::query(cursor)?;
+    cursor.expect_end("")?;
+    let create = CreateMaterializedView {
+        name,
+        existing,
+        columns,
+        query: *query,
+        emit,
+    };
+    Ok(StatementKind::CreateMaterializedView(Box::new(create)))
+}
+
+/// Takes what stands between a view's name and its query.
+fn view_columns(cursor: &mut Cursor<'_>) -> Result<Vec<Name>> {
     let columns = if cursor.peek().token == Token::LParen {
         cursor.names("the name of a column")?
     } else {
@@ -88,14 +134,7 @@ fn view(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<State
             .hint("a view has no options; a query starts with AS"));
     }
     cursor.expect(&["AS"])?;
-    let query = *cursor.query()?;
-    cursor.expect_end("")?;
-    Ok(StatementKind::CreateView(Box::new(CreateView {
-        name,
-        existing,
-        columns,
-        query,
-    })))
+    Ok(columns)
 }
 
 fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
@@ -136,10 +175,11 @@ fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<State
     } else {
         None
     };
-    let query = if cursor.accept(&["as"]) {
-        Some(*cursor.query()?)
+    let (query, emit) = if cursor.accept(&["as"]) {
+        let (query, emit) = emit::query(cursor)?;
+        (Some(*query), emit)
     } else {
-        None
+        (None, None)
     };
     match (&options, &query) {
         (None, None) => return Err(cursor.expected("WITH (connector = ...)")),
@@ -152,5 +192,6 @@ fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<State
         columns: declared.columns,
         options: options.unwrap_or_default(),
         query,
+        emit,
     })))
 }

@@ -3,7 +3,7 @@
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Word};
 use weir_engine::Result;
 use weir_engine::error::{Error, Place};
 
@@ -208,6 +208,23 @@ impl<'a> Cursor<'a> {
         Ok(query)
     }
 
+    /// Makes `SELECT * FROM name`, whose errors show at the name.
+    pub(super) fn all_of(&self, name: &Name) -> Result<Box<Query>> {
+        let place = name.place.unwrap_or(self.end);
+        let at = Location::new(place.line, place.column);
+        let token = |token: Token| TokenWithSpan::new(token, Span::new(at, at));
+        let tokens = vec![
+            token(Token::make_keyword("SELECT")),
+            token(Token::Mul),
+            token(Token::make_keyword("FROM")),
+            token(Token::make_word(&name.text, Some('"'))),
+        ];
+        let dialect = WeirDialect::new(&tokens);
+        let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+        let query = parser.parse_query();
+        query.map_err(|error| syntax::translate(error, place, self.end, self.tokens))
+    }
+
     /// Finds the error inside a subquery. sqlparser reads a parenthesis that is no query as
     /// something else and complains about that; each is tried on its own, the innermost first.
     fn subquery_error(&self) -> Option<Error> {
@@ -240,7 +257,7 @@ impl<'a> Cursor<'a> {
     fn error_inside(&self, inside: &[TokenWithSpan], close: Option<Place>) -> Option<Error> {
         let start = inside.first().and_then(place_of)?;
         let end = close.unwrap_or(self.end);
-        let dialect = WeirDialect::new(inside.len());
+        let dialect = WeirDialect::new(inside);
         let mut parser = Parser::new(&dialect)
             .with_recursion_limit(RECURSION_MAX)
             .with_tokens_with_locations(inside.to_vec());

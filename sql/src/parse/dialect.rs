@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// Expressions that may be started per token of a statement: several readings of each.
 const STARTS_PER_TOKEN_MAX: usize = 8;
@@ -25,13 +26,17 @@ const POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 #[derive(Debug)]
 pub(super) struct WeirDialect {
     starts_left: Cell<usize>,
+    /// Whether `FOR SYSTEM_TIME` stands in the statement. Only then a table may have a version, or
+    /// `FROM t at` would be none.
+    versions: bool,
 }
 
 impl WeirDialect {
-    pub(super) fn new(tokens: usize) -> Self {
-        let starts = tokens.saturating_mul(STARTS_PER_TOKEN_MAX).max(STARTS_MIN);
+    pub(super) fn new(tokens: &[TokenWithSpan]) -> Self {
+        let starts = tokens.len().saturating_mul(STARTS_PER_TOKEN_MAX);
         Self {
-            starts_left: Cell::new(starts),
+            starts_left: Cell::new(starts.max(STARTS_MIN)),
+            versions: tokens.iter().any(|token| is_word(token, &["system_time"])),
         }
     }
 }
@@ -90,6 +95,19 @@ impl Dialect for WeirDialect {
                 | Keyword::MAP
                 | Keyword::SELECT
         ) || POSTGRES.is_reserved_for_identifier(keyword)
+    }
+
+    /// `EMIT ON UPDATE` behind a query is no alias of its last table or column.
+    fn is_select_item_alias(&self, explicit: bool, kw: &Keyword, parser: &mut Parser<'_>) -> bool {
+        explicit || (!starts_emit(parser) && self.is_column_alias(kw, parser))
+    }
+
+    fn is_table_factor_alias(&self, explicit: bool, kw: &Keyword, parser: &mut Parser<'_>) -> bool {
+        explicit || (!starts_emit(parser) && self.is_table_alias(kw, parser))
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.versions
     }
 
     fn supports_unicode_string_literal(&self) -> bool {
@@ -182,5 +200,25 @@ impl Dialect for WeirDialect {
 
     fn allow_extract_single_quotes(&self) -> bool {
         true
+    }
+}
+
+/// Whether the word that the parser has just taken starts an EMIT clause. A table may still be
+/// called so: `JOIN b emit ON emit.id = a.id`.
+fn starts_emit(parser: &Parser<'_>) -> bool {
+    let nth = |n: usize| parser.peek_nth_token_ref(n);
+    is_word(parser.get_current_token(), &["emit"])
+        && (is_word(nth(0), &["every"])
+            || is_word(nth(0), &["on"]) && is_word(nth(1), &["window", "update"]))
+}
+
+fn is_word(token: &TokenWithSpan, words: &[&str]) -> bool {
+    match &token.token {
+        Token::Word(Word {
+            value,
+            quote_style: None,
+            ..
+        }) => words.iter().any(|word| value.eq_ignore_ascii_case(word)),
+        _ => false,
     }
 }

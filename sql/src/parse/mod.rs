@@ -12,6 +12,7 @@ mod columns;
 mod create;
 mod cursor;
 mod dialect;
+mod emit;
 mod keywords;
 mod options;
 mod query;

@@ -94,8 +94,21 @@ pub(super) fn setting(cursor: &mut Cursor<'_>) -> Result<String> {
     Ok(cursor.name("a value")?.text)
 }
 
+/// Parses a number of rows.
+pub(super) fn count(cursor: &mut Cursor<'_>) -> Result<u64> {
+    let parsed = match &cursor.peek().token {
+        Token::Number(digits, _) => digits.parse().ok(),
+        _ => None,
+    };
+    let Some(count) = parsed else {
+        return Err(cursor.expected("a number of rows"));
+    };
+    cursor.next();
+    Ok(count)
+}
+
 /// Parses a string, a number with or without a unit, an interval or a boolean, if one comes next.
-fn literal(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
+pub(super) fn literal(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
     if let Some(word) = cursor.accept_one(&["true", "false"]) {
         return Ok(Some(word.to_owned()));
     }

@@ -7,14 +7,14 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
-    Query, Select, SetExpr, TableFactor, TableFunctionArgs, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
+    Query, Select, SetExpr, TableFactor, TableFunctionArgs, TableVersion, Value, ValueWithSpan,
+    VisitMut, VisitorMut,
 };
 use weir_engine::Result;
 use weir_engine::error::{Error, Place};
 
 use super::bounds;
-use super::unsupported::unsupported;
+use super::unsupported::{system_time, unsupported};
 
 /// Checks and normalizes a query or an expression.
 pub(super) fn normalize(node: &mut impl VisitMut) -> Result<()> {
@@ -69,16 +69,20 @@ impl VisitorMut for Normalizer {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         if let TableFactor::Table {
             name,
+            args,
+            version,
             with_hints,
             sample,
             ..
         } = factor
         {
-            let refused = if !with_hints.is_empty() {
+            let refused = if !with_hints.is_empty() && args.is_none() {
                 unsupported(
                     "WITH (...) behind a table",
-                    "lateness is not configurable yet",
+                    "only a window function takes options, such as allowed_lateness",
                 )
+            } else if version.as_ref().is_some_and(|version| !is_lookup(version)) {
+                system_time()
             } else if sample.is_some() {
                 unsupported("TABLESAMPLE", "filter with WHERE random() < 0.1")
             } else {
@@ -257,4 +261,14 @@ fn name_place(name: &ObjectName) -> Option<Place> {
         line: start.line,
         column: start.column,
     })
+}
+
+/// Whether a table's version is that at the time of the row which is joined with it.
+fn is_lookup(version: &TableVersion) -> bool {
+    match version {
+        TableVersion::ForSystemTimeAsOf(Expr::Function(call)) => {
+            call.name.to_string().eq_ignore_ascii_case("proctime")
+        }
+        _ => false,
+    }
 }

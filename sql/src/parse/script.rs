@@ -57,7 +57,7 @@ pub(super) fn split(script: &str, variables: &Variables) -> Result<Vec<Piece>> {
 }
 
 fn tokenize(script: &str) -> Result<Vec<TokenWithSpan>> {
-    let dialect = WeirDialect::new(0);
+    let dialect = WeirDialect::new(&[]);
     Tokenizer::new(&dialect, script)
         .tokenize_with_location()
         .map_err(|e| {

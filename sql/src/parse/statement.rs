@@ -5,21 +5,31 @@ use weir_engine::Result;
 use weir_engine::error::Place;
 use weir_engine::options::nearest;
 
-use super::create::{self, object_name};
+use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{options, syntax, unsupported};
-use crate::ast::{ObjectKind, Show, Statement, StatementKind};
+use super::{emit, options, syntax, unsupported};
+use crate::ast::{ObjectKind, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
 const STARTS: &[&str] = &[
-    "CREATE", "DROP", "INSERT", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES",
+    "CREATE",
+    "DROP",
+    "INSERT",
+    "SET",
+    "SHOW",
+    "DESCRIBE",
+    "EXPLAIN",
+    "SELECT",
+    "SUBSCRIBE",
+    "WITH",
+    "VALUES",
 ];
 
 /// Parses one statement.
 pub(super) fn parse(piece: Piece) -> Result<Statement> {
-    let dialect = WeirDialect::new(piece.tokens.len());
+    let dialect = WeirDialect::new(&piece.tokens);
     let mut cursor = Cursor::new(&piece.tokens, piece.end, &dialect);
     let kind = kind(&mut cursor, &piece)?;
     cursor.expect_end("")?;
@@ -34,12 +44,13 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
     let place = Some(cursor.place());
     let Some(word) = cursor.word().map(str::to_ascii_lowercase) else {
         if cursor.peek().token == Token::LParen {
-            return Ok(StatementKind::Query(cursor.query()?));
+            return query(cursor);
         }
         return Err(cursor.expected("a statement"));
     };
     match word.as_str() {
-        "select" | "with" | "values" | "table" => Ok(StatementKind::Query(cursor.query()?)),
+        "select" | "with" | "values" | "table" => query(cursor),
+        "subscribe" => subscribe(cursor),
         "create" => {
             cursor.next();
             create::parse(cursor)
@@ -66,10 +77,47 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
     }
 }
 
+fn query(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    let (query, emit) = emit::query(cursor)?;
+    Ok(StatementKind::Query { query, emit })
+}
+
+/// Parses `SUBSCRIBE TO (query)`, or `SUBSCRIBE TO name` for all of its columns; EMIT may stand
+/// inside of the parentheses or behind them, LIMIT behind them.
+fn subscribe(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    cursor.next();
+    cursor.accept(&["to"]);
+    let (query, mut emit) = if cursor.accept_token(&Token::LParen) {
+        let (query, emit) = emit::query(cursor)?;
+        cursor.expect_token(&Token::RParen)?;
+        (query, emit)
+    } else if cursor.at_words(&["select"]) || cursor.at_words(&["with"]) {
+        let hint = "write SUBSCRIBE TO (SELECT ...)";
+        return Err(cursor.expected("'('").hint(hint));
+    } else {
+        let name = object_name(cursor, "a query in parentheses or the name of a view")?;
+        (cursor.all_of(&name)?, None)
+    };
+    if emit.is_none() {
+        emit = emit::clause(cursor)?;
+    }
+    let limit = match cursor.accept(&["limit"]) {
+        true => Some(options::count(cursor)?),
+        false => None,
+    };
+    Ok(StatementKind::Subscribe(Box::new(Subscribe {
+        query: *query,
+        emit,
+        limit,
+    })))
+}
+
 /// Passes over `SOURCE`, `VIEW` or `SINK` in front of a name, where it only repeats what is known.
 fn skip_kind(cursor: &mut Cursor<'_>) {
     if matches!(cursor.nth(1).token, Token::Word(_)) {
-        cursor.accept_one(&["source", "view", "sink", "table"]);
+        if !cursor.accept(&["materialized", "view"]) {
+            cursor.accept_one(&["source", "view", "sink", "table"]);
+        }
     }
 }
 
@@ -93,22 +141,25 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     } else {
         Vec::new()
     };
-    let query = cursor.query()?;
+    let (query, emit) = emit::query(cursor)?;
     Ok(StatementKind::Insert {
         sink,
         columns,
         query,
+        emit,
     })
 }
 
 fn drop_objects(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     cursor.next();
     let place = Some(cursor.place());
-    let what = match cursor.accept_one(&["source", "view", "sink"]) {
-        Some("source") => ObjectKind::Source,
-        Some("view") => ObjectKind::View,
-        Some(_) => ObjectKind::Sink,
-        None => {
+    let materialized = cursor.accept(&["materialized", "view"]);
+    let what = match (materialized, cursor.accept_one(&["source", "view", "sink"])) {
+        (true, _) => ObjectKind::MaterializedView,
+        (_, Some("source")) => ObjectKind::Source,
+        (_, Some("view")) => ObjectKind::View,
+        (_, Some(_)) => ObjectKind::Sink,
+        (false, None) => {
             let refused = cursor
                 .word()
                 .and_then(|word| unsupported::object("DROP", word));
@@ -116,9 +167,9 @@ fn drop_objects(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
                 (Some(refused), _) => refused.at(place),
                 (None, Some(word)) => {
                     let error = syntax::error(format!("unknown DROP {word}"));
-                    nearest(error, word, ["SOURCE", "VIEW", "SINK"].into_iter()).at(place)
+                    nearest(error, word, KINDS.into_iter()).at(place)
                 }
-                (None, None) => cursor.expected("SOURCE, VIEW or SINK"),
+                (None, None) => cursor.expected("SOURCE, VIEW, MATERIALIZED VIEW or SINK"),
             });
         }
     };
@@ -156,6 +207,11 @@ fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
         skip_kind(cursor);
         let name = cursor.dotted_name("the name of a source, view or sink")?;
         return Ok(StatementKind::ShowCreate(name));
+    }
+    if cursor.accept(&["materialized", "views"]) {
+        return Ok(StatementKind::Show(Show::Objects(
+            ObjectKind::MaterializedView,
+        )));
     }
     let lists = ["SOURCES", "SINKS", "VIEWS", "TABLES", "SETTINGS"];
     if cursor.nth(1).token == Token::EOF
@@ -207,12 +263,14 @@ fn explain(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
     }
     let kind = kind(cursor, piece)?;
     let explained = match &kind {
-        StatementKind::Query(_) | StatementKind::Insert { .. } => true,
+        StatementKind::Query { .. }
+        | StatementKind::Insert { .. }
+        | StatementKind::CreateMaterializedView(_) => true,
         StatementKind::CreateSink(sink) => sink.query.is_some(),
         _ => false,
     };
     if !explained {
-        let hint = "explain a query, INSERT INTO or CREATE SINK ... AS";
+        let hint = "explain a query, INSERT INTO, CREATE SINK ... AS or CREATE MATERIALIZED VIEW";
         let what = "EXPLAIN of a statement without a query";
         return Err(unsupported::unsupported(what, hint).at(Some(place)));
     }

@@ -6,6 +6,7 @@ mod queries;
 mod query_errors;
 mod refusals;
 mod statements;
+mod streaming;
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,7 @@ use expect_test::Expect;
 
 use super::parse;
 use crate::ast::{
-    ColumnDef, ColumnValue, CreateSource, Existing, Name, Show, Statement, StatementKind,
+    ColumnDef, ColumnValue, CreateSource, Emit, Existing, Name, Show, Statement, StatementKind,
 };
 use crate::variables::Variables;
 
@@ -47,15 +48,17 @@ fn show(statement: &Statement) -> String {
             columns(o, &s.columns);
             options(o, &s.options);
             if let Some(query) = &s.query {
-                write!(o, "\n  {query}").unwrap();
+                write!(o, "\n  {query}{}", emit(s.emit)).unwrap();
             }
         }
         StatementKind::Insert {
             sink,
             columns,
             query,
+            emit: e,
         } => {
-            write!(o, "insert {} ({})\n  {query}", name(sink), names(columns)).unwrap();
+            let (sink, columns) = (name(sink), names(columns));
+            write!(o, "insert {sink} ({columns})\n  {query}{}", emit(*e)).unwrap();
         }
         StatementKind::Drop {
             what,
@@ -91,10 +94,24 @@ fn show(statement: &Statement) -> String {
             )
             .unwrap();
         }
-        StatementKind::Query(query) => write!(o, "query {query}").unwrap(),
+        StatementKind::CreateMaterializedView(v) => {
+            write!(o, "materialized {}{}", name(&v.name), existing(v.existing)).unwrap();
+            write!(o, " ({})\n  {}{}", names(&v.columns), v.query, emit(v.emit)).unwrap();
+        }
+        StatementKind::Subscribe(s) => {
+            write!(o, "subscribe {}{}", s.query, emit(s.emit)).unwrap();
+            if let Some(limit) = s.limit {
+                write!(o, " limit {limit}").unwrap();
+            }
+        }
+        StatementKind::Query { query, emit: e } => write!(o, "query {query}{}", emit(*e)).unwrap(),
     }
     out.push('\n');
     out
+}
+
+fn emit(emit: Option<Emit>) -> String {
+    emit.map_or_else(String::new, |emit| format!(" | {emit}"))
 }
 
 fn source(o: &mut String, s: &CreateSource) {

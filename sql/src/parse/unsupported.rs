@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use weir_engine::error::{Error, Kind, codes};
 
-use super::place_of;
+use super::{emit, place_of, syntax};
 
 /// The error for something that this version does not do.
 pub(super) fn unsupported(what: &str, hint: &str) -> Error {
@@ -19,7 +19,6 @@ pub(super) fn unsupported(what: &str, hint: &str) -> Error {
 /// Finds the refusal of a statement by its first word.
 pub(super) fn statement(word: &str) -> Option<Error> {
     let hint = match word.to_ascii_lowercase().as_str() {
-        "subscribe" => "query a bounded source with SELECT, or write with INSERT INTO a sink",
         "replay" => "read the dead letters' Parquet files with a source, and insert them again",
         "alter" => "replace it with CREATE OR REPLACE",
         "copy" | "load" | "unload" | "import" | "export" => {
@@ -39,7 +38,7 @@ pub(super) fn statement(word: &str) -> Option<Error> {
         "declare" | "prepare" | "execute" | "deallocate" => {
             "use variables: '${NAME}' with --set NAME=value"
         }
-        "refresh" => "CREATE VIEW is always up to date",
+        "refresh" => "a MATERIALIZED VIEW is always up to date",
         "call" | "do" | "analyze" | "vacuum" | "comment" | "pragma" | "install" | "attach"
         | "detach" | "lock" | "unlock" | "kill" | "fetch" | "close" | "cache" | "uncache"
         | "optimize" | "checkpoint" | "listen" | "notify" | "discard" | "flush" | "rename"
@@ -53,10 +52,6 @@ pub(super) fn statement(word: &str) -> Option<Error> {
 pub(super) fn object(verb: &str, word: &str) -> Option<Error> {
     let lower = word.to_ascii_lowercase();
     let (what, hint) = match lower.as_str() {
-        "materialized" => (
-            "MATERIALIZED VIEW",
-            "use a VIEW, which is computed where it is read",
-        ),
         "secret" => (
             "SECRET",
             "use a variable: password = '${PASSWORD}' with --set",
@@ -95,9 +90,7 @@ pub(super) fn object(verb: &str, word: &str) -> Option<Error> {
 pub(super) fn show(word: &str) -> Option<Error> {
     let hint = match word.to_ascii_lowercase().as_str() {
         "columns" => "use DESCRIBE name",
-        "materialized" | "databases" | "schemas" | "catalogs" => {
-            "use SHOW SOURCES, SHOW VIEWS or SHOW SINKS"
-        }
+        "databases" | "schemas" | "catalogs" => "use SHOW SOURCES, SHOW VIEWS or SHOW SINKS",
         "expectations" | "secrets" | "functions" | "jobs" | "pipelines" | "connections"
         | "indexes" => "",
         _ => return None,
@@ -121,17 +114,17 @@ pub(super) fn clause(last: Option<&TokenWithSpan>, found: Option<&TokenWithSpan>
             return None;
         };
         let error = match value.to_ascii_lowercase().as_str() {
-            "emit" => unsupported(
-                "EMIT",
-                "results come out when the watermark passes the window's end: leave it out",
-            ),
-            "system_time" => unsupported(
-                "FOR SYSTEM_TIME AS OF",
-                "join with a bounded source, which is read in full first",
-            ),
+            "emit" => emit::misplaced(),
+            "system_time" => system_time(),
             "match_recognize" => unsupported("MATCH_RECOGNIZE", ""),
             _ => return None,
         };
         Some(error.at(place_of(token)))
     })
+}
+
+/// The error for FOR SYSTEM_TIME in any other form than that of a lookup.
+pub(super) fn system_time() -> Error {
+    syntax::error("a table's version can only be the one at the time of the row")
+        .hint("write JOIN table FOR SYSTEM_TIME AS OF PROCTIME() ON ...")
 }

@@ -162,6 +162,9 @@ fn plan(
     let [input] = inputs else {
         return internal_err!("a window node has one input");
     };
+    let Some(spec) = window.spec() else {
+        return internal_err!("sessions are planned as window functions");
+    };
     let time = window.input().schema().index_of_column(window.time())?;
     // The physical input may know more of nullability than the logical one.
     let given = input.schema();
@@ -176,7 +179,7 @@ fn plan(
     Ok(Some(Arc::new(ExpandExec::new(
         Arc::clone(input),
         time,
-        window.spec(),
+        spec,
         schema,
     ))))
 }

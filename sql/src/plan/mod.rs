@@ -4,7 +4,11 @@ mod context;
 mod date;
 pub(crate) mod errors;
 mod expand;
+pub(crate) mod lookup;
+pub(crate) mod proctime;
+mod sessions;
 mod window_function;
+mod window_options;
 mod window_relation;
 pub(crate) mod window_table;
 
@@ -68,13 +72,20 @@ impl Planner {
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
             .with_runtime_env(runtime)
-            .with_relation_planners(vec![Arc::new(window_relation::WindowRelations)])
+            .with_relation_planners(vec![
+                Arc::new(lookup::Lookups),
+                Arc::new(window_relation::WindowRelations),
+            ])
             .with_query_planner(Arc::new(IslandPlanner))
             .build();
         let date = Arc::new(ScalarUDF::from(date::DateFunction::default()));
-        // Nothing is called `date` in DataFusion: there is no earlier function to give back.
+        // Nothing is called so in DataFusion: there is no earlier function to give back.
         drop(datafusion::execution::FunctionRegistry::register_udf(
             &mut state, date,
+        ));
+        let proctime = Arc::new(ScalarUDF::from(proctime::ProcTime::new(env.clone())));
+        drop(datafusion::execution::FunctionRegistry::register_udf(
+            &mut state, proctime,
         ));
         let now = arrow::temporal_conversions::timestamp_us_to_datetime(env.clock().now_micros());
         state.execution_props_mut().query_execution_start_time = now.map(|time| time.and_utc());
@@ -254,8 +265,11 @@ impl Planner {
         plan: &LogicalPlan,
         place: Option<Place>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = lookup::read_in_full(plan.clone())
+            .and_then(sessions::expand)
+            .map_err(|error| self.convert(error, place))?;
         self.state
-            .create_physical_plan(plan)
+            .create_physical_plan(&plan)
             .await
             .map_err(|error| self.convert(error, place))
     }

@@ -3,6 +3,9 @@
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart};
 
+/// Keys of SESSION: as many as a GROUP BY that people write.
+const SESSION_KEYS_MAX: usize = 64;
+
 /// A window table function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Function {
@@ -51,7 +54,15 @@ impl Function {
             Self::Cumulate => {
                 "CUMULATE(table, time_column, INTERVAL step, INTERVAL size [, INTERVAL offset])"
             }
-            Self::Session => "SESSION(table, time_column, INTERVAL gap)",
+            Self::Session => "SESSION(table, time_column, INTERVAL gap [, key_column, ...])",
+        }
+    }
+
+    /// How many arguments may stand behind its intervals: an offset, or keys.
+    pub(super) fn more_max(self) -> usize {
+        match self {
+            Self::Session => SESSION_KEYS_MAX,
+            _ => 1,
         }
     }
 

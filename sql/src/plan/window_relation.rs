@@ -1,4 +1,4 @@
-//! Plans `FROM TUMBLE(...)`, `HOP(...)` and `CUMULATE(...)`: checks the arguments, each error at
+//! Plans `FROM TUMBLE(...)`, `HOP(...)`, `CUMULATE(...)` and `SESSION(...)`: checks the arguments, each error at
 //! its place, and makes the logical node.
 
 use std::sync::Arc;
@@ -21,17 +21,19 @@ use weir_engine::window::{WindowKind, WindowSpec};
 
 use super::errors::place_of;
 use super::window_function::{Function, micros};
-use super::window_table::{WINDOW_END, WINDOW_START, WindowTableNode};
+use super::window_table::{WINDOW_END, WINDOW_START, WindowTableNode, Windowing};
 
 /// Takes the window table functions out of DataFusion's hands.
 #[derive(Debug)]
 pub(crate) struct WindowRelations;
 
 /// A call as it stands in the script.
-struct Call {
-    function: Function,
-    place: Option<Place>,
+pub(super) struct Call {
+    pub(super) function: Function,
+    pub(super) place: Option<Place>,
     arguments: Vec<FunctionArg>,
+    /// What stands in `WITH (...)` behind it.
+    pub(super) options: Vec<SqlExpr>,
     alias: Option<TableAlias>,
 }
 
@@ -48,7 +50,7 @@ impl RelationPlanner for WindowRelations {
         } = &relation
             && Function::find(name).is_none()
         {
-            let known = ["tumble", "hop", "cumulate"].into_iter();
+            let known = ["tumble", "hop", "cumulate", "session"].into_iter();
             let found = name.to_string();
             let error = unknown(codes::UNKNOWN_FUNCTION, "table function", &found, known);
             return Err(error.at(place_of(name.span())).into());
@@ -72,6 +74,7 @@ impl Call {
             name,
             alias,
             args: Some(args),
+            with_hints,
             ..
         } = &relation
             && let Some(function) = Function::find(name)
@@ -80,6 +83,7 @@ impl Call {
                 function,
                 place: place_of(name.span()),
                 arguments: args.args.clone(),
+                options: with_hints.clone(),
                 alias: alias.clone(),
             });
         }
@@ -94,6 +98,7 @@ impl Call {
                         function,
                         place,
                         arguments: list.args,
+                        options: Vec::new(),
                         alias,
                     }),
                     (_, args) => Err(Box::new(TableFactor::TableFunction {
@@ -115,16 +120,6 @@ impl Call {
     }
 
     fn plan(self, context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
-        if self.function == Function::Session {
-            return Err(Error::new(
-                Kind::Invalid,
-                codes::UNSUPPORTED,
-                "SESSION windows are not supported yet",
-            )
-            .hint("use TUMBLE, HOP or CUMULATE")
-            .at(self.place)
-            .into());
-        }
         let name = self.function.name();
         let mut arguments = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
@@ -140,26 +135,16 @@ impl Call {
         }
         let names = self.function.intervals();
         let count = arguments.len();
-        let [table, time, intervals @ ..] = arguments.as_slice() else {
+        let [table, time, rest @ ..] = arguments.as_slice() else {
             return Err(self.count_error(count).at(self.place).into());
         };
-        if intervals.len() < names.len() || intervals.len() > names.len() + 1 {
+        if rest.len() < names.len() || rest.len() > names.len() + self.function.more_max() {
             return Err(self.count_error(count).at(self.place).into());
         }
         let input = context.plan(self.table(table)?)?;
         let column = self.time_column(time, &input, context)?;
-        let mut lengths = Vec::with_capacity(intervals.len());
-        for (expr, what) in intervals
-            .iter()
-            .zip(names.iter().copied().chain(["offset"]))
-        {
-            lengths.push(self.interval(expr, what, context)?);
-        }
-        let place = intervals
-            .first()
-            .and_then(|e| place_of(e.span()))
-            .or(self.place);
-        let spec = self.spec(&lengths).map_err(|error| error.at(place))?;
+        let windowing = self.windowing(rest, &input, context)?;
+        let lateness = self.lateness(context)?;
         for taken in [WINDOW_START, WINDOW_END] {
             if input
                 .schema()
@@ -179,7 +164,7 @@ impl Call {
                 .into());
             }
         }
-        let node = WindowTableNode::try_new(input, column, spec)?;
+        let node = WindowTableNode::try_new(input, column, windowing, lateness)?;
         Ok(LogicalPlan::Extension(Extension {
             node: Arc::new(node),
         }))
@@ -187,11 +172,47 @@ impl Call {
 
     fn count_error(&self, count: usize) -> Error {
         let wanted = self.function.intervals().len() + 2;
-        self.wrong(format!(
-            "{} takes {wanted} or {} arguments, not {count}",
-            self.function.name(),
-            wanted + 1
-        ))
+        let wanted = match self.function {
+            Function::Session => format!("{wanted} or more"),
+            _ => format!("{wanted} or {}", wanted + 1),
+        };
+        let name = self.function.name();
+        self.wrong(format!("{name} takes {wanted} arguments, not {count}"))
+    }
+
+    /// What stands behind the time column: lengths, then an offset or the keys of sessions.
+    fn windowing(
+        &self,
+        rest: &[&SqlExpr],
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> DfResult<Windowing> {
+        if self.function == Function::Session {
+            let Some((gap, keys)) = rest.split_first() else {
+                return Err(self.count_error(2).at(self.place).into());
+            };
+            let length = self.interval(gap, "gap", context)?;
+            if length <= 0 {
+                return Err(self
+                    .wrong("the gap of SESSION must be longer than nothing")
+                    .at(place_of(gap.span()).or(self.place))
+                    .into());
+            }
+            let keys = keys
+                .iter()
+                .map(|key| self.column(key, "a key", input, context));
+            let keys = keys.collect::<DfResult<Vec<_>>>()?;
+            return Ok(Windowing::Session { gap: length, keys });
+        }
+        let names = self.function.intervals().iter().copied().chain(["offset"]);
+        let lengths = rest
+            .iter()
+            .zip(names)
+            .map(|(expr, what)| self.interval(expr, what, context))
+            .collect::<DfResult<Vec<_>>>()?;
+        let place = rest.first().and_then(|e| place_of(e.span())).or(self.place);
+        let spec = self.spec(&lengths).map_err(|error| error.at(place))?;
+        Ok(Windowing::Fixed(spec))
     }
 
     /// The first argument: a table's name, `TABLE(name)` or a query in parentheses.
@@ -239,27 +260,7 @@ impl Call {
             other => other,
         };
         let place = place_of(expr.span()).or(self.place);
-        if !matches!(
-            expr,
-            SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)
-        ) {
-            return Err(self
-                .wrong(format!(
-                    "the time of {} must be a column",
-                    self.function.name()
-                ))
-                .at(place)
-                .into());
-        }
-        let Expr::Column(column) = context.sql_to_expr(expr.clone(), input.schema())? else {
-            return Err(self
-                .wrong(format!(
-                    "the time of {} must be a column",
-                    self.function.name()
-                ))
-                .at(place)
-                .into());
-        };
+        let column = self.column(expr, "the time", input, context)?;
         let (_, field) = input.schema().qualified_field_from_column(&column)?;
         if !matches!(field.data_type(), DataType::Timestamp(..)) {
             return Err(Error::new(
@@ -279,8 +280,32 @@ impl Call {
         Ok(column)
     }
 
+    /// A column by its name.
+    fn column(
+        &self,
+        expr: &SqlExpr,
+        what: &str,
+        input: &LogicalPlan,
+        context: &mut dyn RelationPlannerContext,
+    ) -> DfResult<Column> {
+        let is_name = matches!(
+            expr,
+            SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)
+        );
+        if is_name
+            && let Expr::Column(column) = context.sql_to_expr(expr.clone(), input.schema())?
+        {
+            return Ok(column);
+        }
+        let name = self.function.name();
+        Err(self
+            .wrong(format!("{what} of {name} must be a column"))
+            .at(place_of(expr.span()).or(self.place))
+            .into())
+    }
+
     /// A constant interval in microseconds.
-    fn interval(
+    pub(super) fn interval(
         &self,
         expr: &SqlExpr,
         what: &str,

@@ -13,10 +13,10 @@ use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::graph::Graph;
 use weir_engine::options::unknown;
 
-use super::{Pipeline, Session, partition};
-use crate::ast::Name;
+use super::{Materialized, Pipeline, Session, partition};
+use crate::ast::{Emit, Name};
 use crate::catalog::create_sink::SinkTable;
-use crate::lower::{SinkInputs, add_sink, is_bounded, share};
+use crate::lower::{SinkInputs, SinkQuery, add_sink, add_view, is_bounded, share};
 use crate::settings::Mode;
 
 /// A query with the sink that takes its rows.
@@ -30,8 +30,20 @@ pub(crate) struct Insert {
     pub(crate) columns: SchemaRef,
     /// The columns that make the hive partitions.
     pub(crate) partition_columns: Vec<String>,
+    /// When the rows come out, if the statement says so.
+    pub(crate) emit: Option<Emit>,
     /// Where the statement stands.
     pub(crate) place: Place,
+}
+
+impl Insert {
+    fn query(&self) -> SinkQuery<'_> {
+        SinkQuery {
+            plan: &self.plan,
+            emit: self.emit,
+            place: self.place,
+        }
+    }
 }
 
 impl Session {
@@ -39,7 +51,7 @@ impl Session {
         &self,
         sink: &Name,
         columns: &[Name],
-        query: &Query,
+        query: (&Query, Option<Emit>),
         place: Place,
     ) -> Result<Insert> {
         let sink = self.catalog.sink(sink)?;
@@ -50,7 +62,7 @@ impl Session {
         &self,
         sink: &Arc<SinkTable>,
         columns: &[Name],
-        query: &Query,
+        (query, emit): (&Query, Option<Emit>),
         place: Place,
     ) -> Result<Insert> {
         let planned = self.planner.query(&self.catalog, query, Some(place))?;
@@ -76,6 +88,7 @@ impl Session {
             plan,
             columns,
             partition_columns,
+            emit,
             place,
         })
     }
@@ -93,8 +106,14 @@ impl Session {
         Ok(Mode::Batch)
     }
 
-    pub(crate) async fn lower(&self, inserts: &[Insert]) -> Result<Pipeline> {
-        let mode = self.mode_of(inserts.iter().map(|insert| &insert.plan))?;
+    pub(crate) async fn lower(
+        &self,
+        inserts: &[Insert],
+        views: &[Materialized],
+    ) -> Result<Pipeline> {
+        let plans = inserts.iter().map(|insert| &insert.plan);
+        let mode = self.mode_of(plans.chain(views.iter().map(|view| &view.plan)))?;
+        let how = (mode, self.settings.parallelism());
         let mut graph = Graph::default();
         let mut done = BTreeSet::new();
         for insert in inserts {
@@ -106,11 +125,13 @@ impl Session {
                 .filter(|other| other.sink.name == insert.sink.name);
             let inputs = SinkInputs {
                 sink: &insert.sink,
-                queries: all.map(|insert| (&insert.plan, insert.place)).collect(),
+                queries: all.map(Insert::query).collect(),
                 partition_columns: insert.partition_columns.clone(),
             };
-            let how = (mode, self.settings.parallelism());
             add_sink(&mut graph, inputs, &self.planner, how, &self.env).await?;
+        }
+        for view in views {
+            add_view(&mut graph, view, &self.planner, how).await?;
         }
         let name = self.settings.name().unwrap_or("pipeline").to_owned();
         let graph = share(graph)?;

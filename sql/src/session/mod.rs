@@ -1,6 +1,7 @@
 //! A session: executes statements one by one, and lowers what they insert to one graph.
 
 mod insert;
+mod materialize;
 mod partition;
 mod query;
 pub(crate) mod show;
@@ -13,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::view::ViewTable;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::sql::sqlparser::ast::Query;
 use tokio::sync::watch;
 use weir_engine::connector::Connector;
 use weir_engine::env::Env;
@@ -25,9 +27,10 @@ use crate::ast::{
 };
 use crate::catalog::create_source::{self, Making};
 use crate::catalog::{Catalog, Create, Entry, Object, create_sink, word};
-use crate::plan::Planner;
+use crate::plan::{Planned, Planner};
 use crate::settings::{Mode, Settings};
 use insert::Insert;
+pub(crate) use materialize::Materialized;
 
 /// What a session works with.
 #[derive(Debug)]
@@ -91,6 +94,7 @@ pub struct Session {
     planner: Planner,
     catalog: Catalog,
     inserts: Vec<Insert>,
+    views: Vec<Materialized>,
     /// Bare queries run until they are dropped: nobody stops them but their reader.
     stop: watch::Sender<Stop>,
 }
@@ -106,15 +110,15 @@ impl Session {
         } = options;
         let planner = Planner::new(Arc::clone(&runtime), &settings, &env);
         let (stop, _) = watch::channel(Stop::Run);
-        let (catalog, inserts) = (Catalog::default(), Vec::new());
         Ok(Self {
             env,
             connectors,
             runtime,
             settings,
             planner,
-            catalog,
-            inserts,
+            catalog: Catalog::default(),
+            inserts: Vec::new(),
+            views: Vec::new(),
             stop,
         })
     }
@@ -151,13 +155,17 @@ impl Session {
                 self.create_view(create, statement)?;
                 Ok(Outcome::Done("CREATE VIEW".to_owned()))
             }
+            StatementKind::CreateMaterializedView(create) => {
+                self.create_materialized_view(create, statement)
+            }
             StatementKind::CreateSink(create) => self.create_sink(create, statement),
             StatementKind::Insert {
                 sink,
                 columns,
                 query,
+                emit,
             } => {
-                let insert = self.plan_insert(sink, columns, query, place)?;
+                let insert = self.plan_insert(sink, columns, (query, *emit), place)?;
                 self.inserts.push(insert);
                 Ok(Outcome::Added)
             }
@@ -186,7 +194,8 @@ impl Session {
             StatementKind::Explain { analyze, statement } => {
                 crate::explain::explain(self, *analyze, statement).await
             }
-            StatementKind::Query(query) => {
+            StatementKind::Subscribe(_) => Err(Error::internal("not there yet")),
+            StatementKind::Query { query, .. } => {
                 let planned = self.planner.query(&self.catalog, query, Some(place))?;
                 Ok(Outcome::Query(
                     self.run_query(&planned.plan, Some(place)).await?,
@@ -229,19 +238,13 @@ impl Session {
         {
             return Ok(());
         }
-        let place = Some(statement.place);
-        let planned = self.planner.query(&self.catalog, &create.query, place)?;
-        if planned.uses.contains(&create.name.text) {
-            return Err(Error::new(
-                Kind::Invalid,
-                codes::PLAN,
-                format!("view \"{}\" reads itself", create.name.text),
-            )
-            .at(create.name.place));
-        }
-        let plan = insert::rename(planned.plan, &create.columns, statement.place)?;
-        insert::check_unique(&plan, statement.place)?;
-        let view = ViewTable::new(plan, Some(statement.text.clone()));
+        let planned = self.plan_view(
+            &create.name,
+            &create.columns,
+            &create.query,
+            statement.place,
+        )?;
+        let view = ViewTable::new(planned.plan, Some(statement.text.clone()));
         self.put(
             &create.name,
             Object::View(Arc::new(view)),
@@ -249,6 +252,28 @@ impl Session {
             planned.uses,
         );
         Ok(())
+    }
+
+    /// Plans the query of a view, with its columns named.
+    fn plan_view(
+        &self,
+        name: &Name,
+        columns: &[Name],
+        query: &Query,
+        place: Place,
+    ) -> Result<Planned> {
+        let planned = self.planner.query(&self.catalog, query, Some(place))?;
+        if planned.uses.contains(&name.text) {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::PLAN,
+                format!("view \"{}\" reads itself", name.text),
+            )
+            .at(name.place));
+        }
+        let plan = insert::rename(planned.plan, columns, place)?;
+        insert::check_unique(&plan, place)?;
+        Ok(Planned { plan, ..planned })
     }
 
     /// A sink with AS is an insert too: both are checked before either is kept.
@@ -264,7 +289,10 @@ impl Session {
         }
         let sink = self.make_sink(create, statement.place)?;
         let insert = match &create.query {
-            Some(query) => Some(self.plan_into(&sink, &[], query, statement.place)?),
+            Some(query) => {
+                let query = (query, create.emit);
+                Some(self.plan_into(&sink, &[], query, statement.place)?)
+            }
             None => None,
         };
         self.inserts.retain(|insert| insert.sink.name != sink.name);
@@ -311,8 +339,9 @@ impl Session {
                 .at(name.place));
             }
             self.catalog.remove(what, name, if_exists, cascade)?;
-            if what == ObjectKind::Sink {
-                self.inserts.retain(|insert| insert.sink.name != name.text);
+            match what {
+                ObjectKind::Sink => self.inserts.retain(|insert| insert.sink.name != name.text),
+                _ => self.views.retain(|view| self.catalog.has(&view.name)),
             }
         }
         Ok(())
@@ -326,10 +355,11 @@ impl Session {
     /// Lowers all inserts since the last call to one graph; `None` when there are none.
     pub async fn pipeline(&mut self) -> Result<Option<Pipeline>> {
         let inserts = std::mem::take(&mut self.inserts);
-        if inserts.is_empty() {
+        let views = std::mem::take(&mut self.views);
+        if inserts.is_empty() && views.is_empty() {
             return Ok(None);
         }
-        Box::pin(self.lower(&inserts)).await.map(Some)
+        Box::pin(self.lower(&inserts, &views)).await.map(Some)
     }
 }
 

@@ -39,7 +39,12 @@ pub(super) fn show(session: &Session, show: &Show) -> Result<Outcome> {
     match show {
         Show::Objects(kind) => objects(session, *kind),
         Show::Tables => {
-            let kinds = [ObjectKind::Source, ObjectKind::View, ObjectKind::Sink];
+            let kinds = [
+                ObjectKind::Source,
+                ObjectKind::View,
+                ObjectKind::MaterializedView,
+                ObjectKind::Sink,
+            ];
             let mut rows: Vec<Vec<String>> = kinds
                 .into_iter()
                 .flat_map(|kind| {
@@ -95,13 +100,13 @@ fn objects(session: &Session, kind: ObjectKind) -> Result<Outcome> {
                 ]
             }
             Object::Sink(sink) => vec![name.to_owned(), sink.connector.name().to_owned()],
-            Object::View(_) => vec![name.to_owned()],
+            Object::View(_) | Object::MaterializedView(_) => vec![name.to_owned()],
         })
         .collect();
     match kind {
         ObjectKind::Source => texts(&["name", "connector", "boundedness"], &rows),
         ObjectKind::Sink => texts(&["name", "connector"], &rows),
-        ObjectKind::View => texts(&["name"], &rows),
+        ObjectKind::View | ObjectKind::MaterializedView => texts(&["name"], &rows),
     }
 }
 

@@ -77,8 +77,8 @@ fn first_words() {
     check(
         "foo bar",
         expect![[r#"
-        error[E0101]: line 1, column 1: expected a statement but found 'foo'
-          hint: known: CREATE, DROP, INSERT, SET, SHOW, DESCRIBE, EXPLAIN, SELECT, WITH, VALUES"#]],
+            error[E0101]: line 1, column 1: expected a statement but found 'foo'
+              hint: known: CREATE, DROP, INSERT, SET, SHOW, DESCRIBE, EXPLAIN, SELECT, SUBSCRIBE, WITH, VALUES"#]],
     );
     check(
         "1 + 1",
@@ -101,7 +101,7 @@ fn first_words() {
     check(
         "CREATE",
         expect![
-            "error[E0101]: line 1, column 7: expected SOURCE, VIEW or SINK but found the end of the statement"
+            "error[E0101]: line 1, column 7: expected SOURCE, VIEW, MATERIALIZED VIEW or SINK but found the end of the statement"
         ],
     );
     check(
@@ -114,7 +114,7 @@ fn first_words() {
         "CREATE FROBNICATOR a",
         expect![[r#"
         error[E0101]: line 1, column 8: unknown CREATE FROBNICATOR
-          hint: known: SOURCE, VIEW, SINK"#]],
+          hint: known: SOURCE, VIEW, MATERIALIZED VIEW, SINK"#]],
     );
     check(
         "DROP SUORCE a",
@@ -124,7 +124,9 @@ fn first_words() {
     );
     check(
         "CREATE 'x'",
-        expect!["error[E0101]: line 1, column 8: expected SOURCE, VIEW or SINK but found a string"],
+        expect![
+            "error[E0101]: line 1, column 8: expected SOURCE, VIEW, MATERIALIZED VIEW or SINK but found a string"
+        ],
     );
 }
 

@@ -63,7 +63,7 @@ fn unknown_names() {
         "SELECT * FROM generate_series(1, 5)",
         expect![[r#"
             error[E0105]: line 1, column 15: unknown table function "generate_series"
-              hint: known: tumble, hop, cumulate"#]],
+              hint: known: tumble, hop, cumulate, session"#]],
     );
 }
 
@@ -294,8 +294,14 @@ fn wrong_window_lengths() {
     check(
         "SELECT * FROM SESSION(orders, ts, INTERVAL '1 minute')",
         expect![[r#"
-        error[E0109]: line 1, column 15: SESSION windows are not supported yet
-          hint: use TUMBLE, HOP or CUMULATE"#]],
+            +----+--------+--------+---------------------+---------------------+---------------------+
+            | id | status | amount | ts                  | window_start        | window_end          |
+            +----+--------+--------+---------------------+---------------------+---------------------+
+            | 1  | open   | 10.0   | 2024-01-01T00:00:01 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
+            | 2  | paid   | 20.0   | 2024-01-01T00:00:30 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
+            | 3  | open   | 30.0   | 2024-01-01T00:01:10 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
+            | 4  | open   | 40.0   | 2024-01-01T00:02:30 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
+            +----+--------+--------+---------------------+---------------------+---------------------+"#]],
     );
     check(
         "SELECT * FROM TUMBLE((SELECT * FROM TUMBLE(orders, ts, INTERVAL '1 s')), ts, INTERVAL '1 minute')",

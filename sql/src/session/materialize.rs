@@ -1,0 +1,67 @@
+//! CREATE MATERIALIZED VIEW: a view for the queries of the script, and a query of the pipeline that
+//! keeps its rows.
+
+use std::sync::Arc;
+
+use datafusion::catalog::view::ViewTable;
+use datafusion::logical_expr::LogicalPlan;
+use weir_engine::error::{Place, Result};
+
+use super::{Outcome, Session, insert};
+use crate::ast::{CreateMaterializedView, Emit, ObjectKind, Statement};
+use crate::catalog::{Create, Object};
+
+/// A query whose rows are kept up to date under a name.
+#[derive(Debug, Clone)]
+pub(crate) struct Materialized {
+    /// The name in the script.
+    pub(crate) name: String,
+    /// The rows.
+    pub(crate) plan: LogicalPlan,
+    /// When they change.
+    pub(crate) emit: Option<Emit>,
+    /// Where the statement stands.
+    pub(crate) place: Place,
+}
+
+impl Session {
+    pub(super) fn create_materialized_view(
+        &mut self,
+        create: &CreateMaterializedView,
+        statement: &Statement,
+    ) -> Result<Outcome> {
+        let kind = ObjectKind::MaterializedView;
+        if self
+            .catalog
+            .may_create(kind, &create.name, create.existing)?
+            == Create::Keep
+        {
+            return Ok(Outcome::Done("CREATE MATERIALIZED VIEW".to_owned()));
+        }
+        let (view, uses) = self.plan_materialized(create, statement.place)?;
+        let table = ViewTable::new(view.plan.clone(), Some(statement.text.clone()));
+        self.views.retain(|other| other.name != view.name);
+        self.views.push(view);
+        let object = Object::MaterializedView(Arc::new(table));
+        self.put(&create.name, object, statement, uses);
+        Ok(Outcome::Added)
+    }
+
+    /// Plans the query of a materialized view; gives the tables that it reads too.
+    pub(crate) fn plan_materialized(
+        &self,
+        create: &CreateMaterializedView,
+        place: Place,
+    ) -> Result<(Materialized, std::collections::BTreeSet<String>)> {
+        let planned = self.plan_view(&create.name, &create.columns, &create.query, place)?;
+        let plan = self.planner.analyze(planned.plan, Some(place))?;
+        insert::check_unique(&plan, place)?;
+        let view = Materialized {
+            name: create.name.text.clone(),
+            plan,
+            emit: create.emit,
+            place,
+        };
+        Ok((view, planned.uses))
+    }
+}
