@@ -49,6 +49,7 @@ files! {
     metadata
     names
     select
+    session
     set
     show
     sink
