@@ -37,6 +37,8 @@ pub const IO_RETRY_TIME_MAX: Duration = Duration::from_secs(180);
 pub const PANES_MAX: usize = 1_000_000;
 /// Windows that one row may belong to (size / slide).
 pub const WINDOWS_PER_ROW_MAX: u64 = 100_000;
+/// First rows that `ROW_NUMBER() ... <= n` keeps per partition: they are compared with each batch.
+pub const RANK_ROWS_MAX: usize = 10_000;
 /// Groups at which local pre-aggregation hands its partial results on.
 pub const PRE_AGGREGATE_GROUPS_MAX: usize = 1 << 18;
 /// Bytes of one record of a text format: a longer line is a dead letter, not memory.

@@ -3,7 +3,7 @@
 //!
 //! What comes out only ever grows, so that it is append-only too. DISTINCT of a changelog is an
 //! [`aggregate`](super::aggregate) without aggregates; deduplication by another order than arrival
-//! is a `rank` of one row.
+//! is a [`rank`](super::rank) of one row.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Updating operators: results that change as rows come, given as a [`changelog`](crate::changelog).
 //!
 //! [`aggregate`] groups without a window, [`distinct`] lets the first row of each key pass,
-//! `rank` keeps the first n rows per partition, and [`fold`] turns a changelog into the rows that
+//! [`rank`] keeps the first n rows per partition, and [`fold`] turns a changelog into the rows that
 //! it stands for. All of them take append-only streams and, but for [`distinct`], changelogs.
 //!
 //! State is in memory, accounted in the job's pool; it does not spill. A snapshot gives what
@@ -15,6 +15,7 @@ pub mod fold;
 #[cfg(test)]
 pub(crate) mod harness;
 mod memory;
+pub mod rank;
 mod state;
 
 /// Parts of a time to live after which expired state is looked for: an entry may outlive it by this

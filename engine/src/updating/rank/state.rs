@@ -1,0 +1,109 @@
+//! The state of a rank as batches: the rows that are kept, each with how often it is there.
+//!
+//! Partition and order are computed from the rows again when they are restored.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, SchemaRef, UInt64Type};
+
+use super::Program;
+use super::operator::Rank;
+use crate::error::{Error, Result};
+use crate::key_group::KeyGroups;
+use crate::operator::{Extent, StateBatches};
+use crate::updating::state::unreadable;
+use crate::updating::{Format, RowBytes};
+
+const FORMAT: Format = Format {
+    name: "weir.updating.rank",
+    version: "1",
+};
+const ROWS: &str = "rows";
+
+/// Gives what changed, or all. The rows are decoded on the thread that takes them.
+pub(super) fn snapshot(of: &mut Rank, extent: Extent) -> StateBatches {
+    let all = extent == Extent::All || !of.rows.is_tracking();
+    let changes = of.rows.take_changes();
+    of.rows.track();
+    let rows = if all { of.rows.all() } else { changes };
+    let rows_max = of.batch_rows;
+    let program = Arc::clone(&of.program);
+    let chunks = rows.len().div_ceil(rows_max);
+    Box::new((0..chunks).map(move |i| {
+        let rows = || rows.iter().skip(i * rows_max).take(rows_max);
+        let columns = program.codec.decode(rows().map(|(row, _)| &**row))?;
+        let kept = program.prefix() - usize::from(program.arrival);
+        let mut columns: Vec<ArrayRef> = columns.into_iter().skip(kept).collect();
+        let counts = rows().map(|(_, count)| *count);
+        columns.push(Arc::new(Int64Array::from_iter_values(counts)));
+        Ok(RecordBatch::try_new(schema(&program), columns)?)
+    }))
+}
+
+/// Takes back what the snapshots of one subtask gave, in their order; gives their partitions.
+pub(super) fn restore(
+    into: &mut Rank,
+    saved: &mut dyn Iterator<Item = Result<RecordBatch>>,
+    groups: &KeyGroups,
+) -> Result<Vec<RowBytes>> {
+    into.rows.track();
+    let program = Arc::clone(&into.program);
+    let mut partitions = Vec::new();
+    for batch in saved {
+        let batch = batch?;
+        let part = FORMAT.part(&batch)?;
+        if part != ROWS {
+            return Err(unreadable(format!("it has an unknown part, \"{part}\"")));
+        }
+        FORMAT.check(&batch, &schema(&program))?;
+        let rows = rows_of(&program, &batch)?;
+        let mask = groups.mask(&program.partitions(&rows)?, rows.num_rows())?;
+        let batch = filter_record_batch(&batch, &mask)?;
+        let rows = rows_of(&program, &batch)?;
+        let partition = program.partitions(&rows)?;
+        let arrival = program.arrival.then(|| Arc::clone(batch.column(0)));
+        if let Some(arrival) = &arrival {
+            let places = arrival.as_primitive::<UInt64Type>();
+            let next = arrow::compute::max(places).map_or(0, |last| last + 1);
+            into.arrived = into.arrived.max(next);
+        }
+        let columns = program.columns(&rows, &partition, arrival)?;
+        let encoded = program.codec.encode(&columns)?;
+        let counts = batch.columns().last().ok_or_else(misfit)?;
+        let counts = counts.as_primitive::<Int64Type>();
+        for (i, row) in encoded.iter().enumerate() {
+            into.rows.set(row.data(), counts.value(i));
+        }
+        if program.spec.ttl.is_some() && !partition.is_empty() {
+            let encoded = program.partition_codec.encode(&partition)?;
+            partitions.extend(encoded.iter().map(|row| RowBytes::from(row.data())));
+        }
+    }
+    Ok(partitions)
+}
+
+/// The input's columns of a batch of state.
+fn rows_of(program: &Program, batch: &RecordBatch) -> Result<RecordBatch> {
+    let width = program.rows_schema.fields().len();
+    let columns = batch.columns().iter().skip(usize::from(program.arrival));
+    Ok(RecordBatch::try_new(
+        Arc::clone(&program.rows_schema),
+        columns.take(width).map(Arc::clone).collect(),
+    )?)
+}
+
+fn schema(program: &Program) -> SchemaRef {
+    let mut fields: Vec<FieldRef> = Vec::new();
+    if program.arrival {
+        fields.push(Arc::new(Field::new("_arrival", DataType::UInt64, false)));
+    }
+    fields.extend(program.rows_schema.fields().iter().map(Arc::clone));
+    fields.push(Arc::new(Field::new("_count", DataType::Int64, false)));
+    FORMAT.schema(ROWS, fields)
+}
+
+fn misfit() -> Error {
+    Error::internal("a rank's columns do not fit its layout")
+}
