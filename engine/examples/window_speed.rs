@@ -37,7 +37,7 @@ use weir_engine::message::EventTime;
 use weir_engine::metrics::{Metrics, SubtaskMetrics};
 use weir_engine::operator::{Operator, OperatorFactory, Output};
 use weir_engine::window::{
-    AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory, WindowSpec,
+    AggregateSpec, Assign, Firing, OutputColumn, Phase, WindowAggregateFactory, WindowSpec,
 };
 
 const THREADS: usize = 2;
@@ -114,6 +114,8 @@ fn spec(windows: WindowSpec) -> AggregateSpec {
             Field::new("c", DataType::Int64, true),
             Field::new("s", DataType::Float64, true),
         ])),
+        firing: Firing::default(),
+        sources: "speed".into(),
     }
 }
 

@@ -148,13 +148,14 @@ impl DeadLetters {
         self.inner.state.lock().counts.values().sum()
     }
 
-    /// Counts those of one source.
+    /// Counts those of one source that never became rows of a query. Late rows did: they are
+    /// counted by the operator that they were late for.
     pub fn of_source(&self, source: &str) -> u64 {
         let state = self.inner.state.lock();
         state
             .counts
             .iter()
-            .filter(|((name, _), _)| name == source)
+            .filter(|((name, reason), _)| name == source && *reason != crate::late::REASON)
             .map(|(_, n)| n)
             .sum()
     }

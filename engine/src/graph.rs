@@ -1,6 +1,6 @@
 //! The plan of a job as data: nodes, edges, parallelism. Printable; what EXPLAIN draws.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -147,6 +147,24 @@ impl Graph {
         let mut edges: Vec<_> = self.edges.iter().filter(|edge| edge.to == node).collect();
         edges.sort_by_key(|edge| edge.input);
         edges
+    }
+
+    /// The names of the sources whose rows reach a node, for people: where its late rows are kept.
+    pub fn sources_of(&self, node: NodeIndex) -> Arc<str> {
+        let (mut todo, mut seen) = (vec![node], BTreeSet::new());
+        let mut names = BTreeSet::new();
+        while let Some(at) = todo.pop() {
+            if !seen.insert(at) {
+                continue;
+            }
+            if let Some(node) = self.nodes.get(at.0)
+                && matches!(node.kind, NodeKind::Scan(_))
+            {
+                names.insert(node.name.as_str());
+            }
+            todo.extend(self.inputs(at).iter().map(|edge| edge.from));
+        }
+        names.into_iter().collect::<Vec<_>>().join(", ").into()
     }
 
     /// The edges out of a node.

@@ -15,6 +15,7 @@ pub mod island;
 pub mod job;
 pub mod join;
 pub mod key_group;
+pub mod late;
 pub mod limits;
 pub mod message;
 pub mod metrics;

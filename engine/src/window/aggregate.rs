@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
+use super::emit::Firing;
 use super::operator;
 use super::program::Program;
 use super::spec::WindowSpec;
@@ -64,8 +65,14 @@ pub struct AggregateSpec {
     pub input: SchemaRef,
     /// The columns of the results.
     pub output: Vec<OutputColumn>,
-    /// The results' schema; window columns may be of any timestamp type.
+    /// The results' schema; window columns may be of any timestamp type. Where results are updated
+    /// (see [`Firing::is_updating`]) the factory's schema has the kind of each row besides.
     pub schema: SchemaRef,
+    /// When results come out.
+    pub firing: Firing,
+    /// The name of the source, or of the sources, that the rows come from: late rows are kept
+    /// under it.
+    pub sources: Arc<str>,
 }
 
 /// Which part of the work a node does.
@@ -124,6 +131,10 @@ impl OperatorFactory for WindowAggregateFactory {
         self.text.clone()
     }
 
+    fn fingerprint(&self) -> Option<String> {
+        self.program.fingerprint()
+    }
+
     fn consumes(&self) -> Consumes {
         Consumes::Folds
     }
@@ -165,5 +176,6 @@ fn describe(spec: &AggregateSpec, phase: Phase) -> String {
         }
     }
     text.push(']');
+    text.push_str(&spec.firing.to_string());
     text
 }

@@ -12,7 +12,11 @@
 mod aggregate;
 mod blocks;
 mod columns;
+mod emit;
 mod expand;
+mod fingerprint;
+mod given;
+mod late;
 mod length;
 mod local;
 mod operator;
@@ -24,6 +28,7 @@ mod split;
 mod state;
 mod table;
 mod times;
+mod updates;
 
 #[cfg(test)]
 mod tests;
@@ -31,5 +36,6 @@ mod tests;
 pub use aggregate::{
     AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory, needs_single_phase,
 };
+pub use emit::{Emit, Firing};
 pub use expand::{ExpandFactory, expand};
 pub use spec::{Span, WindowKind, WindowSpec};

@@ -9,17 +9,21 @@ use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use super::aggregate::{Assign, Phase};
 use super::blocks::{Blocks, Work};
 use super::columns::Evaluator;
+use super::emit::Emit;
+use super::late;
 use super::local::Saving;
 use super::pane::{Pane, Panes};
 use super::program::Program;
 use super::results::{self, Collector};
 use super::spec::Span;
 use super::split::{PaneId, Share, Split, split};
-use super::state;
+use super::state::{self, Past, is_over};
 use super::table::{Scratch, merge_parts};
+use super::updates::Updates;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
+use crate::late::LateRows;
 use crate::limits;
 use crate::message::EventTime;
 use crate::metrics::SubtaskMetrics;
@@ -40,8 +44,10 @@ pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Bo
         scratch: Scratch::default(),
         evaluator: Evaluator::default(),
         collector: Collector::new(program.schema(), context.job.batch_rows),
+        updates: (!local && program.firing.is_updating()).then(Updates::default),
         watermark: i64::MIN,
-        flushed: false,
+        late: LateRows::new(context, &program.sources),
+        past: Vec::new(),
         memory: MemoryConsumer::new(name).register(&context.job.memory),
         metrics: Arc::clone(&context.metrics),
         program: Arc::clone(program),
@@ -53,22 +59,25 @@ pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Bo
 pub(super) struct WindowAggregate {
     pub(super) program: Arc<Program>,
     pub(super) panes: Panes,
-    blocks: Option<Blocks>,
+    pub(super) blocks: Option<Blocks>,
     saving: Option<Saving>,
+    pub(super) updates: Option<Updates>,
     pub(super) scratch: Scratch,
     evaluator: Evaluator,
-    collector: Collector,
+    pub(super) collector: Collector,
     pub(super) watermark: i64,
-    /// Panes were given away before their end since the last snapshot.
-    pub(super) flushed: bool,
+    late: LateRows,
+    /// What earlier subtasks left, until there is somewhere to send results to.
+    past: Vec<Past>,
     memory: MemoryReservation,
     metrics: Arc<SubtaskMetrics>,
 }
 
 impl Operator for WindowAggregate {
     fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
+        self.catch_up(out)?;
         let split = split(&batch, self.program.assign)?;
-        let live = self.live(&split);
+        let live = self.live(&batch, &split)?;
         if live.is_empty() {
             return Ok(());
         }
@@ -79,17 +88,115 @@ impl Operator for WindowAggregate {
                 return self.collector.flush(out);
             }
         }
+        self.add(&batch, &split, &live)?;
+        if self.program.firing.is_updating() {
+            if self.saving.is_some() {
+                self.hand_on_due(out)?;
+            } else {
+                live.iter().for_each(|share| self.touch(share.pane));
+                self.fire_due(out)?;
+            }
+        }
+        self.settle(out)
+    }
+
+    fn watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<()> {
+        self.catch_up(out)?;
+        if watermark.0 <= self.watermark {
+            return Ok(());
+        }
+        self.advance(watermark.0, out)?;
+        self.settle(out)
+    }
+
+    fn tick(&mut self, now_micros: i64, out: &mut Output) -> Result<()> {
+        self.catch_up(out)?;
+        if self.saving.is_none() {
+            return self.fire_at(now_micros, out);
+        }
+        match self.program.firing.emit {
+            Emit::Every(_) => self.hand_on(out),
+            Emit::OnClose | Emit::OnUpdate => Ok(()),
+        }
+    }
+
+    fn snapshot(&mut self, extent: Extent, out: &mut Output) -> Result<StateBatches> {
+        self.catch_up(out)?;
+        if self.saving.is_some() {
+            // Nothing is kept over a barrier, so that nothing has to be found again by key.
+            self.hand_on(out)?;
+            self.settle(out)?;
+            return Ok(Box::new(std::iter::empty()));
+        }
+        state::snapshot(self, extent)
+    }
+
+    fn restore(
+        &mut self,
+        state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+        groups: &KeyGroups,
+    ) -> Result<()> {
+        self.past
+            .push(state::restore(&self.program, state, groups)?);
+        self.account()
+            .map_err(|error| memory_error(error, self.bytes()))
+    }
+
+    fn end(&mut self, out: &mut Output) -> Result<()> {
+        self.watermark(EventTime::MAX, out)
+    }
+}
+
+impl WindowAggregate {
+    /// Takes over what earlier subtasks left. Their watermarks may differ, where sources were idle:
+    /// each one's windows are closed up to the highest first, so that no window of any key gives
+    /// its results twice or never.
+    fn catch_up(&mut self, out: &mut Output) -> Result<()> {
+        if self.past.is_empty() {
+            return Ok(());
+        }
+        let past = std::mem::take(&mut self.past);
+        let highest = past
+            .iter()
+            .map(|p| p.watermark)
+            .fold(self.watermark, i64::max);
+        for Past {
+            panes,
+            given,
+            watermark,
+        } in past
+        {
+            let own = std::mem::replace(&mut self.panes, panes);
+            let kept = self.updates.as_mut().map(|u| std::mem::take(&mut u.given));
+            self.take_given(given)?;
+            self.watermark = watermark;
+            if watermark < highest {
+                self.advance(highest, out)?;
+                self.blocks = self.program.merging().map(Blocks::new);
+            }
+            self.panes.absorb(own)?;
+            if let Some(kept) = kept {
+                self.take_given(kept)?;
+            }
+        }
+        self.watermark = highest;
+        for pane in self.panes.ids() {
+            self.touch(pane);
+        }
+        self.settle(out)
+    }
+
+    /// Adds rows to their panes.
+    fn add(&mut self, batch: &RecordBatch, split: &Split, live: &[Share]) -> Result<()> {
         let columns = self
             .evaluator
-            .columns(&self.program, &batch, split.order.as_ref())?;
+            .columns(&self.program, batch, split.order.as_ref())?;
         let whole = split.order.is_none();
         for share in live {
             let (program, scratch) = (&self.program, &mut self.scratch);
-            if let Some(blocks) = self
-                .blocks
-                .as_mut()
-                .filter(|_| share.pane.end <= self.watermark)
-            {
+            // Windows that gave results, or will, may have read the pane already.
+            let read = share.pane.end <= self.watermark || self.updates.is_some();
+            if let Some(blocks) = self.blocks.as_mut().filter(|_| read) {
                 blocks.changed(share.pane.start);
             }
             if whole && share.rows == batch.num_rows() {
@@ -104,68 +211,41 @@ impl Operator for WindowAggregate {
             self.panes
                 .add(share.pane, program, &columns, share.rows, scratch)?;
         }
-        self.settle(out)
+        Ok(())
     }
 
-    fn watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<()> {
-        if watermark.0 <= self.watermark {
-            return Ok(());
-        }
-        if self.blocks.is_some() {
-            self.close_windows(watermark.0, out)?;
+    /// Goes on to a watermark: gives the results of what it closes.
+    fn advance(&mut self, watermark: i64, out: &mut Output) -> Result<()> {
+        if self.updates.is_some() {
+            self.advance_updating(watermark, out)?;
+        } else if self.blocks.is_some() {
+            self.close_windows(watermark, out)?;
         } else {
-            while let Some((id, pane)) = self.panes.pop_if(|id| id.end <= watermark.0) {
+            while let Some((id, pane)) = self.panes.pop_if(|id| id.end <= watermark) {
                 self.close_pane(id, pane, out)?;
             }
         }
-        self.watermark = watermark.0;
-        self.collector.flush(out)?;
-        self.settle(out)
+        self.watermark = watermark;
+        self.collector.flush(out)
     }
 
-    fn snapshot(&mut self, _extent: Extent, _out: &mut Output) -> Result<StateBatches> {
-        Ok(Box::new(state::snapshot(self)?.into_iter().map(Ok)))
-    }
-
-    fn restore(
-        &mut self,
-        state: &mut dyn Iterator<Item = Result<RecordBatch>>,
-        _groups: &KeyGroups,
-    ) -> Result<()> {
-        state::restore(self, state.collect::<Result<_>>()?)?;
-        self.account()
-            .map_err(|error| memory_error(error, self.bytes()))
-    }
-
-    fn end(&mut self, out: &mut Output) -> Result<()> {
-        self.watermark(EventTime::MAX, out)
-    }
-}
-
-impl WindowAggregate {
-    /// The shares that are not late. Late rows and rows without a time are counted and left out.
-    fn live(&self, split: &Split) -> Vec<Share> {
-        let live: Vec<Share> = split
-            .shares
-            .iter()
-            .filter(|s| !self.is_over(s.pane))
-            .copied()
-            .collect();
-        let late = split.shares.iter().map(|s| s.rows).sum::<usize>()
-            - live.iter().map(|s| s.rows).sum::<usize>()
-            + split.dropped;
-        if late > 0 {
-            self.metrics.late.fetch_add(late as u64, Relaxed);
+    /// The shares that are not late. Late rows and rows without a time are kept as dead letters.
+    fn live(&self, batch: &RecordBatch, split: &Split) -> Result<Vec<Share>> {
+        let over = |share: &&Share| is_over(&self.program, share.pane, self.watermark);
+        if split.dropped == 0 && !split.shares.iter().any(|share| over(&share)) {
+            return Ok(split.shares.clone());
         }
-        live
-    }
-
-    /// Whether all windows of a pane are closed.
-    pub(super) fn is_over(&self, pane: PaneId) -> bool {
-        match self.program.assign {
-            Assign::Time { spec, .. } => spec.last_end(pane.start) <= self.watermark,
-            Assign::Columns { .. } => pane.end <= self.watermark,
-        }
+        let shares = split.shares.iter();
+        let live: Vec<Share> = shares.filter(|share| !over(share)).copied().collect();
+        late::keep(
+            &self.late,
+            &self.program,
+            batch,
+            split,
+            &live,
+            self.watermark,
+        )?;
+        Ok(live)
     }
 
     /// Closes a pane that is a window by itself, or hands its partial states on.
@@ -261,15 +341,30 @@ impl WindowAggregate {
 
     /// Gives all partial states on, before their panes are over.
     fn hand_on(&mut self, out: &mut Output) -> Result<()> {
-        self.flushed = true;
         while let Some((id, pane)) = self.panes.pop_if(|_| true) {
             self.close_pane(id, pane, out)?;
         }
         self.collector.flush(out)
     }
 
+    /// Gives on what results wait for: all, or what has come for windows that are closed.
+    fn hand_on_due(&mut self, out: &mut Output) -> Result<()> {
+        let upto = match self.program.firing.emit {
+            Emit::OnUpdate => i64::MAX,
+            Emit::OnClose | Emit::Every(_) => self.watermark,
+        };
+        while let Some((id, pane)) = self.panes.pop_if(|id| id.end <= upto) {
+            self.close_pane(id, pane, out)?;
+        }
+        self.collector.flush(out)
+    }
+
     fn bytes(&self) -> usize {
-        self.panes.bytes() + self.blocks.as_ref().map_or(0, Blocks::bytes)
+        let of_past = |past: &Past| past.panes.bytes() + past.given.bytes();
+        self.panes.bytes()
+            + self.blocks.as_ref().map_or(0, Blocks::bytes)
+            + self.updates.as_ref().map_or(0, |u| u.given.bytes())
+            + self.past.iter().map(of_past).sum::<usize>()
     }
 
     fn account(&self) -> Result<(), datafusion_common::DataFusionError> {

@@ -10,6 +10,7 @@ use super::program::Program;
 use super::split::PaneId;
 use super::table::{Groups, Part, Scratch, Table, concat_parts, merge_parts};
 use crate::error::Result;
+use crate::operator::Extent;
 
 /// Rows after which a pane is measured again though its groups do not grow: lists may.
 const MEASURE_ROWS: usize = 1 << 16;
@@ -81,6 +82,22 @@ impl Pane {
             self.parts
                 .push(Arc::new(table.into_part(program, scratch)?));
         }
+        Ok(())
+    }
+
+    /// Rotates in order to be read while the pane goes on: what no snapshot has yet is kept
+    /// together, however often that happens.
+    fn close_table(&mut self, program: &Program, scratch: &mut Scratch) -> Result<()> {
+        if self.table.is_none() {
+            return Ok(());
+        }
+        self.rotate(program, scratch)?;
+        if self.parts.len() > self.persisted + PARTS_MAX && !program.sorted {
+            let new = self.parts.split_off(self.persisted);
+            let one = merge_parts(program, &new, scratch)?.into_part(program, scratch)?;
+            self.parts.push(Arc::new(one));
+        }
+        self.measure();
         Ok(())
     }
 
@@ -217,10 +234,7 @@ impl Panes {
         let mut parts = Vec::with_capacity(ids.len());
         for id in ids {
             self.change(id, |pane| {
-                if pane.table.is_some() {
-                    pane.rotate(program, scratch)?;
-                    pane.measure();
-                }
+                pane.close_table(program, scratch)?;
                 parts.extend(pane.parts.iter().map(Arc::clone));
                 Ok(())
             })?;
@@ -240,6 +254,56 @@ impl Panes {
         Some((id, pane))
     }
 
+    /// Takes panes over from an earlier subtask.
+    pub(super) fn absorb(&mut self, mut from: Self) -> Result<()> {
+        while let Some((id, pane)) = from.pop_if(|_| true) {
+            self.change(id, |own| {
+                own.parts.extend(pane.parts);
+                own.persisted = own.parts.len();
+                own.measure();
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The names of all panes, in order.
+    pub(super) fn ids(&self) -> Vec<PaneId> {
+        self.panes.keys().copied().collect()
+    }
+
+    /// The panes that end after a time, up to and with another.
+    pub(super) fn ids_ending(&self, after: i64, upto: i64) -> Vec<PaneId> {
+        let end = |end, start| PaneId { end, start };
+        if after >= upto {
+            return Vec::new();
+        }
+        let range = self.panes.range(end(after, i64::MAX)..=end(upto, i64::MAX));
+        range
+            .map(|(id, _)| *id)
+            .filter(|id| id.end > after)
+            .collect()
+    }
+
+    /// Gives the parts of one pane; its open table is rotated.
+    pub(super) fn parts_of(
+        &mut self,
+        id: PaneId,
+        program: &Program,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<Arc<Part>>> {
+        if !self.panes.contains_key(&id) {
+            return Ok(Vec::new());
+        }
+        let mut parts = Vec::new();
+        self.change(id, |pane| {
+            pane.close_table(program, scratch)?;
+            parts.extend(pane.parts.iter().map(Arc::clone));
+            Ok(())
+        })?;
+        Ok(parts)
+    }
+
     /// Puts panes back that were taken out.
     pub(super) fn put_back(&mut self, panes: Vec<(PaneId, Pane)>) {
         for (id, pane) in panes {
@@ -249,18 +313,23 @@ impl Panes {
         }
     }
 
-    /// Gives the parts that no snapshot has yet, and marks them. The panes go on.
+    /// Gives the parts that no snapshot has yet, or all, and marks them. The panes go on.
     pub(super) fn persist(
         &mut self,
+        extent: Extent,
         program: &Program,
         scratch: &mut Scratch,
     ) -> Result<Vec<(PaneId, Arc<Part>)>> {
-        let ids: Vec<PaneId> = self.panes.keys().copied().collect();
         let mut parts = Vec::new();
-        for id in ids {
+        for id in self.ids() {
             self.change(id, |pane| {
                 pane.rotate(program, scratch)?;
-                let new = pane.parts.iter().skip(pane.persisted);
+                let known = if extent == Extent::All {
+                    0
+                } else {
+                    pane.persisted
+                };
+                let new = pane.parts.iter().skip(known);
                 parts.extend(new.map(|part| (id, Arc::clone(part))));
                 if pane.parts.len() > PARTS_MAX {
                     let one = if program.sorted {

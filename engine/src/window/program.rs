@@ -12,8 +12,11 @@ use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 
 use super::aggregate::{AggregateSpec, Assign, OutputColumn, Phase, needs_single_phase};
+use super::emit::Firing;
+use super::fingerprint::fingerprint;
 use super::spec::{WindowKind, WindowSpec};
-use super::times;
+use super::{times, updates};
+use crate::changelog::changelog_schema;
 use crate::error::{Error, Kind, Result, codes};
 
 /// One aggregate and where its columns are.
@@ -73,7 +76,14 @@ pub(super) struct Program {
     /// What the local phase gives: columns that name the pane, then those of a part.
     local_schema: SchemaRef,
     pub(super) output: Vec<OutputColumn>,
+    /// The columns of results, without the kind of a changelog's rows.
+    pub(super) rows: SchemaRef,
     schema: SchemaRef,
+    /// The results of each aggregate.
+    pub(super) result_fields: Vec<FieldRef>,
+    pub(super) firing: Firing,
+    pub(super) sources: Arc<str>,
+    fingerprint: Option<String>,
 }
 
 impl Program {
@@ -86,6 +96,7 @@ impl Program {
         }
         check_output(&spec)?;
         check_assign(&spec)?;
+        let fingerprint = fingerprint(&spec, phase)?;
         let mut exprs = Distinct::default();
         let keys: Vec<usize> = spec.keys.iter().map(|(key, _)| exprs.add(key)).collect();
         let key_fields = key_fields(&spec)?;
@@ -104,6 +115,8 @@ impl Program {
             ));
         }
         aggregates.iter().try_for_each(Aggregate::check)?;
+        let result_fields: Vec<_> = spec.aggregates.iter().map(|a| a.field()).collect();
+        updates::check(spec.firing, &[&key_fields[..], &result_fields].concat())?;
         let mut exprs = exprs.exprs;
         if sorted {
             part_fields = exprs
@@ -140,7 +153,16 @@ impl Program {
             part_fields,
             local_schema: Arc::new(Schema::new(local_fields)),
             output: spec.output,
-            schema: spec.schema,
+            schema: if spec.firing.is_updating() {
+                changelog_schema(&spec.schema)
+            } else {
+                Arc::clone(&spec.schema)
+            },
+            rows: spec.schema,
+            result_fields,
+            firing: spec.firing,
+            sources: spec.sources,
+            fingerprint,
         })
     }
 
@@ -151,6 +173,21 @@ impl Program {
         } else {
             &self.schema
         })
+    }
+
+    /// What the state is of. Rows to results and states to results keep the same state, so that a
+    /// job can go from one subtask to several.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.clone()
+    }
+
+    /// Where the keys are among the columns of a part.
+    pub(super) fn part_keys(&self) -> Vec<usize> {
+        if self.sorted {
+            self.keys.clone()
+        } else {
+            (0..self.keys.len()).collect()
+        }
     }
 
     /// The columns of a local batch that name the pane.
@@ -225,7 +262,8 @@ fn lay_out(
     }
 }
 
-fn key_fields(spec: &AggregateSpec) -> Result<Vec<FieldRef>> {
+/// The keys as columns.
+pub(super) fn key_fields(spec: &AggregateSpec) -> Result<Vec<FieldRef>> {
     let field = |(key, name): &(Arc<dyn PhysicalExpr>, String)| {
         Ok(Arc::new(Field::new(
             name,

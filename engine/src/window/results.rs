@@ -73,7 +73,7 @@ impl Collector {
 
 /// The results of one window.
 pub(super) fn results(program: &Program, window: Span, groups: &Groups) -> Result<RecordBatch> {
-    let schema = program.schema();
+    let schema = Arc::clone(&program.rows);
     let mut columns = Vec::with_capacity(program.output.len());
     for (column, field) in program.output.iter().zip(schema.fields()) {
         let array = match column {

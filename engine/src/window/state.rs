@@ -1,105 +1,176 @@
 //! The state of a window aggregation as batches: what a checkpoint keeps.
 //!
-//! A snapshot gives what is new since the last one: a header, then the parts that rows have made
-//! since. The snapshots of all epochs, in order, are the state: panes that a later header's
-//! watermark has closed are dropped on the way, so old epochs can be merged by replaying them.
-//! An open table has to be rotated into a part to be read; the pane goes on with a new table.
+//! A snapshot gives what is new since the last one: a header with the watermark, then the parts
+//! that rows have made since, then the results that were given since, where results are updated.
+//! The snapshots of all epochs, in order, are the state: panes that a later header's watermark has
+//! closed are dropped on the way. An open table has to be rotated into a part to be read; the pane
+//! goes on with a new table.
+//!
+//! A subtask takes back the snapshots of each earlier subtask by themselves, since each had its own
+//! watermark, and keeps only the rows of its own key groups.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, Int64Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::aggregate::Phase;
+use super::aggregate::Assign;
+use super::given::Given;
 use super::operator::WindowAggregate;
+use super::pane::Panes;
 use super::program::Program;
 use super::split::{PaneId, by_id};
-use super::table::Part;
+use super::table::{Groups, Part, pick};
 use crate::error::{Error, Kind, Result, codes};
+use crate::key_group::KeyGroups;
+use crate::operator::{Extent, StateBatches};
 
 /// The version of the layout below, in the metadata of every batch.
-const VERSION: (&str, &str) = ("weir.window.state", "1");
+const VERSION: (&str, &str) = ("weir.window.state", "2");
+/// What a batch holds, in its metadata too.
+const KIND: &str = "weir.window.kind";
+const HEADER: &str = "header";
+const PARTS: &str = "parts";
+const GIVEN: &str = "given";
 /// Columns before those of a part: the pane's start and end.
 const PANE_COLUMNS: usize = 2;
 
-/// Gives what is new.
-pub(super) fn snapshot(of: &mut WindowAggregate) -> Result<Vec<RecordBatch>> {
-    let flushed = std::mem::take(&mut of.flushed);
-    let mut batches = vec![RecordBatch::try_new(
-        header_schema(),
-        vec![
-            Arc::new(Int64Array::from(vec![of.watermark])),
-            Arc::new(BooleanArray::from(vec![flushed])),
-        ],
-    )?];
+/// What one earlier subtask left.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub(super) panes: Panes,
+    pub(super) given: Given,
+    pub(super) watermark: i64,
+}
+
+/// Gives what is new, or all.
+pub(super) fn snapshot(of: &mut WindowAggregate, extent: Extent) -> Result<StateBatches> {
+    let watermark: ArrayRef = Arc::new(Int64Array::from(vec![of.watermark]));
+    let header = RecordBatch::try_new(header_schema(), vec![watermark])?;
+    let parts = of.panes.persist(extent, &of.program, &mut of.scratch)?;
+    let mut given = Vec::new();
+    if let Some(updates) = &mut of.updates {
+        let schema = given_schema(&of.program);
+        for (id, groups) in updates.given.persist(extent)? {
+            let columns = groups.keys.iter().chain(&groups.aggregates);
+            given.push(of_pane(&schema, id, columns.map(Arc::clone), groups.rows)?);
+        }
+    }
     let schema = part_schema(&of.program);
-    for (id, part) in of.panes.persist(&of.program, &mut of.scratch)? {
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from(vec![id.start; part.rows])),
-            Arc::new(Int64Array::from(vec![id.end; part.rows])),
-        ];
-        columns.extend(part.columns.iter().map(Arc::clone));
-        batches.push(RecordBatch::try_new(Arc::clone(&schema), columns)?);
-    }
-    Ok(batches)
+    let parts = parts.into_iter().map(move |(id, part)| {
+        of_pane(&schema, id, part.columns.iter().map(Arc::clone), part.rows)
+    });
+    Ok(Box::new(
+        std::iter::once(Ok(header))
+            .chain(parts)
+            .chain(given.into_iter().map(Ok)),
+    ))
 }
 
-/// Takes back what snapshots gave, in their order.
-pub(super) fn restore(into: &mut WindowAggregate, state: Vec<RecordBatch>) -> Result<()> {
+fn of_pane(
+    schema: &SchemaRef,
+    id: PaneId,
+    rest: impl Iterator<Item = ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![id.start; rows])),
+        Arc::new(Int64Array::from(vec![id.end; rows])),
+    ];
+    columns.extend(rest);
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// Takes back what the snapshots of one earlier subtask gave, in their order.
+pub(super) fn restore(
+    program: &Program,
+    state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+    groups: &KeyGroups,
+) -> Result<Past> {
+    let mut past = Past {
+        panes: Panes::default(),
+        given: Given::default(),
+        watermark: i64::MIN,
+    };
     for batch in state {
-        let version = batch
-            .schema_ref()
-            .metadata()
-            .get(VERSION.0)
-            .map(String::as_str);
+        let batch = batch?;
+        let metadata = batch.schema_ref().metadata();
+        let version = metadata.get(VERSION.0).map(String::as_str);
         if version != Some(VERSION.1) {
-            return Err(unreadable(format!(
-                "its version is {}",
-                version.unwrap_or("missing")
-            )));
+            let version = version.unwrap_or("missing");
+            return Err(unreadable(format!("its version is {version}")));
         }
-        if batch.schema_ref().fields() == header_schema().fields() {
-            restore_header(into, &batch)?;
-        } else {
-            restore_parts(into, &batch)?;
+        match metadata.get(KIND).map(String::as_str) {
+            Some(HEADER) => restore_header(program, &mut past, &batch)?,
+            Some(PARTS) => {
+                let kept = own(&batch, &part_schema(program), &program.part_keys(), groups)?;
+                each_pane(&kept, |id, columns, rows| {
+                    past.panes.restore(id, Part::new(columns, rows))
+                })?;
+            }
+            Some(GIVEN) => {
+                let keys: Vec<usize> = (0..program.keys.len()).collect();
+                let kept = own(&batch, &given_schema(program), &keys, groups)?;
+                each_pane(&kept, |id, mut columns, rows| {
+                    let aggregates = columns.split_off(keys.len().min(columns.len()));
+                    let keys = columns;
+                    let groups = Groups {
+                        keys,
+                        aggregates,
+                        rows,
+                    };
+                    past.given.restore(program, id, groups)
+                })?;
+            }
+            _ => return Err(unreadable("what a batch holds is not said".to_owned())),
         }
     }
-    Ok(())
+    Ok(past)
 }
 
-fn restore_header(into: &mut WindowAggregate, batch: &RecordBatch) -> Result<()> {
-    let values = batch.column(0).as_primitive::<Int64Type>().values();
-    let flushed = batch.column(1).as_boolean();
-    for (watermark, flushed) in values.iter().zip(flushed.iter()) {
-        if flushed == Some(true) {
-            while into.panes.pop_if(|_| true).is_some() {}
-        }
+fn restore_header(program: &Program, past: &mut Past, batch: &RecordBatch) -> Result<()> {
+    let watermarks = batch
+        .columns()
+        .first()
+        .and_then(|c| c.as_primitive_opt::<Int64Type>());
+    let watermarks = watermarks.ok_or_else(|| unreadable("it has no watermark".to_owned()))?;
+    for watermark in watermarks.values() {
         // At the same watermark nothing was closed in between: what came for closed slices of
         // windows that are still open is kept.
-        if *watermark > into.watermark {
-            into.watermark = *watermark;
-            let mut kept = Vec::new();
-            let local = into.program.phase == Phase::Local;
-            while let Some((id, pane)) = into.panes.pop_if(|_| true) {
-                let over = if local {
-                    id.end <= *watermark
-                } else {
-                    into.is_over(id)
-                };
-                if !over {
-                    kept.push((id, pane));
-                }
-            }
-            into.panes.put_back(kept);
+        if *watermark <= past.watermark {
+            continue;
         }
+        past.watermark = *watermark;
+        past.given.expire(program.firing, *watermark);
+        let mut kept = Vec::new();
+        while let Some((id, pane)) = past.panes.pop_if(|_| true) {
+            if !is_over(program, id, *watermark) {
+                kept.push((id, pane));
+            }
+        }
+        past.panes.put_back(kept);
     }
     Ok(())
 }
 
-fn restore_parts(into: &mut WindowAggregate, batch: &RecordBatch) -> Result<()> {
-    let expected = part_schema(&into.program);
+/// Whether all windows of a pane are closed for good.
+pub(super) fn is_over(program: &Program, pane: PaneId, watermark: i64) -> bool {
+    let last_end = match program.assign {
+        Assign::Time { spec, .. } => spec.last_end(pane.start),
+        Assign::Columns { .. } => pane.end,
+    };
+    program.firing.gone(last_end) <= watermark
+}
+
+/// The rows of this subtask.
+fn own(
+    batch: &RecordBatch,
+    expected: &SchemaRef,
+    keys: &[usize],
+    groups: &KeyGroups,
+) -> Result<RecordBatch> {
     let same = batch.num_columns() == expected.fields().len()
         && batch
             .columns()
@@ -111,6 +182,20 @@ fn restore_parts(into: &mut WindowAggregate, batch: &RecordBatch) -> Result<()> 
             "its columns are not those of the query".to_owned(),
         ));
     }
+    // Without keys all rows are in the only subtask.
+    if keys.is_empty() || groups.is_all() {
+        return Ok(batch.clone());
+    }
+    let places: Vec<usize> = keys.iter().map(|key| key + PANE_COLUMNS).collect();
+    let mask = groups.mask(&pick(batch.columns(), &places)?, batch.num_rows())?;
+    Ok(filter_record_batch(batch, &mask)?)
+}
+
+/// Takes a batch apart by its panes.
+fn each_pane(
+    batch: &RecordBatch,
+    mut put: impl FnMut(PaneId, Vec<ArrayRef>, usize) -> Result<()>,
+) -> Result<()> {
     let starts = batch.column(0).as_primitive::<Int64Type>().values();
     let ends = batch.column(1).as_primitive::<Int64Type>().values();
     let ids = starts
@@ -125,34 +210,44 @@ fn restore_parts(into: &mut WindowAggregate, batch: &RecordBatch) -> Result<()> 
     for share in split.shares {
         let columns = ordered.columns().iter().skip(PANE_COLUMNS);
         let columns = columns.map(|c| c.slice(share.offset, share.rows)).collect();
-        into.panes
-            .restore(share.pane, Part::new(columns, share.rows))?;
+        put(share.pane, columns, share.rows)?;
     }
     Ok(())
 }
 
 fn header_schema() -> SchemaRef {
-    Arc::new(versioned(vec![
-        Arc::new(Field::new("watermark", DataType::Int64, false)),
-        Arc::new(Field::new("flushed", DataType::Boolean, false)),
-    ]))
+    let watermark = Arc::new(Field::new("watermark", DataType::Int64, false));
+    versioned(vec![watermark], HEADER)
 }
 
 fn part_schema(program: &Program) -> SchemaRef {
+    of_panes(&program.part_fields, PARTS)
+}
+
+fn given_schema(program: &Program) -> SchemaRef {
+    let keys = program.key_schema.fields().iter();
+    let fields: Vec<FieldRef> = keys.chain(&program.result_fields).map(Arc::clone).collect();
+    of_panes(&fields, GIVEN)
+}
+
+fn of_panes(fields: &[FieldRef], kind: &str) -> SchemaRef {
     let pane = ["_start", "_end"].map(|name| Arc::new(Field::new(name, DataType::Int64, false)));
-    Arc::new(versioned(
+    versioned(
         pane.into_iter()
-            .chain(program.part_fields.iter().map(Arc::clone))
+            .chain(fields.iter().map(Arc::clone))
             .collect(),
-    ))
+        kind,
+    )
 }
 
-fn versioned(fields: Vec<Arc<Field>>) -> Schema {
-    let metadata = [(VERSION.0.to_owned(), VERSION.1.to_owned())].into();
-    Schema::new_with_metadata(fields, metadata)
+fn versioned(fields: Vec<FieldRef>, kind: &str) -> SchemaRef {
+    let metadata = [(VERSION.0, VERSION.1), (KIND, kind)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Arc::new(Schema::new_with_metadata(fields, metadata.into()))
 }
 
-fn unreadable(detail: String) -> Error {
+/// The error for state that is not of this query.
+pub(super) fn unreadable(detail: String) -> Error {
     Error::new(
         Kind::Data,
         codes::CORRUPT,

@@ -14,7 +14,7 @@ use weir_engine::error::{Error, Result};
 use weir_engine::graph::{Edge, NodeKind, Partitioning};
 use weir_engine::operator::OperatorFactory;
 use weir_engine::window::{
-    AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory, WindowKind,
+    AggregateSpec, Assign, Firing, OutputColumn, Phase, WindowAggregateFactory, WindowKind,
     needs_single_phase,
 };
 
@@ -156,6 +156,8 @@ impl Lowering<'_> {
                 input,
                 output,
                 schema,
+                firing: Firing::default(),
+                sources: self.graph.sources_of(flow.at),
             },
             roles,
         ))
@@ -291,7 +293,7 @@ impl Lowering<'_> {
             Arc::new(local),
         )?;
         let factory = WindowAggregateFactory::try_new(spec, Phase::Final)?;
-        self.shuffle(Flow { at, schema, ..flow }, keys, ".final", factory)
+        self.shuffle(Flow { at, schema, ..flow }, keys, "", factory)
     }
 
     /// Brings equal keys together; without keys, all rows.

@@ -28,7 +28,7 @@ use crate::key_group::KeyGroups;
 use crate::message::EventTime;
 use crate::metrics::{Metrics, SubtaskMetrics};
 use crate::operator::{Extent, Operator, OperatorFactory, Output};
-use crate::window::{AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory};
+use crate::window::{AggregateSpec, Assign, Firing, OutputColumn, Phase, WindowAggregateFactory};
 
 pub(super) fn aggregate(
     function: Arc<AggregateUDF>,
@@ -77,6 +77,8 @@ pub(super) fn spec_of(
         input: input(),
         output,
         schema: Arc::new(Schema::new(fields)),
+        firing: Firing::default(),
+        sources: "rows".into(),
     }
 }
 
@@ -100,10 +102,11 @@ pub(super) fn usual(assign: Assign, keys: &[&str]) -> AggregateSpec {
 
 /// An operator with what it has given so far.
 pub(super) struct Node {
-    pub(super) factory: WindowAggregateFactory,
+    pub(super) factory: Arc<dyn OperatorFactory>,
     pub(super) context: TaskContext,
     pub(super) operator: Box<dyn Operator>,
     pub(super) out: Output,
+    pub(super) letters: Arc<MemoryStore>,
     snapshots: Vec<RecordBatch>,
     _runtime: tokio::runtime::Runtime,
 }
@@ -124,9 +127,31 @@ impl Node {
             .unwrap();
         let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(memory));
         let context = context(runtime.handle(), memory, batch_rows);
-        let factory = WindowAggregateFactory::try_new(spec.clone(), phase).unwrap();
+        let factory = Arc::new(WindowAggregateFactory::try_new(spec.clone(), phase).unwrap());
+        Self::of(factory, context, runtime)
+    }
+
+    /// Any operator.
+    pub(super) fn any(factory: Arc<dyn OperatorFactory>, batch_rows: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 30));
+        let context = context(runtime.handle(), memory, batch_rows);
+        Self::of(factory, context, runtime)
+    }
+
+    fn of(
+        factory: Arc<dyn OperatorFactory>,
+        context: TaskContext,
+        runtime: tokio::runtime::Runtime,
+    ) -> Self {
+        let mut context = context;
+        let letters = Arc::new(MemoryStore::default());
+        context.job.dead_letters = DeadLetters::new(Arc::clone(&letters) as _);
         let operator = factory.create(&context).unwrap();
         Self {
+            letters,
             factory,
             context,
             operator,
@@ -147,7 +172,9 @@ impl Node {
     }
 
     pub(super) fn snapshot(&mut self) {
-        self.snapshots.extend(snapshot(&mut *self.operator));
+        let state = self.operator.snapshot(Extent::Changes, &mut self.out);
+        let state = state.unwrap().collect::<Result<Vec<_>>>();
+        self.snapshots.extend(state.unwrap());
     }
 
     /// A crash right after a snapshot: a new operator takes over from the snapshots.

@@ -1,9 +1,13 @@
 //! Rows behind the watermark: counted in the windows still open, or dropped and counted as late.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use expect_test::expect;
 use rand::Rng;
 
 use super::harness::*;
-use crate::window::{Assign, Phase, WindowSpec};
+use crate::dead_letter::DeadLetter;
+use crate::window::{AggregateSpec, Assign, Phase, WindowSpec};
 
 #[test]
 fn late_rows_count_in_the_windows_that_are_still_open() {
@@ -42,7 +46,6 @@ fn late_rows_count_in_the_windows_that_are_still_open() {
             local.rows(batch(&rows));
             if rng.random_bool(0.2) {
                 single.restart();
-                local.restart();
             }
             if rng.random_bool(0.6) {
                 watermark = watermark.max(now - rng.random_range(0..300));
@@ -94,4 +97,83 @@ fn rows_without_a_time_are_late() {
         .map(|i| (rows[i].clone(), (0, 100)))
         .collect();
     same(&lines(&node.take()), &answer(&kept, &[]), "kept");
+}
+
+fn letters(node: &Node) -> Vec<DeadLetter> {
+    node.context.job.dead_letters.flush().unwrap();
+    node.letters.letters()
+}
+
+fn text(letters: &[DeadLetter]) -> String {
+    let line = |letter: &DeadLetter| {
+        assert_eq!((letter.reason, letter.source.as_str()), ("late", "rows"));
+        let raw = String::from_utf8(letter.raw.clone()).unwrap();
+        format!("{raw}\n  {}", letter.detail)
+    };
+    letters.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn tumble() -> AggregateSpec {
+    let spec = WindowSpec::tumble(1_000_000).unwrap();
+    usual(Assign::Time { column: 0, spec }, &["key"])
+}
+
+fn row(ts: Option<i64>, key: i64) -> Row {
+    Row {
+        ts,
+        key: Some(key),
+        name: "a",
+        value: None,
+        flag: true,
+    }
+}
+
+#[test]
+fn late_rows_are_kept_as_they_were() {
+    for phase in [Phase::Single, Phase::Local] {
+        let mut node = Node::new(&tumble(), phase, 64);
+        node.watermark(2_000_000);
+        let rows = [
+            row(Some(5), 1),
+            row(Some(2_500_000), 2),
+            row(None, 3),
+            row(Some(1_500_000), 4),
+        ];
+        node.rows(batch(&rows));
+        assert_eq!(node.late(), 3);
+        assert_eq!(node.context.metrics.late.load(Relaxed), 3);
+        expect![[r#"
+            {"ts":"1970-01-01T00:00:00.000005","key":1,"name":"a","value":null,"flag":true}
+              the row's time is 1970-01-01T00:00:00.000Z, its window ended at 1970-01-01T00:00:01.000Z; the watermark was at 1970-01-01T00:00:02.000Z
+            {"ts":null,"key":3,"name":"a","value":null,"flag":true}
+              the row has no event time that can be used; the watermark was at 1970-01-01T00:00:02.000Z
+            {"ts":"1970-01-01T00:00:01.500","key":4,"name":"a","value":null,"flag":true}
+              the row's time is 1970-01-01T00:00:01.500Z, its window ended at 1970-01-01T00:00:02.000Z; the watermark was at 1970-01-01T00:00:02.000Z"#]]
+        .assert_eq(&text(&letters(&node)));
+        assert_eq!(
+            node.context.job.dead_letters.of_source("rows"),
+            0,
+            "they are counted as late"
+        );
+    }
+}
+
+#[test]
+fn late_partial_states_are_kept_by_window_and_key() {
+    let mut local = Node::new(&tumble(), Phase::Local, 64);
+    let mut last = Node::new(&tumble(), Phase::Final, 64);
+    last.watermark(1_000_000);
+    local.rows(batch(&[row(Some(5), 1), row(Some(6), 1), row(Some(7), 2)]));
+    local.watermark(1_000_000);
+    local
+        .take()
+        .into_iter()
+        .for_each(|states| last.rows(states));
+    assert_eq!(last.late(), 2);
+    expect![[r#"
+        {"_slice":"1970-01-01T00:00:00","key":1}
+          partial results of rows of a window that ended at 1970-01-01T00:00:01.000Z; the watermark was at 1970-01-01T00:00:01.000Z
+        {"_slice":"1970-01-01T00:00:00","key":2}
+          partial results of rows of a window that ended at 1970-01-01T00:00:01.000Z; the watermark was at 1970-01-01T00:00:01.000Z"#]]
+    .assert_eq(&text(&letters(&last)));
 }

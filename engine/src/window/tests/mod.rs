@@ -6,6 +6,7 @@ mod functions;
 mod harness;
 mod key_types;
 mod late;
+mod rescale;
 mod results;
 mod rows;
 mod spec;
