@@ -5,11 +5,13 @@
 //! watermark has passed. A table that ends is read first and then only looked up in. Joins without
 //! a bound keep all rows and update their results.
 
+mod account;
 mod chunks;
 mod pairs;
 mod program;
 mod replay;
 mod results;
+mod shape;
 mod spec;
 mod state;
 mod table;
@@ -17,6 +19,7 @@ mod table_join;
 mod timed;
 mod timed_factory;
 mod timing;
+mod updating;
 
 #[cfg(test)]
 mod tests;
@@ -24,3 +27,4 @@ mod tests;
 pub use spec::{JoinKind, JoinSpec};
 pub use table_join::StreamTableJoinFactory;
 pub use timed_factory::{IntervalJoinFactory, WindowJoinFactory};
+pub use updating::UpdatingJoinFactory;

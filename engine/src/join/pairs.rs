@@ -74,7 +74,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn candidates(
+    /// The next rows with equal hashes; none at the end.
+    pub(super) fn candidates(
         &mut self,
         table: &Table,
         accept: &impl Fn(usize, u32) -> bool,

@@ -8,12 +8,11 @@ use arrow::datatypes::{Int64Type, UInt8Type, UInt32Type};
 use arrow::record_batch::RecordBatch;
 
 use super::program::Keyed;
+use super::shape::Shape;
 use super::spec::Side;
 use super::state::{PART, Part, ROW_COLUMNS, VERSION, schema, unreadable};
-use super::table::{GONE, NONE, Table};
+use super::table::{NONE, Table};
 use super::timed::{Buckets, pop_over};
-use super::timed_factory::Shape;
-use super::timing::Timing;
 use crate::error::Result;
 use crate::key_group::KeyGroups;
 
@@ -96,19 +95,20 @@ impl Replay<'_> {
 
     fn header(&mut self, batch: &RecordBatch) {
         let watermarks = batch.column(0).as_primitive::<Int64Type>().values();
-        for (watermark, all) in watermarks.iter().zip(batch.column(1).as_boolean()) {
-            if all == Some(true) {
-                self.restored.buckets = Buckets::default();
-                self.numbers = [BTreeMap::new(), BTreeMap::new()];
+        let Some(watermark) = watermarks.last().copied() else {
+            return;
+        };
+        self.restored.watermark = watermark;
+        let timing = self.shape.timing;
+        for (side, anew) in Side::BOTH.into_iter().zip(batch.columns().iter().skip(1)) {
+            let buckets = &mut self.restored.buckets;
+            let numbers = side.get_mut(&mut self.numbers);
+            if anew.as_boolean().iter().any(|anew| anew == Some(true)) {
+                side.get_mut(buckets).clear();
+                numbers.clear();
             }
-            self.restored.watermark = *watermark;
-            let timing = self.shape.timing;
-            for side in Side::BOTH {
-                let buckets = &mut self.restored.buckets;
-                while pop_over(buckets, timing, side, *watermark).is_some() {}
-                side.get_mut(&mut self.numbers)
-                    .retain(|bucket, _| !timing.is_over(side, *bucket, *watermark));
-            }
+            while pop_over(buckets, timing, side, watermark).is_some() {}
+            numbers.retain(|bucket, _| !timing.is_over(side, *bucket, watermark));
         }
     }
 
@@ -138,9 +138,10 @@ impl Replay<'_> {
             .filter(|(_, hash)| self.groups.holds(**hash))
             .map(|(row, _)| row)
             .collect();
-        keyed.times = match self.shape.timing {
-            Timing::Window => Vec::new(),
-            Timing::Interval { .. } => times.to_vec(),
+        keyed.times = if self.shape.times {
+            times.to_vec()
+        } else {
+            Vec::new()
         };
         let mut counts = matches.to_vec();
         let table = side
@@ -165,7 +166,7 @@ impl Replay<'_> {
                 .collect();
             keyed = keyed.take(&kept)?;
         }
-        if !program.kind.counts(side) {
+        if !self.shape.counts(side) {
             counts.clear();
         }
         table.push(keyed, &counts)
@@ -183,7 +184,6 @@ impl Replay<'_> {
             let table = side.get_mut(&mut self.restored.buckets).get_mut(bucket);
             if let (Some(table), Some(number)) = (table, number)
                 && *number != NONE
-                && *count != GONE
             {
                 table.set_matches(*number, *count);
             }
@@ -207,16 +207,25 @@ pub(super) fn merge(shape: &Shape, into: &mut Buckets, from: Buckets) -> Result<
 }
 
 fn append(shape: &Shape, side: Side, into: &mut Table, from: &Table) -> Result<()> {
+    for (rows, matches) in parts(shape, side, from)? {
+        into.push(rows, &matches)?;
+    }
+    Ok(())
+}
+
+/// The rows of a table with their keys and counts.
+pub(super) fn parts(shape: &Shape, side: Side, table: &Table) -> Result<Vec<(Keyed, Vec<u32>)>> {
     let program = &shape.program;
     let mut start = 0;
-    for (batch, matches) in from.part(0) {
+    let mut parts = Vec::new();
+    for (batch, matches) in table.part(0) {
         let columns = program.without_keys(side, &batch);
         let rows = RecordBatch::try_new(Arc::clone(side.get(&program.rows)), columns)?;
         let end = start + rows.num_rows();
-        let times = from.times().get(start..end).unwrap_or_default().to_vec();
+        let times = table.times().get(start..end).unwrap_or_default().to_vec();
         let keyed = program.keyed(side, &rows)?;
-        into.push(Keyed { times, ..keyed }, &matches)?;
+        parts.push((Keyed { times, ..keyed }, matches));
         start = end;
     }
-    Ok(())
+    Ok(parts)
 }

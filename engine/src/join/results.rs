@@ -51,6 +51,9 @@ pub(super) fn stored_alone(
     table: &Table,
     rows: &[u32],
 ) -> Result<RecordBatch> {
+    if rows.is_empty() {
+        return Ok(RecordBatch::new_empty(Arc::clone(&program.schema)));
+    }
     let places = table.rows.places(rows);
     padded(program, side, rows.len(), |column| {
         table.rows.column(column, &places)

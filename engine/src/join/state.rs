@@ -1,6 +1,6 @@
 //! The rows that a join keeps as batches: what a checkpoint holds.
 //!
-//! A snapshot begins with a header (the watermark, and whether what came before is void), then come
+//! A snapshot begins with a header (the watermark, and which sides start anew), then come
 //! the rows that are new since the last one, by side and bucket, then the new counts of rows that
 //! earlier snapshots hold, by their number in their bucket. What a watermark has ended needs no
 //! record: the replay drops it when it meets the header.
@@ -12,9 +12,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::program::Program;
+use super::shape::Shape;
 use super::spec::Side;
 use super::timed::Buckets;
-use super::timed_factory::Shape;
 use crate::error::{Error, Kind, Result, codes};
 use crate::operator::StateBatches;
 
@@ -55,23 +55,25 @@ impl Part {
     }
 }
 
-/// Gives the rows and counts since the last snapshot, or everything.
+/// Gives the rows and counts since the last snapshot; everything of the sides that start anew.
 pub(super) fn snapshot(
     program: &Arc<Shape>,
     buckets: &mut Buckets,
     watermark: i64,
-    all: bool,
+    anew: [bool; 2],
 ) -> Result<StateBatches> {
     let header = RecordBatch::try_new(
         schema(&program.program, Part::Header),
         vec![
             Arc::new(Int64Array::from(vec![watermark])),
-            Arc::new(BooleanArray::from(vec![all])),
+            Arc::new(BooleanArray::from(vec![anew[0]])),
+            Arc::new(BooleanArray::from(vec![anew[1]])),
         ],
     )?;
     let mut rows = Vec::new();
     let (mut sides, mut of, mut numbers, mut counts) = (vec![], vec![], vec![], vec![]);
     for side in Side::BOTH {
+        let all = *side.get(&anew);
         for (bucket, table) in side.get_mut(buckets) {
             let from = if all { 0 } else { table.saved };
             let mut start = from;
@@ -81,7 +83,7 @@ pub(super) fn snapshot(
                 rows.push((side, *bucket, batch, times, matches));
                 start = end;
             }
-            for (row, count) in table.save() {
+            for (row, count) in table.save().into_iter().filter(|_| !all) {
                 sides.push(side_number(side));
                 of.push(*bucket);
                 numbers.push(row);
@@ -90,7 +92,7 @@ pub(super) fn snapshot(
         }
     }
     let mut last = Vec::new();
-    if !all && !numbers.is_empty() {
+    if !numbers.is_empty() {
         last.push(RecordBatch::try_new(
             schema(&program.program, Part::Counts),
             vec![
@@ -159,7 +161,8 @@ pub(super) fn schema(program: &Program, part: Part) -> SchemaRef {
     let fields = match part {
         Part::Header => vec![
             field("watermark", DataType::Int64),
-            field("all", DataType::Boolean),
+            field("left_anew", DataType::Boolean),
+            field("right_anew", DataType::Boolean),
         ],
         Part::Counts => vec![
             field("side", DataType::UInt8),

@@ -1,7 +1,7 @@
 //! Rows of one side in a hash multimap: chains of equal hashes over row numbers, newest first.
 //!
-//! Each row may have a count of its matches. A row that is gone is taken out of its chain and its
-//! count says so; its values stay until the table is made anew.
+//! Each row may have a count of its matches. The count of a row that is gone says so; it may still be
+//! in its chain, and its values stay until the table is made anew.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -72,6 +72,11 @@ impl Table {
             + self.changed.capacity() * 4
     }
 
+    /// How many of the rows are gone.
+    pub(super) fn gone(&self) -> usize {
+        self.gone
+    }
+
     /// Appends rows; `matches` is empty where nobody asks for counts.
     pub(super) fn push(&mut self, rows: Keyed, matches: &[u32]) -> Result<()> {
         let first = u32::try_from(self.len()).unwrap_or(NONE);
@@ -120,8 +125,33 @@ impl Table {
             if (row as usize) < self.saved && *matches != count {
                 self.changed.push(row);
             }
+            if *matches != GONE && count == GONE {
+                self.gone += 1;
+            }
             *matches = count;
         }
+    }
+
+    /// Takes a row out of its chain, and says that it is gone.
+    pub(super) fn remove(&mut self, hash: u64, row: u32) {
+        let after = self.next(row);
+        let head = self.head(hash);
+        if head == row {
+            if after == NONE {
+                self.heads.remove(&hash);
+            } else {
+                self.heads.insert(hash, after);
+            }
+        } else {
+            let mut at = head;
+            while at != NONE && self.next(at) != row {
+                at = self.next(at);
+            }
+            if let Some(next) = self.next.get_mut(at as usize) {
+                *next = after;
+            }
+        }
+        self.set_matches(row, GONE);
     }
 
     /// Rows that have no match.

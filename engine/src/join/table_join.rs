@@ -1,12 +1,11 @@
 //! A stream joined with a table that ends: the table is read first, then rows are looked up in it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
+use super::account::{Account, memory_error};
 use super::pairs::Search;
 use super::program::Program;
 use super::results::{self, Collector};
@@ -14,7 +13,6 @@ use super::spec::{JoinKind, JoinSpec, Side};
 use super::table::Table;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
-use crate::metrics::SubtaskMetrics;
 use crate::operator::{Consumes, Operator, OperatorFactory, Output};
 
 /// Makes joins of a stream with a table that ends.
@@ -55,15 +53,13 @@ impl OperatorFactory for StreamTableJoinFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        let name = format!("join table {} #{}", context.node, context.subtask);
         let schema = Arc::clone(&self.program.schema);
         Ok(Box::new(StreamTableJoin {
             program: Arc::clone(&self.program),
             input: self.table,
             table: Table::default(),
             collector: Collector::new(schema, context.job.batch_rows),
-            memory: MemoryConsumer::new(name).register(&context.job.memory),
-            metrics: Arc::clone(&context.metrics),
+            account: Account::new(context),
         }))
     }
 
@@ -83,8 +79,7 @@ struct StreamTableJoin {
     input: usize,
     table: Table,
     collector: Collector,
-    memory: MemoryReservation,
-    metrics: Arc<SubtaskMetrics>,
+    account: Account,
 }
 
 impl Operator for StreamTableJoin {
@@ -118,16 +113,9 @@ impl StreamTableJoin {
         }
         self.table.push(rows, &[])?;
         let bytes = self.table.bytes();
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        self.memory.try_resize(bytes).map_err(|error| {
-            Error::new(
-                Kind::Limit,
-                codes::MEMORY,
-                "the table of a join does not fit in memory",
-            )
-            .detail(format!("it takes {} MiB in one subtask", bytes >> 20))
-            .hint("give the job more memory with --memory, or filter the table first")
-            .caused_by(error)
+        self.account.settle(bytes).map_err(|error| {
+            let hint = "give the job more memory with --memory, or filter the table first";
+            memory_error(error, bytes, hint)
         })
     }
 

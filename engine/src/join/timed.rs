@@ -5,27 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::record_batch::RecordBatch;
-use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
+use super::account::{Account, memory_error};
 use super::pairs::{Pairs, Search};
 use super::program::{Keyed, NO_TIME, Program};
 use super::replay::{self, Restored};
 use super::results::{self, Collector};
+use super::shape::Shape;
 use super::spec::{JoinKind, Side};
 use super::state;
 use super::table::Table;
-use super::timed_factory::Shape;
 use super::timing::Timing;
-use crate::error::{Error, Kind, Result, codes};
+use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::message::EventTime;
 use crate::metrics::SubtaskMetrics;
 use crate::operator::{Extent, Operator, Output, StateBatches};
-
-/// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
-/// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = 64 << 10;
 
 /// The rows of both sides by bucket.
 pub(super) type Buckets = [BTreeMap<i64, Table>; 2];
@@ -41,7 +37,7 @@ pub(super) struct TimedJoin {
     renumbered: bool,
     restored: bool,
     collector: Collector,
-    memory: MemoryReservation,
+    account: Account,
     metrics: Arc<SubtaskMetrics>,
 }
 
@@ -80,7 +76,7 @@ impl Operator for TimedJoin {
 
     fn snapshot(&mut self, extent: Extent, _out: &mut Output) -> Result<StateBatches> {
         let all = extent == Extent::All || std::mem::take(&mut self.renumbered);
-        state::snapshot(&self.shape, &mut self.buckets, self.watermark, all)
+        state::snapshot(&self.shape, &mut self.buckets, self.watermark, [all; 2])
     }
 
     fn restore(
@@ -131,7 +127,6 @@ pub(super) fn pop_over(
 
 impl TimedJoin {
     pub(super) fn new(shape: &Arc<Shape>, context: &TaskContext) -> Self {
-        let name = format!("join {} #{}", context.node, context.subtask);
         let schema = Arc::clone(&shape.program.schema);
         Self {
             shape: Arc::clone(shape),
@@ -141,7 +136,7 @@ impl TimedJoin {
             renumbered: false,
             restored: false,
             collector: Collector::new(schema, context.job.batch_rows),
-            memory: MemoryConsumer::new(name).register(&context.job.memory),
+            account: Account::new(context),
             metrics: Arc::clone(&context.metrics),
         }
     }
@@ -271,13 +266,11 @@ impl TimedJoin {
 
     /// Accounts the state.
     fn settle(&mut self) -> Result<()> {
-        let bytes = self.bytes;
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        if bytes == 0 || bytes.abs_diff(self.memory.size()) >= ACCOUNT_BYTES {
-            let grown = self.memory.try_resize(bytes);
-            grown.map_err(|error| memory_error(error, bytes))?;
-        }
-        Ok(())
+        self.account.settle(self.bytes).map_err(|error| {
+            let hint = "give the job more memory with --memory, or join over shorter windows or \
+                        intervals";
+            memory_error(error, self.bytes, hint)
+        })
     }
 }
 
@@ -334,15 +327,4 @@ fn numbers(matches: &[u32], is: impl Fn(u32) -> bool) -> Vec<u32> {
         .filter(|(_, matches)| is(**matches))
         .map(|(row, _)| row)
         .collect()
-}
-
-fn memory_error(error: datafusion_common::DataFusionError, bytes: usize) -> Error {
-    Error::new(
-        Kind::Limit,
-        codes::MEMORY,
-        "the rows that wait for a match do not fit in memory",
-    )
-    .detail(format!("they take {} MiB in one subtask", bytes >> 20))
-    .hint("give the job more memory with --memory, or join over shorter windows or intervals")
-    .caused_by(error)
 }

@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::program::Program;
+use super::shape::Shape;
 use super::spec::JoinSpec;
 use super::timed::TimedJoin;
 use super::timing::Timing;
@@ -24,10 +25,8 @@ impl WindowJoinFactory {
     /// Checks a join. `on` of the join must have the windows' starts and ends among its keys;
     /// `window_ends` are the ends, a timestamp over each input.
     pub fn try_new(spec: JoinSpec, window_ends: [Arc<dyn PhysicalExpr>; 2]) -> Result<Self> {
-        Ok(Self(Arc::new(Shape {
-            program: Program::try_new(spec, Some(window_ends))?,
-            timing: Timing::Window,
-        })))
+        let program = Program::try_new(spec, Some(window_ends))?;
+        Ok(Self(Arc::new(Shape::timed(program, Timing::Window))))
     }
 }
 
@@ -48,23 +47,9 @@ impl IntervalJoinFactory {
         lower: i64,
         upper: i64,
     ) -> Result<Self> {
-        Ok(Self(Arc::new(Shape {
-            program: Program::try_new(spec, Some(times))?,
-            timing: Timing::interval(lower, upper),
-        })))
-    }
-}
-
-/// What all subtasks share.
-#[derive(Debug)]
-pub(super) struct Shape {
-    pub(super) program: Program,
-    pub(super) timing: Timing,
-}
-
-impl Shape {
-    fn fingerprint(&self) -> String {
-        format!("{:?} {}", self.timing, self.program.fingerprint())
+        let program = Program::try_new(spec, Some(times))?;
+        let timing = Timing::interval(lower, upper);
+        Ok(Self(Arc::new(Shape::timed(program, timing))))
     }
 }
 
@@ -105,7 +90,7 @@ impl OperatorFactory for IntervalJoinFactory {
             Timing::Interval { lower, upper, .. } => {
                 format!("Interval join {text} within {lower}us to {upper}us")
             }
-            Timing::Window => format!("Interval join {text}"),
+            _ => format!("Interval join {text}"),
         }
     }
 

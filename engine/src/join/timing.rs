@@ -23,6 +23,8 @@ pub(super) enum Timing {
         /// The width of a bucket.
         width: i64,
     },
+    /// None: rows are kept for ever, in one bucket.
+    Forever,
 }
 
 impl Timing {
@@ -40,6 +42,7 @@ impl Timing {
     pub(super) fn bucket(self, time: i64) -> i64 {
         match self {
             Self::Window => time,
+            Self::Forever => 0,
             Self::Interval { width, .. } => time.div_euclid(width),
         }
     }
@@ -47,7 +50,7 @@ impl Timing {
     /// The first and last time of a bucket.
     fn times(self, bucket: i64) -> (i64, i64) {
         match self {
-            Self::Window => (bucket, bucket),
+            Self::Window | Self::Forever => (bucket, bucket),
             Self::Interval { width, .. } => {
                 let first = bucket.saturating_mul(width);
                 (first, first.saturating_add(width - 1))
@@ -68,7 +71,7 @@ impl Timing {
     /// How far from a row's time the times of its matches lie, from and to.
     fn reach(self, side: Side) -> (i64, i64) {
         match (self, side) {
-            (Self::Window, _) => (0, 0),
+            (Self::Window | Self::Forever, _) => (0, 0),
             (Self::Interval { lower, upper, .. }, Side::Left) => {
                 (upper.saturating_neg(), lower.saturating_neg())
             }
@@ -80,7 +83,7 @@ impl Timing {
     pub(super) fn fits(self, side: Side, time: i64, other: i64) -> bool {
         let (from, to) = self.reach(side);
         match self {
-            Self::Window => true,
+            Self::Window | Self::Forever => true,
             Self::Interval { .. } => {
                 time.saturating_add(from) <= other && other <= time.saturating_add(to)
             }
@@ -91,6 +94,7 @@ impl Timing {
     /// have matched may be gone.
     pub(super) fn is_late(self, time: i64, watermark: i64) -> bool {
         match self {
+            Self::Forever => false,
             Self::Window => time <= watermark,
             Self::Interval { .. } => time < watermark,
         }
@@ -101,6 +105,7 @@ impl Timing {
         let (_, last) = self.times(bucket);
         let (_, to) = self.reach(side);
         match self {
+            Self::Forever => false,
             Self::Window => last <= watermark,
             Self::Interval { .. } => watermark == i64::MAX || last.saturating_add(to) < watermark,
         }

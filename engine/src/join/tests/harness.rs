@@ -224,6 +224,12 @@ impl Cluster {
         on
     }
 
+    pub(super) fn tick(&mut self, now: i64) {
+        for subtask in &mut self.subtasks {
+            subtask.tick(now, &mut self.out).unwrap();
+        }
+    }
+
     pub(super) fn end(&mut self) {
         self.watermark(i64::MAX);
         for subtask in &mut self.subtasks {

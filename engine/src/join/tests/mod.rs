@@ -4,3 +4,4 @@ mod harness;
 mod oracle;
 mod table_join;
 mod timed;
+mod updating;
