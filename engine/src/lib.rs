@@ -27,6 +27,7 @@ pub mod scan;
 pub mod sink;
 pub mod source;
 pub mod updating;
+pub mod view;
 mod watermark;
 pub mod window;
 

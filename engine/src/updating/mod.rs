@@ -9,19 +9,19 @@
 //! change with a library.
 
 pub mod aggregate;
-mod codec;
+pub(crate) mod codec;
 pub mod distinct;
 pub mod fold;
 #[cfg(test)]
 pub(crate) mod harness;
-mod memory;
+pub(crate) mod memory;
 pub mod rank;
-mod state;
-
-/// Parts of a time to live after which expired state is looked for: an entry may outlive it by this
-/// share, and the search over all entries costs little.
-const SWEEPS_PER_TTL: i64 = 16;
+pub(crate) mod state;
 
 pub(crate) use codec::{RowBytes, RowCodec};
 pub(crate) use memory::Account;
 pub(crate) use state::Format;
+
+/// Parts of a time to live after which expired state is looked for: an entry may outlive it by this
+/// share, and the search over all entries costs little.
+const SWEEPS_PER_TTL: i64 = 16;

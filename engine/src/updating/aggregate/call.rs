@@ -125,7 +125,7 @@ impl Call {
     }
 
     /// Puts the columns of entries in the order that accumulators expect.
-    pub(super) fn from_entries(&self, mut columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
+    pub(super) fn to_arguments(&self, mut columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
         let order = self.order.min(columns.len());
         columns.rotate_left(order);
         columns

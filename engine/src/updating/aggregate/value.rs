@@ -30,11 +30,12 @@ impl Value {
     /// Adds rows to the accumulator, or takes them from it.
     pub(super) fn feed(&mut self, columns: &[ArrayRef], adds: bool) -> Result<()> {
         let accumulator = self.accumulator.as_mut().ok_or_else(misfit)?;
-        Ok(if adds {
-            accumulator.update_batch(columns)?
+        if adds {
+            accumulator.update_batch(columns)?;
         } else {
-            accumulator.retract_batch(columns)?
-        })
+            accumulator.retract_batch(columns)?;
+        }
+        Ok(())
     }
 
     /// The result as of now.
@@ -102,7 +103,7 @@ impl Value {
 
 fn decode<'a>(call: &Call, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
     let codec = call.entries.as_ref().ok_or_else(misfit)?;
-    Ok(call.from_entries(codec.decode(rows)?))
+    Ok(call.to_arguments(codec.decode(rows)?))
 }
 
 /// The place of each entry as often as it is there.
