@@ -39,6 +39,11 @@ pub enum Why {
         /// When the last of what it belongs to was over.
         end: EventTime,
     },
+    /// Its time is before the watermark, in an operator that compares rows with rows.
+    Behind {
+        /// The row's event time.
+        time: EventTime,
+    },
     /// A partial result of several rows, for a window that has ended.
     Partial {
         /// The end of the window.
@@ -59,6 +64,7 @@ impl Why {
                         }
                         write!(f, "its window ended at {end}")?;
                     }
+                    Why::Behind { time } => write!(f, "the row's time is {time}")?,
                     Why::Partial { end } => {
                         write!(f, "partial results of rows of a window that ended at {end}")?;
                     }

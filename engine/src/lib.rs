@@ -17,6 +17,7 @@ pub mod join;
 pub mod key_group;
 pub mod late;
 pub mod limits;
+pub mod lookup;
 pub mod message;
 pub mod metrics;
 pub mod operator;

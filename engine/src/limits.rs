@@ -51,3 +51,7 @@ pub const DEAD_LETTER_RAW_BYTES_MAX: usize = 1 << 20;
 pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
 /// How long a job may take to drain after it is asked to stop.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
+/// Keys of one call of a lookup: what a peer takes in one request without trouble.
+pub const LOOKUP_KEYS_MAX: usize = 1_024;
+/// Calls of one subtask's lookup at once: enough to hide the way to the peer.
+pub const LOOKUP_CALLS_MAX: usize = 4;

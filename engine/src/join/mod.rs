@@ -2,11 +2,13 @@
 //!
 //! A window or an interval of time bounds what must be kept: rows are kept in buckets of time, pairs
 //! come out as soon as both rows are there, rows without a match and their buckets go when the
-//! watermark has passed. A table that ends is read first and then only looked up in. Joins without
+//! watermark has passed. A table that ends is read first and then only looked up in; one that finds
+//! rows by key is asked for them. Joins without
 //! a bound keep all rows and update their results.
 
 mod account;
 mod chunks;
+mod lookup;
 mod pairs;
 mod program;
 mod replay;
@@ -24,6 +26,7 @@ mod updating;
 #[cfg(test)]
 mod tests;
 
+pub use lookup::{LookupJoin, LookupJoinFactory};
 pub use spec::{JoinKind, JoinSpec};
 pub use table_join::StreamTableJoinFactory;
 pub use timed_factory::{IntervalJoinFactory, WindowJoinFactory};

@@ -183,6 +183,11 @@ impl Program {
         if self.null_equality == NullEquality::NullEqualsNull {
             return None;
         }
+        self.valid_keys(side, batch)
+    }
+
+    /// Which rows have no NULL in their keys; `None` is all.
+    pub(super) fn valid_keys(&self, side: Side, batch: &RecordBatch) -> Option<NullBuffer> {
         let keys = self.key_arrays(side, batch);
         let valid = keys.iter().fold(None, |all: Option<NullBuffer>, key| {
             NullBuffer::union(all.as_ref(), key.logical_nulls().as_ref())

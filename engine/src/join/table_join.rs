@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::account::{Account, memory_error};
 use super::pairs::Search;
-use super::program::Program;
+use super::program::{Keyed, Program};
 use super::results::{self, Collector};
 use super::spec::{JoinKind, JoinSpec, Side};
 use super::table::Table;
@@ -31,15 +31,7 @@ impl StreamTableJoinFactory {
     pub fn try_new(spec: JoinSpec, table: usize) -> Result<Self> {
         let side = Side::of_input(table);
         let program = Program::try_new(spec, None)?;
-        if program.kind.keeps_unmatched(side) || (side == Side::Left && !program.kind.gives_pairs())
-        {
-            return Err(Error::new(
-                Kind::Invalid,
-                codes::PLAN,
-                format!("a {} join cannot keep the rows of a table", program.kind),
-            )
-            .detail("the stream may never end, so it is never known that a row has no match"));
-        }
+        check_table(&program, side)?;
         Ok(Self {
             program: Arc::new(program),
             table,
@@ -87,8 +79,16 @@ impl Operator for StreamTableJoin {
         if input == self.input {
             return self.keep(&batch);
         }
-        self.look_up(Side::of_input(input), &batch, out)?;
-        self.collector.flush(out)
+        let side = Side::of_input(input);
+        let rows = self.program.keyed(side, &batch)?;
+        look_up(
+            &self.program,
+            side,
+            &rows,
+            &self.table,
+            &mut self.collector,
+            out,
+        )
     }
 
     fn prefers(&self) -> Option<usize> {
@@ -118,39 +118,59 @@ impl StreamTableJoin {
             memory_error(error, bytes, hint)
         })
     }
+}
 
-    fn look_up(&mut self, side: Side, batch: &RecordBatch, out: &mut Output) -> Result<()> {
-        let (program, table) = (&self.program, &self.table);
-        let rows = program.keyed(side, batch)?;
-        let mut matched = vec![false; rows.len()];
-        let once = !program.kind.gives_pairs();
-        let mut search = Search::new(program, side, &rows, table, self.collector.rows_max);
-        while let Some(pairs) = search.next(table, |row, _| !(once && is_set(&matched, row)))? {
-            for row in pairs.probe.values() {
-                if let Some(matched) = matched.get_mut(*row as usize) {
-                    *matched = true;
-                }
-            }
-            if !once {
-                let batch = results::pairs(program, side, &rows, table, &pairs)?;
-                self.collector.push(batch, out)?;
-            }
-        }
-        let wanted = match program.kind {
-            JoinKind::LeftSemi => true,
-            kind if kind.keeps_unmatched(side) => false,
-            _ => return Ok(()),
-        };
-        let alone: Vec<u32> = (0_u32..)
-            .zip(&matched)
-            .filter_map(|(row, matched)| (*matched == wanted).then_some(row))
-            .collect();
-        for alone in alone.chunks(self.collector.rows_max) {
-            let batch = results::alone(program, side, &rows.batch, alone)?;
-            self.collector.push(batch, out)?;
-        }
-        Ok(())
+/// Refuses joins that would have to know that a row of the table has no match.
+pub(super) fn check_table(program: &Program, table: Side) -> Result<()> {
+    let kind = program.kind;
+    if kind.keeps_unmatched(table) || (table == Side::Left && !kind.gives_pairs()) {
+        return Err(Error::new(
+            Kind::Invalid,
+            codes::PLAN,
+            format!("a {kind} join cannot keep the rows of a table"),
+        )
+        .detail("the stream may never end, so it is never known that a row has no match"));
     }
+    Ok(())
+}
+
+/// Joins rows of a stream with what a table has for them.
+pub(super) fn look_up(
+    program: &Program,
+    side: Side,
+    rows: &Keyed,
+    table: &Table,
+    collector: &mut Collector,
+    out: &mut Output,
+) -> Result<()> {
+    let mut matched = vec![false; rows.len()];
+    let once = !program.kind.gives_pairs();
+    let mut search = Search::new(program, side, rows, table, collector.rows_max);
+    while let Some(pairs) = search.next(table, |row, _| !(once && is_set(&matched, row)))? {
+        for row in pairs.probe.values() {
+            if let Some(matched) = matched.get_mut(*row as usize) {
+                *matched = true;
+            }
+        }
+        if !once {
+            let batch = results::pairs(program, side, rows, table, &pairs)?;
+            collector.push(batch, out)?;
+        }
+    }
+    let wanted = match program.kind {
+        JoinKind::LeftSemi => true,
+        kind if kind.keeps_unmatched(side) => false,
+        _ => return collector.flush(out),
+    };
+    let alone: Vec<u32> = (0_u32..)
+        .zip(&matched)
+        .filter_map(|(row, matched)| (*matched == wanted).then_some(row))
+        .collect();
+    for alone in alone.chunks(collector.rows_max) {
+        let batch = results::alone(program, side, &rows.batch, alone)?;
+        collector.push(batch, out)?;
+    }
+    collector.flush(out)
 }
 
 fn is_set(values: &[bool], at: usize) -> bool {

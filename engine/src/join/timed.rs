@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::record_batch::RecordBatch;
 
@@ -19,8 +18,8 @@ use super::timing::Timing;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
+use crate::late::{LateRows, Why};
 use crate::message::EventTime;
-use crate::metrics::SubtaskMetrics;
 use crate::operator::{Extent, Operator, Output, StateBatches};
 
 /// The rows of both sides by bucket.
@@ -38,7 +37,7 @@ pub(super) struct TimedJoin {
     restored: bool,
     collector: Collector,
     account: Account,
-    metrics: Arc<SubtaskMetrics>,
+    late: [LateRows; 2],
 }
 
 impl Operator for TimedJoin {
@@ -126,7 +125,7 @@ pub(super) fn pop_over(
 }
 
 impl TimedJoin {
-    pub(super) fn new(shape: &Arc<Shape>, context: &TaskContext) -> Self {
+    pub(super) fn new(shape: &Arc<Shape>, sources: &[Arc<str>; 2], context: &TaskContext) -> Self {
         let schema = Arc::clone(&shape.program.schema);
         Self {
             shape: Arc::clone(shape),
@@ -137,7 +136,9 @@ impl TimedJoin {
             restored: false,
             collector: Collector::new(schema, context.job.batch_rows),
             account: Account::new(context),
-            metrics: Arc::clone(&context.metrics),
+            late: sources
+                .each_ref()
+                .map(|sources| LateRows::new(context, sources)),
         }
     }
 
@@ -178,7 +179,7 @@ impl TimedJoin {
                 self.collector.push(alone, out)?;
             }
         }
-        self.late(&late);
+        self.late(side, &rows, &late)?;
         let whole = by_bucket.len() == 1 && late.is_empty() && alone.is_empty();
         match by_bucket.first_key_value() {
             Some((bucket, members)) if whole && members.len() == rows.len() => {
@@ -191,9 +192,32 @@ impl TimedJoin {
         }
     }
 
-    /// Counts rows that came too late.
-    fn late(&self, rows: &[u32]) {
-        self.metrics.late.fetch_add(rows.len() as u64, Relaxed);
+    /// Counts rows that came too late, and keeps them as dead letters.
+    fn late(&self, side: Side, rows: &Keyed, late: &[u32]) -> Result<()> {
+        if late.is_empty() {
+            return Ok(());
+        }
+        let columns = self.shape.program.without_keys(side, &rows.batch);
+        let schema = Arc::clone(side.get(&self.shape.program.rows));
+        let mut live = vec![true; rows.len()];
+        for row in late {
+            if let Some(live) = live.get_mut(*row as usize) {
+                *live = false;
+            }
+        }
+        let why = |row: usize| {
+            let time = EventTime(rows.times.get(row).copied().unwrap_or(NO_TIME));
+            match self.shape.timing {
+                Timing::Window => Why::Over {
+                    time: None,
+                    end: time,
+                },
+                _ => Why::Behind { time },
+            }
+        };
+        let batch = RecordBatch::try_new(schema, columns)?;
+        let letters = side.get(&self.late);
+        letters.keep(&batch, &live, EventTime(self.watermark), why)
     }
 
     /// Joins new rows of a bucket with the rows of the other side, then keeps them.

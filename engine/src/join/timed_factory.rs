@@ -19,14 +19,25 @@ use crate::operator::{Consumes, Operator, OperatorFactory};
 /// Pairs come out at once; rows without a match, and the state of a window, go when the watermark
 /// reaches the window's end. Rows of a window that is closed are late.
 #[derive(Debug)]
-pub struct WindowJoinFactory(Arc<Shape>);
+pub struct WindowJoinFactory {
+    shape: Arc<Shape>,
+    sources: [Arc<str>; 2],
+}
 
 impl WindowJoinFactory {
     /// Checks a join. `on` of the join must have the windows' starts and ends among its keys;
     /// `window_ends` are the ends, a timestamp over each input.
     pub fn try_new(spec: JoinSpec, window_ends: [Arc<dyn PhysicalExpr>; 2]) -> Result<Self> {
         let program = Program::try_new(spec, Some(window_ends))?;
-        Ok(Self(Arc::new(Shape::timed(program, Timing::Window))))
+        Ok(Self {
+            shape: Arc::new(Shape::timed(program, Timing::Window)),
+            sources: ["".into(), "".into()],
+        })
+    }
+
+    /// Names the sources that feed each input, for the dead letters of late rows.
+    pub fn with_sources(self, sources: [Arc<str>; 2]) -> Self {
+        Self { sources, ..self }
     }
 }
 
@@ -36,7 +47,10 @@ impl WindowJoinFactory {
 /// is late when its time is before the watermark. Results may be older than the watermark by the
 /// bounds of the interval: what goes on is held back by as much.
 #[derive(Debug)]
-pub struct IntervalJoinFactory(Arc<Shape>);
+pub struct IntervalJoinFactory {
+    shape: Arc<Shape>,
+    sources: [Arc<str>; 2],
+}
 
 impl IntervalJoinFactory {
     /// Checks a join of rows for which `right + lower <= left <= right + upper`, where `times` are
@@ -49,25 +63,37 @@ impl IntervalJoinFactory {
     ) -> Result<Self> {
         let program = Program::try_new(spec, Some(times))?;
         let timing = Timing::interval(lower, upper);
-        Ok(Self(Arc::new(Shape::timed(program, timing))))
+        Ok(Self {
+            shape: Arc::new(Shape::timed(program, timing)),
+            sources: ["".into(), "".into()],
+        })
+    }
+
+    /// Names the sources that feed each input, for the dead letters of late rows.
+    pub fn with_sources(self, sources: [Arc<str>; 2]) -> Self {
+        Self { sources, ..self }
     }
 }
 
 impl OperatorFactory for WindowJoinFactory {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0.program.schema)
+        Arc::clone(&self.shape.program.schema)
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(TimedJoin::new(&self.0, context)))
+        Ok(Box::new(TimedJoin::new(
+            &self.shape,
+            &self.sources,
+            context,
+        )))
     }
 
     fn describe(&self) -> String {
-        format!("Window join {}", self.0.program.text())
+        format!("Window join {}", self.shape.program.text())
     }
 
     fn fingerprint(&self) -> Option<String> {
-        Some(self.0.fingerprint())
+        Some(self.shape.fingerprint())
     }
 
     fn consumes(&self) -> Consumes {
@@ -77,16 +103,20 @@ impl OperatorFactory for WindowJoinFactory {
 
 impl OperatorFactory for IntervalJoinFactory {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0.program.schema)
+        Arc::clone(&self.shape.program.schema)
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(TimedJoin::new(&self.0, context)))
+        Ok(Box::new(TimedJoin::new(
+            &self.shape,
+            &self.sources,
+            context,
+        )))
     }
 
     fn describe(&self) -> String {
-        let text = self.0.program.text();
-        match self.0.timing {
+        let text = self.shape.program.text();
+        match self.shape.timing {
             Timing::Interval { lower, upper, .. } => {
                 format!("Interval join {text} within {lower}us to {upper}us")
             }
@@ -95,7 +125,7 @@ impl OperatorFactory for IntervalJoinFactory {
     }
 
     fn fingerprint(&self) -> Option<String> {
-        Some(self.0.fingerprint())
+        Some(self.shape.fingerprint())
     }
 
     fn consumes(&self) -> Consumes {

@@ -1,6 +1,7 @@
 //! Joins against a naive answer, and what they promise beside it.
 
 mod harness;
+mod lookup;
 mod oracle;
 mod table_join;
 mod timed;

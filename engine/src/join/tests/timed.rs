@@ -225,3 +225,23 @@ fn a_snapshot_holds_what_changed() {
     cluster.snapshot(Extent::All);
     assert_eq!(cluster.saved_rows(), 1 + 101);
 }
+
+#[test]
+fn late_rows_are_dead_letters() {
+    let mut rng = rng("late_rows_are_dead_letters", 1);
+    let case = Case::random(&mut rng, JoinKind::Left, false);
+    let times = [column(0, 0), column(1, 0)];
+    let factory = IntervalJoinFactory::try_new(case.spec(), times, -10, 10).unwrap();
+    let factory = factory.with_sources(["orders".into(), "payments".into()]);
+    let mut cluster = Cluster::new(factory, &case.on, 1, 100, 1 << 30);
+    cluster.watermark(50);
+    let row = |time| Row {
+        time: Some(time),
+        key: Some(7),
+        name: "a",
+        value: 0,
+    };
+    cluster.rows(1, &[row(50), row(49)]);
+    let counts = cluster.context.job.dead_letters.counts();
+    assert_eq!(format!("{counts:?}"), r#"{("payments", "late"): 1}"#);
+}
