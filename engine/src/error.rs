@@ -309,6 +309,8 @@ pub mod codes {
         SCHEMA = "E0207";
         /// The offset to go on from is gone.
         OFFSET = "E0208";
+        /// A sink cannot tell what of a commit is there already.
+        COMMIT = "E0209";
         /// A file is corrupt or truncated.
         CORRUPT = "E0301";
         /// A row cannot be decoded and `on_error = 'fail'`.

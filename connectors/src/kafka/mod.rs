@@ -3,14 +3,16 @@
 //! A source promises that each record of its partitions is read once, as a row or as a dead
 //! letter, in the order of its partition: offsets are in Weir's checkpoints, no consumer group is
 //! joined, and a record that retention has deleted before it was read ends the job unless the
-//! script says otherwise. Client options pass by a list of what is allowed.
+//! script says otherwise. A sink writes each row at least once, or exactly once for readers that
+//! read what is committed. Client options pass by a list of what is allowed.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use weir_engine::Result;
-use weir_engine::connector::{Connector, Guarantee, MetadataColumn, SourceRequest};
+use weir_engine::connector::{Connector, Guarantee, MetadataColumn, SinkRequest, SourceRequest};
 use weir_engine::options::{OptionKind, OptionSpec, Options};
+use weir_engine::sink::Sink;
 use weir_engine::source::Source;
 
 use crate::format;
@@ -20,10 +22,14 @@ mod client;
 mod cluster;
 mod failure;
 mod lane;
+mod ledger;
 mod metadata;
+mod outbox;
+mod producer;
 mod properties;
 mod pump;
 mod reader;
+mod sink;
 mod source;
 mod split;
 mod start;
@@ -109,6 +115,10 @@ impl Connector for KafkaConnector {
         ])
     }
 
+    fn sink_options(&self) -> Option<Vec<&'static [OptionSpec]>> {
+        Some(vec![client::OPTIONS, sink::OPTIONS, format::SINK_OPTIONS])
+    }
+
     fn metadata_columns(&self) -> Vec<MetadataColumn> {
         metadata::columns()
     }
@@ -124,6 +134,16 @@ impl Connector for KafkaConnector {
         let client = client::Client::new(&options, properties)?;
         Ok(Arc::new(
             source::KafkaSource::open(request, &options, client).await?,
+        ))
+    }
+
+    async fn sink(&self, mut request: SinkRequest) -> Result<Arc<dyn Sink>> {
+        let properties = properties::take(OWNER, &mut request.options)?;
+        let specs = [client::OPTIONS, sink::OPTIONS, format::SINK_OPTIONS];
+        let options = Options::check(OWNER, &specs, request.options.clone())?;
+        let client = client::Client::new(&options, properties)?;
+        Ok(Arc::new(
+            sink::KafkaSink::open(request, &options, client).await?,
         ))
     }
 }

@@ -2,4 +2,5 @@
 //! reads and a sink writes, through restarts, outages and faults.
 
 mod rig;
+mod sink;
 mod source;

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion_execution::memory_pool::UnboundedMemoryPool;
 use rdkafka::ClientConfig;
+use rdkafka::Message as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::OwnedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use weir_connectors::kafka::KafkaConnector;
-use weir_engine::connector::{Connector as _, SourceRequest};
+use weir_engine::connector::{Connector as _, SinkRequest, SourceRequest};
 use weir_engine::dead_letter::{DeadLetters, MemoryStore, OnError};
 use weir_engine::env::{Env, SystemClock, TokioSpawner};
 use weir_engine::error::Result;
 use weir_engine::job::{JobContext, Stop, TaskContext};
 use weir_engine::metrics::{Metrics, SubtaskMetrics};
 use weir_engine::options::{GivenOptions, OptionValue};
+use weir_engine::sink::{Sink, SinkWriter, Start};
 use weir_engine::source::{Read, Source, Split, SplitReader};
 
 /// How long a test waits for what must come.
@@ -140,6 +145,29 @@ impl Rig {
         self.runtime.block_on(KafkaConnector.source(request))
     }
 
+    /// Makes the sink of rows.
+    pub(crate) fn sink(&self, schema: &SchemaRef) -> Result<Arc<dyn Sink>> {
+        let request = SinkRequest {
+            name: "out".to_owned(),
+            options: self.given(),
+            schema: Arc::clone(schema),
+            partition_columns: Vec::new(),
+            streaming: true,
+            env: self.job.env.clone(),
+        };
+        self.runtime.block_on(KafkaConnector.sink(request))
+    }
+
+    /// Checks the sink and makes its writer, as a job does that starts.
+    pub(crate) fn start(&self, sink: &Arc<dyn Sink>, start: Start) -> Result<Box<dyn SinkWriter>> {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let task = self.task();
+        self.runtime.block_on(async {
+            sink.check(&schema, start).await?;
+            sink.writer(&schema, &task).await
+        })
+    }
+
     /// What a subtask is given.
     pub(crate) fn task(&self) -> TaskContext {
         TaskContext {
@@ -247,4 +275,35 @@ pub(crate) fn send(producer: &BaseProducer, topic: &str, records: &[Put]) {
         record.timestamp = put.timestamp;
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
+}
+/// Reads all that is committed in a topic, by another reader than Weir's: per partition in order.
+pub(crate) fn consume(config: &ClientConfig, topic: &str) -> Vec<OwnedMessage> {
+    let mut config = config.clone();
+    config
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let mut read = Vec::new();
+    for partition in metadata.topics()[0].partitions() {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition.id(), Offset::Beginning)
+            .unwrap();
+        consumer.assign(&list).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) if message.partition() == partition.id() => {
+                    read.push(message.detach());
+                }
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(p))) if p == partition.id() => {
+                    break;
+                }
+                _ => assert!(Instant::now() < deadline, "{topic} cannot be read"),
+            }
+        }
+    }
+    read
 }

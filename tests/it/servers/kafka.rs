@@ -199,6 +199,8 @@ impl Own {
              listener.name.login.scram-sha-512.sasl.jaas.config={scram_login};\n\
              log.dirs={at}/data\n\
              auto.create.topics.enable=false\n\
+             broker.session.timeout.ms=2000\n\
+             broker.heartbeat.interval.ms=500\n\
              group.initial.rebalance.delay.ms=0\n\
              offsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=2\n\

@@ -1,0 +1,363 @@
+//! Commits exactly once: each chunk of records goes to the topic in one transaction with a marker,
+//! which is an offset of a consumer group that nobody joins.
+//!
+//! The marker says up to which chunk of which epoch the topic has everything. It is read after the
+//! transactions of earlier writers are settled, so a commit that is repeated, whatever became of
+//! the first (nothing, half, all with the answer lost), sends what is missing and no more. Two
+//! instances at once cannot both succeed with a chunk either: each must open the transactions of
+//! the pipeline for itself, which ends what the other has under way, and then reads the marker.
+//!
+//! Readers must read what is committed. The marker must live: brokers forget the offsets of a
+//! group after `offsets.retention.minutes` without a commit, seven days by default. It is only
+//! needed when a job goes on after a crash in the middle of a commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::Array;
+use arrow::record_batch::RecordBatch;
+use parking_lot::{Condvar, Mutex};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use weir_engine::env::Clock;
+use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::limits;
+use weir_engine::message::Epoch;
+use weir_engine::sink::Start;
+
+use super::client::Context;
+use super::failure;
+use super::outbox;
+use super::producer::{Deliveries, config, offer};
+use super::sink::Parts;
+
+/// How long one call of the transaction protocol waits.
+const CALL_TIME: Duration = Duration::from_secs(30);
+/// How long confirmations are waited for before looking again.
+const LOOK_TIME: Duration = Duration::from_millis(2);
+/// Time between two attempts: the calls wait themselves for a broker that is away.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often a commit is taken up again after another instance has taken the transactions over:
+/// an instance that is stopped ends by itself, and two that live are an error.
+const TAKEN_OVER_MAX: u32 = 5;
+
+/// What happens when the topic has more than the checkpoint knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rewind {
+    /// The job does not start.
+    Fail,
+    /// The rows come once more.
+    Repeat,
+}
+
+/// Up to which chunk the topic has everything. Its number grows with epochs and with chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Marker(i64);
+
+/// Chunks of an epoch, as bits: 2^20 of 16 MiB are more than a checkpoint can hold.
+const CHUNK_BITS: u32 = 20;
+
+impl Marker {
+    /// The marker of a chunk, counted from 1; chunk 0 stands for the epoch's beginning.
+    fn of(epoch: Epoch, chunk: usize) -> Result<Self> {
+        let (epoch, chunk) = (i64::try_from(epoch.0).ok(), i64::try_from(chunk).ok());
+        let marker = epoch
+            .filter(|epoch| *epoch < 1 << (62 - CHUNK_BITS))
+            .zip(chunk.filter(|chunk| *chunk < 1 << CHUNK_BITS))
+            .map(|(epoch, chunk)| (epoch << CHUNK_BITS) | chunk);
+        marker.map(Self).ok_or_else(|| {
+            Error::new(
+                Kind::Limit,
+                codes::LIMIT,
+                "an epoch has too many chunks for a kafka sink",
+            )
+            .hint("shorten the interval of checkpoints")
+        })
+    }
+
+    fn epoch(self) -> u64 {
+        u64::try_from(self.0 >> CHUNK_BITS).unwrap_or(0)
+    }
+}
+
+/// The transactions of one sink of one pipeline.
+pub(super) struct Ledger {
+    parts: Arc<Parts>,
+    /// Names the transactions and the group.
+    id: String,
+    timeout_ms: u128,
+    open: Mutex<Option<Open>>,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The transactions as taken over, with what the topic has.
+struct Open {
+    producer: BaseProducer<Deliveries>,
+    group: ConsumerGroupMetadata,
+    marker: Option<Marker>,
+}
+
+/// Why an attempt has failed.
+enum Failed {
+    /// It may succeed when all is opened anew.
+    Again(KafkaError),
+    /// Another instance has opened the transactions.
+    TakenOver(KafkaError),
+    /// It cannot succeed.
+    Never(Error),
+}
+
+impl Ledger {
+    /// Names the ledger; nothing is opened yet.
+    pub(super) fn new(parts: &Arc<Parts>, pipeline: &str, timeout_ms: u128) -> Self {
+        Self {
+            parts: Arc::clone(parts),
+            id: format!("weir-{pipeline}-{}", parts.name),
+            timeout_ms,
+            open: Mutex::new(None),
+        }
+    }
+
+    /// Takes the transactions over from an earlier run, and compares its marker with the place
+    /// from which this run goes on. Waits for the broker.
+    pub(super) fn open(&self, start: Start, rewind: Rewind) -> Result<()> {
+        self.insist("opening transactions", |open| {
+            let Some(marker) = open.marker else {
+                return Ok(());
+            };
+            let known = match start {
+                Start::Fresh => Epoch(0),
+                Start::Resumed(epoch) => epoch,
+            };
+            if marker.epoch() <= known.0 {
+                return Ok(());
+            }
+            if start != Start::Fresh && rewind == Rewind::Fail {
+                return Err(Failed::Never(self.ahead(marker, known)));
+            }
+            // The numbers of this run begin below those of the last one.
+            let marker = Marker::of(known, 0).map_err(Failed::Never)?;
+            open.producer.begin_transaction().map_err(judge)?;
+            self.mark(open, marker)
+        })
+    }
+
+    fn ahead(&self, marker: Marker, known: Epoch) -> Error {
+        Error::new(
+            Kind::Conflict,
+            codes::COMMIT,
+            format!(
+                "kafka: the topic \"{}\" has rows of checkpoint {}, but the job goes on from \
+                 checkpoint {}",
+                self.parts.topic,
+                marker.epoch(),
+                known.0
+            ),
+        )
+        .hint(
+            "go on from the last checkpoint, or set on_rewind = 'repeat' on the sink to write the \
+             rows in between once more",
+        )
+    }
+
+    /// Sends what the topic does not have yet of the chunks of an epoch. Waits for the broker.
+    pub(super) fn commit(&self, epoch: Epoch, chunks: Vec<Vec<RecordBatch>>) -> Result<()> {
+        self.insist("committing", |open| {
+            for (number, chunk) in (1..).zip(&chunks) {
+                let marker = Marker::of(epoch, number).map_err(Failed::Never)?;
+                if open.marker.is_some_and(|known| marker <= known) {
+                    continue;
+                }
+                self.send(open, chunk)?;
+                self.mark(open, marker)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Attempts until it succeeds, cannot succeed, or time is up; after a failure all is opened
+    /// anew, which settles what is under way and reads the marker again.
+    fn insist(&self, doing: &str, attempt: impl Fn(&mut Open) -> Result<(), Failed>) -> Result<()> {
+        let clock = self.parts.env.clock();
+        let deadline = clock.monotonic() + limits::IO_RETRY_TIME_MAX;
+        let mut taken_over = 0;
+        let mut kept = self.open.lock();
+        loop {
+            let done = match &mut *kept {
+                Some(open) => attempt(open),
+                None => self.take_over().and_then(|open| attempt(kept.insert(open))),
+            };
+            let error = match done {
+                Ok(()) => return Ok(()),
+                Err(Failed::Never(error)) => {
+                    *kept = None;
+                    return Err(error);
+                }
+                Err(Failed::TakenOver(error)) => {
+                    taken_over += 1;
+                    if taken_over > TAKEN_OVER_MAX {
+                        *kept = None;
+                        return Err(self.given_up(error, doing));
+                    }
+                    error
+                }
+                Err(Failed::Again(error)) => error,
+            };
+            *kept = None;
+            if clock.monotonic() >= deadline {
+                return Err(self.given_up(error, doing));
+            }
+            tracing::warn!(
+                "sink \"{}\": kafka: {doing} has failed: {error}; looking what the topic has and \
+                 trying again",
+                self.parts.name
+            );
+            // This thread may wait; nobody else knows of the lock.
+            Condvar::new().wait_for(&mut Mutex::new(()).lock(), PAUSE);
+        }
+    }
+
+    fn given_up(&self, error: KafkaError, doing: &str) -> Error {
+        let doing = format!("{doing} exactly once in \"{}\"", self.parts.topic);
+        failure::error(error, &doing)
+    }
+
+    /// Ends the transactions of earlier writers and reads the marker, in this order.
+    fn take_over(&self) -> Result<Open, Failed> {
+        let owner = format!("sink \"{}\"", self.parts.name);
+        let mut settings = config(&self.parts.client);
+        settings.set("transactional.id", &self.id);
+        settings.set("transaction.timeout.ms", self.timeout_ms.to_string());
+        // The client wants no record to be tried for longer than its transaction lives.
+        settings.set("message.timeout.ms", self.timeout_ms.to_string());
+        let never = |e| Failed::Never(failure::error(e, "making a transactional producer"));
+        let producer: BaseProducer<Deliveries> = settings
+            .create_with_context(Deliveries::new(&owner))
+            .map_err(never)?;
+        producer.init_transactions(CALL_TIME).map_err(|error| {
+            // Its own messages lie in its queue until it is asked for them.
+            producer.poll(Duration::ZERO);
+            if producer.context().context().is_refused() {
+                let error = failure::error(error, "opening transactions");
+                return Failed::Never(producer.context().context().explain(error));
+            }
+            judge(error)
+        })?;
+        let mut settings = self.parts.client.config();
+        settings.set("group.id", &self.id);
+        settings.set("enable.auto.commit", "false");
+        // With this, the answer waits until no transaction has an offset of the group under way.
+        settings.set("isolation.level", "read_committed");
+        let consumer: BaseConsumer<Context> = settings
+            .create_with_context(Context::new(&owner))
+            .map_err(never)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.parts.topic, 0);
+        let found = consumer.committed_offsets(list, CALL_TIME).map_err(judge)?;
+        let found = found.find_partition(&self.parts.topic, 0);
+        let found = found.ok_or(Failed::Again(KafkaError::NoMessageReceived))?;
+        found.error().map_err(judge)?;
+        let marker = match found.offset() {
+            Offset::Offset(offset) => Some(Marker(offset)),
+            _ => None,
+        };
+        let group = consumer
+            .group_metadata()
+            .ok_or_else(|| Failed::Never(Error::internal("a consumer has no group")))?;
+        Ok(Open {
+            producer,
+            group,
+            marker,
+        })
+    }
+
+    /// Sends a chunk in a new transaction, which stays open.
+    fn send(&self, open: &Open, chunk: &[RecordBatch]) -> Result<(), Failed> {
+        let producer = &open.producer;
+        producer.begin_transaction().map_err(judge)?;
+        for batch in chunk {
+            let (keys, values) = outbox::records(batch).map_err(Failed::Never)?;
+            for row in 0..batch.num_rows() {
+                let key = keys.is_valid(row).then(|| keys.value(row));
+                let value = values.is_valid(row).then(|| values.value(row));
+                while !offer(producer, &self.parts.topic, key, value).map_err(judge)? {
+                    producer.poll(LOOK_TIME);
+                }
+            }
+        }
+        let clock: &dyn Clock = self.parts.env.clock();
+        let deadline = clock.monotonic() + CALL_TIME;
+        while producer.in_flight_count() > 0 && clock.monotonic() < deadline {
+            producer.poll(LOOK_TIME);
+        }
+        match producer.context().failure() {
+            Some(error) => Err(judge(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the open transaction with the marker in it.
+    fn mark(&self, open: &mut Open, marker: Marker) -> Result<(), Failed> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.parts.topic, 0, Offset::Offset(marker.0))
+            .map_err(judge)?;
+        let producer = &open.producer;
+        producer
+            .send_offsets_to_transaction(&list, &open.group, CALL_TIME)
+            .map_err(judge)?;
+        producer.commit_transaction(CALL_TIME).map_err(judge)?;
+        open.marker = Some(marker);
+        Ok(())
+    }
+}
+
+/// What an error of the transaction protocol means.
+fn judge(error: KafkaError) -> Failed {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::Fatal) => {
+            Failed::TakenOver(error)
+        }
+        Some(_) if !failure::is_passing(&error) => {
+            Failed::Never(failure::error(error, "writing in a transaction"))
+        }
+        _ => Failed::Again(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markers_grow_with_epochs_and_chunks() {
+        let marker = |epoch, chunk| Marker::of(Epoch(epoch), chunk).unwrap();
+        let order = [
+            marker(0, 0),
+            marker(1, 0),
+            marker(1, 1),
+            marker(1, (1 << CHUNK_BITS) - 1),
+            marker(2, 0),
+            marker((1 << (62 - CHUNK_BITS)) - 1, 1),
+        ];
+        assert!(order.is_sorted() && order[5].0 > 0);
+        assert_eq!(order.map(Marker::epoch)[..5], [0, 1, 1, 1, 2]);
+        for (epoch, chunk) in [
+            (1, 1 << CHUNK_BITS),
+            (1 << (62 - CHUNK_BITS), 1),
+            (u64::MAX, 0),
+        ] {
+            let error = Marker::of(Epoch(epoch), chunk).unwrap_err();
+            assert_eq!(error.code(), codes::LIMIT);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The sink: rows as records of one topic.
+//!
+//! `delivery = 'at_least_once'` sends rows as they come; a job that goes on after a crash sends the
+//! rows since its last checkpoint again. `delivery = 'exactly_once'` sends nothing before the
+//! checkpoint that holds the rows is durable: see [`super::ledger`].
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use weir_engine::changelog;
+use weir_engine::connector::SinkRequest;
+use weir_engine::env::Env;
+use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
+use weir_engine::options::{OptionKind, OptionSpec, Options, nearest};
+use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
+
+use super::client::Client;
+use super::cluster::{Cluster, Topics};
+use super::ledger::{Ledger, Rewind};
+use super::outbox::{self, OutboxWriter};
+use super::producer::ProducerWriter;
+use crate::format::{EncodeRequest, EncoderFactory, FormatName, FormatOptions, encoder_factory};
+
+/// The options of sinks, beside those of the client and the format.
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::required("topic", OptionKind::Text, "Topic to write."),
+    OptionSpec::optional(
+        "key",
+        OptionKind::Text,
+        "Columns of the record's key, separated by commas: a JSON object of them decides the \
+         partition, and what a later record replaces.",
+    ),
+    OptionSpec::optional(
+        "mode",
+        OptionKind::OneOf(&["append", "upsert"]),
+        "append writes each row, and takes updating results in format debezium-json only; upsert \
+         writes the last row of each key, and a deletion as a record without a value. upsert for \
+         updating results with a key, append otherwise.",
+    ),
+    OptionSpec::default(
+        "delivery",
+        OptionKind::OneOf(&["at_least_once", "exactly_once"]),
+        "at_least_once",
+        "exactly_once writes in transactions after each checkpoint, for readers that read what is \
+         committed; it needs checkpoints.",
+    ),
+    OptionSpec::default(
+        "transaction_timeout",
+        OptionKind::Duration,
+        "60 seconds",
+        "exactly_once: after how long the broker ends a transaction of a writer that is gone.",
+    ),
+    OptionSpec::default(
+        "on_rewind",
+        OptionKind::OneOf(&["fail", "repeat"]),
+        "fail",
+        "exactly_once: what happens when the job goes on from an older checkpoint than the topic \
+         has rows of; repeat writes those rows once more.",
+    ),
+];
+
+/// A topic as a sink.
+#[derive(Debug)]
+pub(super) struct KafkaSink {
+    parts: Arc<Parts>,
+    exact: Option<Exact>,
+}
+
+/// What the writers of one sink share.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The sink's name.
+    pub(super) name: String,
+    /// How to reach the cluster.
+    pub(super) client: Client,
+    /// The topic.
+    pub(super) topic: String,
+    /// Makes the encoders.
+    pub(super) factory: Arc<dyn EncoderFactory>,
+    /// Time and tasks.
+    pub(super) env: Env,
+    takes_changelog: bool,
+    summary: String,
+}
+
+/// What only `exactly_once` has.
+#[derive(Debug)]
+struct Exact {
+    timeout_ms: u128,
+    rewind: Rewind,
+    start: Mutex<Option<Start>>,
+    ledger: tokio::sync::Mutex<Option<Arc<Ledger>>>,
+}
+
+impl KafkaSink {
+    /// Reads the options, and checks that the format takes the rows.
+    pub(super) async fn open(
+        request: SinkRequest,
+        options: &Options,
+        client: Client,
+    ) -> Result<Self> {
+        if !request.partition_columns.is_empty() {
+            return Err(options
+                .invalid("partition_by", "has no meaning for a topic")
+                .hint("the key decides the partition: key = 'column'"));
+        }
+        let topic = options.need("topic")?.trim().to_owned();
+        let format = FormatOptions::new(options, &topic)?;
+        let key = key(options, &request)?;
+        let is_changelog = changelog::is_changelog(&request.schema);
+        let debezium = format.format() == FormatName::DebeziumJson;
+        let upsert = match options.text("mode") {
+            Some(mode) => mode == "upsert",
+            None => is_changelog && !key.is_empty() && !debezium,
+        };
+        let encode = EncodeRequest {
+            schema: Arc::clone(&request.schema),
+            key,
+            upsert,
+        };
+        let factory = encoder_factory(&format, encode, &request.env).await?;
+        let delivery = options.need("delivery")?;
+        let mode = if upsert { "upsert" } else { "append" };
+        let exact = (delivery == "exactly_once").then(|| Exact {
+            timeout_ms: options
+                .duration("transaction_timeout")
+                .unwrap_or_default()
+                .as_millis(),
+            rewind: match options.text("on_rewind") {
+                Some("repeat") => Rewind::Repeat,
+                _ => Rewind::Fail,
+            },
+            start: Mutex::new(None),
+            ledger: tokio::sync::Mutex::default(),
+        });
+        let summary = format!(
+            "kafka {topic} at {} ({}, {mode}, {delivery})",
+            client.bootstrap,
+            format.format().name()
+        );
+        let parts = Parts {
+            name: request.name,
+            client,
+            topic,
+            factory,
+            env: request.env,
+            takes_changelog: upsert || debezium,
+            summary,
+        };
+        Ok(Self {
+            parts: Arc::new(parts),
+            exact,
+        })
+    }
+
+    /// The ledger of this sink in a pipeline, opened with the first call: it takes the topic over
+    /// from an earlier run.
+    async fn ledger(&self, exact: &Exact, pipeline: &str) -> Result<Arc<Ledger>> {
+        let mut kept = exact.ledger.lock().await;
+        if let Some(ledger) = &*kept {
+            return Ok(Arc::clone(ledger));
+        }
+        let start = exact.start.lock().unwrap_or(Start::Fresh);
+        let made = Ledger::new(&self.parts, pipeline, exact.timeout_ms);
+        let (made, rewind) = (Arc::new(made), exact.rewind);
+        let opened = Arc::clone(&made);
+        self.parts
+            .env
+            .blocking(move || opened.open(start, rewind))
+            .await??;
+        *kept = Some(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+/// The columns of the key, by their place.
+fn key(options: &Options, request: &SinkRequest) -> Result<Vec<usize>> {
+    let rows = changelog::rows_schema(&request.schema);
+    let names = options.text("key").unwrap_or_default().split(',');
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    let columns = names.map(|name| {
+        rows.index_of(name).map_err(|_| {
+            let message = format!(
+                "sink \"{}\" has no column \"{name}\" for its key",
+                request.name
+            );
+            let error = Error::new(Kind::Invalid, codes::UNKNOWN_COLUMN, message);
+            nearest(error, name, rows.fields().iter().map(|f| f.name().as_str()))
+        })
+    });
+    columns.collect()
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    async fn check(&self, _schema: &SchemaRef, start: Start) -> Result<()> {
+        if let Some(exact) = &self.exact {
+            *exact.start.lock() = Some(start);
+        }
+        let parts = Arc::clone(&self.parts);
+        let look = move || {
+            let owner = format!("sink \"{}\"", parts.name);
+            let cluster = Cluster::new(&parts.client, &owner, "read_committed")?;
+            let topics = Topics::Named(vec![parts.topic.clone()]);
+            cluster.partitions(&topics).map(drop)
+        };
+        self.parts.env.blocking(look).await?
+    }
+
+    async fn writer(
+        &self,
+        _schema: &SchemaRef,
+        context: &TaskContext,
+    ) -> Result<Box<dyn SinkWriter>> {
+        let Some(exact) = &self.exact else {
+            return Ok(Box::new(ProducerWriter::new(&self.parts)?));
+        };
+        self.ledger(exact, &context.job.pipeline).await?;
+        Ok(Box::new(OutboxWriter::new(&self.parts, context)?))
+    }
+
+    async fn commit(&self, epoch: Epoch, tokens: &[CommitToken]) -> Result<()> {
+        let Some(exact) = &self.exact else {
+            return Ok(());
+        };
+        let Some(first) = tokens.first() else {
+            return Ok(());
+        };
+        let ledger = self.ledger(exact, &outbox::pipeline(first)?).await?;
+        let chunks = tokens.iter().map(|token| token.outbox.clone()).collect();
+        self.parts
+            .env
+            .blocking(move || ledger.commit(epoch, chunks))
+            .await?
+    }
+
+    async fn abort(&self, _token: &CommitToken) -> Result<()> {
+        // At least once: it is there already. Exactly once: nothing was sent.
+        Ok(())
+    }
+
+    fn takes_changelog(&self) -> bool {
+        self.parts.takes_changelog
+    }
+
+    fn needs_checkpoints(&self) -> Option<&'static str> {
+        self.exact.is_some().then_some(
+            "delivery = 'exactly_once' of connector 'kafka' writes rows after the checkpoint that \
+             holds them; without checkpoints use delivery = 'at_least_once'",
+        )
+    }
+
+    fn describe(&self) -> String {
+        self.parts.summary.clone()
+    }
+}
