@@ -108,6 +108,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) fields: &'a Fields,
     /// Whether any key may be in a record (JSON): then no column is missing.
     pub(crate) open: bool,
+    /// What offers the columns, for people: the file, the messages.
+    pub(crate) what: &'static str,
     /// Whether the script declared the columns: then a cast from another kind of type is wanted.
     pub(crate) declared: bool,
     /// The form of timestamps in texts.
@@ -338,8 +340,9 @@ pub(crate) fn change(
         return Ok(Change::Cast);
     }
     Err(format!(
-        "column \"{}\" is {have} in the file, not {want}",
-        to.name()
+        "column \"{}\" is {have} in the {}, not {want}",
+        to.name(),
+        offer.what
     ))
 }
 

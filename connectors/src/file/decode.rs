@@ -188,6 +188,7 @@ impl Opening<'_> {
         let offer = Offer {
             fields,
             open,
+            what: "file",
             declared: self.declared || is_text,
             timestamps: self.config.timestamps.as_ref().filter(|_| is_text),
         };

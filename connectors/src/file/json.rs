@@ -108,6 +108,7 @@ pub(crate) fn words(error: &ArrowError) -> String {
         | ArrowError::CsvError(text)
         | ArrowError::CastError(text)
         | ArrowError::ComputeError(text)
+        | ArrowError::AvroError(text)
         | ArrowError::InvalidArgumentError(text) => text.clone(),
         other => other.to_string(),
     }

@@ -21,7 +21,8 @@ use super::{Decoded, Decoder, Push, Record, Rejected, SchemaId};
 pub(super) struct Rows {
     /// The asked columns.
     pub(super) batch: RecordBatch,
-    /// For each row the position of its message; `None` when each message is one row.
+    /// For each row the position of its message, ascending; a message may have several rows, or
+    /// none if it says nothing. `None` when each message is one row.
     pub(super) positions: Option<Vec<usize>>,
     /// Rows with a value that does not fit its column, and what is said of it.
     pub(super) misfits: Vec<(usize, String)>,
@@ -53,10 +54,10 @@ impl From<Error> for Trouble {
 pub(super) enum Opened {
     /// It can be decoded.
     Ready,
+    /// It can be decoded with the header of a registry's schema 0 before it, which it lacks.
+    Framed,
     /// Its schema must be learned first.
     NeedsSchema(SchemaId),
-    /// It says nothing.
-    Skip,
     /// It is wrong: the reason and the words for a dead letter.
     Bad(&'static str, String),
 }
@@ -79,6 +80,11 @@ pub(super) trait DecodeBlock: Debug + Send {
 
     /// Decodes the messages at some positions; fails as a whole if one cannot be decoded.
     fn decode(&mut self, messages: &Messages, range: Range<usize>) -> Result<Rows, Trouble>;
+
+    /// The value as the broker gave it, of a message as it was taken.
+    fn raw<'a>(&self, message: &'a [u8]) -> &'a [u8] {
+        message
+    }
 
     /// Says what is wrong with one message: the reason, and words for people.
     fn explain(&self, message: &[u8], error: &ArrowError) -> (&'static str, String);
@@ -104,13 +110,7 @@ impl<D: DecodeBlock> BlockDecoder<D> {
     }
 
     fn reject(&mut self, index: u32, reason: &'static str, detail: String, value: &[u8]) {
-        let end = value.len().min(limits::DEAD_LETTER_RAW_BYTES_MAX);
-        self.rejected.push(Rejected {
-            index,
-            reason,
-            detail,
-            raw: value.get(..end).unwrap_or_default().to_vec(),
-        });
+        self.rejected.push(rejected(index, reason, detail, value));
     }
 
     fn reject_at(&mut self, position: usize, trouble: Trouble) {
@@ -119,7 +119,9 @@ impl<D: DecodeBlock> BlockDecoder<D> {
             Trouble::Said(reason, detail) => (reason, detail),
             Trouble::Arrow(error) => self.format.explain(&value, &error),
         };
-        self.reject(self.messages.index(position), reason, detail, &value);
+        let raw = self.format.raw(&value);
+        let letter = rejected(self.messages.index(position), reason, detail, raw);
+        self.rejected.push(letter);
     }
 
     /// Decodes all messages, bad ones left out; gives the rows and the positions of their messages.
@@ -159,7 +161,15 @@ impl<D: DecodeBlock> BlockDecoder<D> {
         rows: Rows,
         part: Range<usize>,
     ) -> Result<(RecordBatch, Vec<usize>)> {
-        let positions = rows.positions.unwrap_or_else(|| part.clone().collect());
+        let positions = match rows.positions {
+            Some(positions) => {
+                let mut spoken = positions.clone();
+                spoken.dedup();
+                self.skipped += part.len().saturating_sub(spoken.len()) as u64;
+                positions
+            }
+            None => part.clone().collect(),
+        };
         if rows.misfits.is_empty() {
             return Ok((rows.batch, positions));
         }
@@ -184,6 +194,17 @@ impl<D: DecodeBlock> BlockDecoder<D> {
     }
 }
 
+/// A rejected message, cut to what a dead letter keeps.
+pub(super) fn rejected(index: u32, reason: &'static str, detail: String, value: &[u8]) -> Rejected {
+    let end = value.len().min(limits::DEAD_LETTER_RAW_BYTES_MAX);
+    Rejected {
+        index,
+        reason,
+        detail,
+        raw: value.get(..end).unwrap_or_default().to_vec(),
+    }
+}
+
 #[async_trait]
 impl<D: DecodeBlock> Decoder for BlockDecoder<D> {
     fn push(&mut self, record: Record<'_>, index: u32) -> Result<Push> {
@@ -201,8 +222,8 @@ impl<D: DecodeBlock> Decoder for BlockDecoder<D> {
         }
         match self.format.open(value) {
             Opened::Ready => self.messages.push(value, index),
+            Opened::Framed => self.messages.push_parts(&[&[0; 5], value], index),
             Opened::NeedsSchema(schema) => return Ok(Push::NeedsSchema(schema)),
-            Opened::Skip => self.skipped += 1,
             Opened::Bad(reason, detail) => self.reject(index, reason, detail, value),
         }
         Ok(Push::Taken)

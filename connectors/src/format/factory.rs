@@ -1,17 +1,26 @@
 //! Makes the decoders of a source: checks or discovers the schema, reads schema files, asks the
 //! registry.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 
+use super::avro::AvroFactory;
 use super::block::BlockDecoder;
 use super::csv::CsvBlock;
+use super::debezium::DebeziumBlock;
 use super::json::JsonBlock;
+use super::protobuf::ProtobufFactory;
 use super::raw::{self, RawDecoder};
+use super::registry::Registry;
 use super::{Decoder, DecoderFactory, FormatName, FormatOptions};
+use crate::store;
+
+/// Bytes of a schema file: the largest known are far smaller.
+const SCHEMA_FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Prepares a format for a source: `schema` holds the declared physical columns, without metadata;
 /// `None` asks for discovery, which only formats with a schema of their own can.
@@ -26,12 +35,43 @@ pub async fn decoder_factory(
         FormatName::Json => Factory::start(Text::Json, options, need()?)?,
         FormatName::Csv => Factory::start(Text::Csv, options, need()?)?,
         FormatName::Raw => Factory::start(Text::Raw, options, raw::schema(declared.as_ref())?)?,
-        FormatName::DebeziumJson | FormatName::Avro | FormatName::Protobuf => {
-            let message = format!("format '{}' is not there yet", options.format.name());
-            drop(env.clone());
-            return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message));
+        FormatName::DebeziumJson => Factory::start(Text::Debezium, options, need()?)?,
+        FormatName::Avro => {
+            let file = match &options.avro_schema_file {
+                Some(file) => Some((file.clone(), read(file, env).await?)),
+                None => None,
+            };
+            if file.is_none() && options.registry.is_none() {
+                return Err(options.lacks("the option \"schema_registry\" or \"avro_schema_file\""));
+            }
+            AvroFactory::start(declared, file, registry(options, env)?).await?
+        }
+        FormatName::Protobuf => {
+            let (file, name) = (options.proto_file.as_deref(), options.proto_message.clone());
+            if file.is_none() && options.registry.is_none() {
+                return Err(options.lacks("the option \"schema_registry\" or \"proto_file\""));
+            }
+            ProtobufFactory::start(declared, file, name, registry(options, env)?, env).await?
         }
     })
+}
+
+fn registry(options: &FormatOptions, env: &Env) -> Result<Option<Arc<Registry>>> {
+    let place = options.registry.as_ref();
+    place.map(|place| Registry::new(place, env)).transpose()
+}
+
+/// Reads a schema file.
+async fn read(path: &str, env: &Env) -> Result<String> {
+    let at = PathBuf::from(path);
+    let text = env.blocking(move || {
+        let size = std::fs::metadata(&at)?.len();
+        if size > SCHEMA_FILE_BYTES_MAX {
+            return Err(std::io::Error::other("the file is too large for a schema"));
+        }
+        std::fs::read_to_string(&at)
+    });
+    text.await?.map_err(|error| store::io_error(error, path))
 }
 
 /// What a message lacks is null: NOT NULL is checked behind the decoder.
@@ -53,6 +93,7 @@ enum Text {
     Json,
     Csv,
     Raw,
+    Debezium,
 }
 
 #[derive(Debug)]
@@ -88,7 +129,7 @@ impl DecoderFactory for Factory {
     }
 
     fn is_changelog(&self) -> bool {
-        false
+        matches!(self.format, Text::Debezium)
     }
 
     fn create(&self, projection: &[usize]) -> Result<Box<dyn Decoder>> {
@@ -105,6 +146,10 @@ impl DecoderFactory for Factory {
                 text,
             )?)),
             Text::Raw => Box::new(RawDecoder::new(&self.schema, projection)?),
+            Text::Debezium => {
+                let asked = Arc::new(self.schema.project(projection)?);
+                Box::new(BlockDecoder::new(DebeziumBlock::new(&asked)?))
+            }
         })
     }
 }

@@ -16,14 +16,18 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use weir_engine::Result;
 
+mod avro;
 mod block;
 mod csv;
+mod debezium;
 mod encode;
 mod factory;
 mod json;
 mod messages;
 mod options;
+mod protobuf;
 mod raw;
+mod registry;
 mod shape;
 
 pub use encode::encoder_factory;
@@ -142,3 +146,6 @@ pub struct EncodeRequest {
     /// without a value. Otherwise only `debezium-json` takes a changelog.
     pub upsert: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::limits;
 
+use super::block::rejected;
 use super::{Decoded, Decoder, Push, Record, Rejected, SchemaId};
 
 /// Checks the declared columns; without any there is one, `value BYTEA`.
@@ -64,16 +65,6 @@ impl RawDecoder {
             rejected: Vec::new(),
         })
     }
-
-    fn reject(&mut self, index: u32, detail: String, value: &[u8]) {
-        let end = value.len().min(limits::DEAD_LETTER_RAW_BYTES_MAX);
-        self.rejected.push(Rejected {
-            index,
-            reason: "decode",
-            detail,
-            raw: value.get(..end).unwrap_or_default().to_vec(),
-        });
-    }
 }
 
 #[async_trait]
@@ -86,7 +77,7 @@ impl Decoder for RawDecoder {
                 "the message is longer than {} bytes",
                 limits::RECORD_BYTES_MAX
             );
-            self.reject(index, detail, value);
+            self.rejected.push(rejected(index, "decode", detail, value));
             return Ok(Push::Taken);
         }
         match &mut self.values {
@@ -95,7 +86,8 @@ impl Decoder for RawDecoder {
                 Ok(text) => column.append_option(text),
                 Err(error) => {
                     let detail = format!("invalid UTF-8 at byte {}", error.valid_up_to());
-                    self.reject(index, detail, value.unwrap_or_default());
+                    let value = value.unwrap_or_default();
+                    self.rejected.push(rejected(index, "decode", detail, value));
                     return Ok(Push::Taken);
                 }
             },

@@ -37,6 +37,7 @@ impl Shape {
         let offer = Offer {
             fields,
             open: true,
+            what: "messages",
             declared: true,
             timestamps,
         };

@@ -5,11 +5,11 @@
 //! otherwise the one is a `d` and the other a `c`, which says the same.
 
 use arrow::array::RecordBatch;
-use weir_engine::Result;
+use weir_engine::{Result, changelog};
 
 use super::text::JsonValues;
-use super::{DELETE, INSERT, Message, UPDATE_BEFORE, Values, is_replaced, keys, split};
-use crate::format::Encoder;
+use super::{Values, is_replaced, keys, split};
+use crate::format::{Encoder, Message};
 
 /// Makes envelopes of rows.
 #[derive(Debug)]
@@ -23,20 +23,20 @@ impl Encoder for DebeziumEncoder {
         let (rows, kinds) = split(batch)?;
         let keys = keys(&rows, self.key.as_deref())?;
         let rows = JsonValues.encode(&rows)?;
+        let adds = changelog::adds(kinds.as_ref(), rows.len())?;
         let mut messages = Vec::with_capacity(rows.len());
         let mut before: Option<&[u8]> = None;
-        for (at, row) in rows.iter().enumerate() {
+        for (at, (row, adds)) in rows.iter().zip(adds).enumerate() {
             if let Some(kinds) = &kinds
                 && is_replaced(kinds, &keys, at)
             {
                 before = Some(row);
                 continue;
             }
-            let kind = kinds.as_ref().map_or(INSERT, |kinds| kinds.value(at));
-            let value = match (kind, before.take()) {
-                (UPDATE_BEFORE | DELETE, _) => envelope(Some(row), None, "d"),
-                (_, Some(before)) => envelope(Some(before), Some(row), "u"),
-                _ => envelope(None, Some(row), "c"),
+            let value = match (adds, before.take()) {
+                (false, _) => envelope(Some(row), None, "d"),
+                (true, Some(before)) => envelope(Some(before), Some(row), "u"),
+                (true, None) => envelope(None, Some(row), "c"),
             };
             messages.push(Message {
                 key: keys.get(at).cloned().flatten(),

@@ -7,28 +7,21 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int8Array, RecordBatch, new_null_array};
-use arrow::datatypes::{Field, Int8Type, Schema, SchemaRef};
+use arrow::array::{Int8Array, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use weir_engine::changelog::{self, RowKind};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 
+use self::avro::AvroValues;
 use self::debezium::DebeziumEncoder;
 use self::text::{CsvValues, JsonValues, RawValues};
-use super::{EncodeRequest, Encoder, EncoderFactory, FormatName, FormatOptions, Message};
+use super::registry::Registry;
+use super::{EncodeRequest, Encoder, EncoderFactory, FormatName, FormatOptions, Message, SchemaId};
 
+mod avro;
 mod debezium;
 mod text;
-
-/// The column of row kinds, the last of a changelog.
-pub(super) const OP_COLUMN: &str = "_op";
-/// A new row.
-pub(super) const INSERT: i8 = 0;
-/// A row that another takes the place of.
-pub(super) const UPDATE_BEFORE: i8 = 1;
-/// The row that takes the place.
-pub(super) const UPDATE_AFTER: i8 = 2;
-/// A row that goes.
-pub(super) const DELETE: i8 = 3;
 
 /// Makes the values of rows, one each.
 trait Values: Debug + Send {
@@ -41,8 +34,7 @@ pub async fn encoder_factory(
     request: EncodeRequest,
     env: &Env,
 ) -> Result<Arc<dyn EncoderFactory>> {
-    let fields = request.schema.fields();
-    let is_changelog = fields.last().is_some_and(|last| last.name() == OP_COLUMN);
+    let is_changelog = changelog::is_changelog(&request.schema);
     let takes_changelog = request.upsert || options.format == FormatName::DebeziumJson;
     if is_changelog && !takes_changelog {
         let message = format!(
@@ -56,12 +48,20 @@ pub async fn encoder_factory(
         let message = "upserts need the columns of the key";
         return Err(Error::new(Kind::Invalid, codes::OPTION, message));
     }
-    drop(env.clone());
-    let width = fields.len() - usize::from(is_changelog);
-    let all: Vec<usize> = (0..width).collect();
+    let rows = changelog::rows_schema(&request.schema);
+    let avro = match (options.format, &options.registry) {
+        (FormatName::Avro, Some(place)) => {
+            let schema = avro::schema(&rows)?;
+            let id = Registry::new(place, env)?.register(&schema).await?;
+            Some((schema, id))
+        }
+        (FormatName::Avro, None) => return Err(options.lacks("the option \"schema_registry\"")),
+        _ => None,
+    };
     let factory = Factory {
         format: options.clone(),
-        rows: Arc::new(request.schema.project(&all)?),
+        rows,
+        avro,
         key: request.key,
         upsert: request.upsert,
     };
@@ -74,6 +74,8 @@ struct Factory {
     format: FormatOptions,
     /// The rows without their kinds.
     rows: SchemaRef,
+    /// The text and number of the registered schema.
+    avro: Option<(String, SchemaId)>,
     key: Vec<usize>,
     upsert: bool,
 }
@@ -81,6 +83,10 @@ struct Factory {
 impl Factory {
     /// Encodes a row of NULLs, since some types are refused only with the first row.
     fn check(&self) -> Result<()> {
+        if self.avro.is_some() {
+            // Its encoder is made for the types, and for where there may be NULLs.
+            return self.create().map(drop);
+        }
         let fields = self.rows.fields().iter();
         let nullable = fields.map(|field| field.as_ref().clone().with_nullable(true));
         let schema: SchemaRef = Arc::new(Schema::new(nullable.collect::<Vec<Field>>()));
@@ -99,9 +105,12 @@ impl EncoderFactory for Factory {
             FormatName::Json => Box::new(JsonValues),
             FormatName::Csv => Box::new(CsvValues::new(&self.format.text.csv)),
             FormatName::Raw => Box::new(RawValues::new(&self.rows)?),
-            FormatName::Avro | FormatName::Protobuf => {
-                let name = self.format.format.name();
-                let message = format!("no sink writes format '{name}'");
+            FormatName::Avro => match &self.avro {
+                Some((schema, id)) => Box::new(AvroValues::new(&self.rows, schema, *id)?),
+                None => return Err(Error::internal("the schema of a sink is not registered")),
+            },
+            FormatName::Protobuf => {
+                let message = "no sink writes format 'protobuf'";
                 return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message));
             }
         };
@@ -115,16 +124,11 @@ impl EncoderFactory for Factory {
 
 /// Rows without their kinds, and the kinds if they are a changelog.
 fn split(batch: &RecordBatch) -> Result<(RecordBatch, Option<Int8Array>)> {
-    let last = batch.num_columns().saturating_sub(1);
-    let schema = batch.schema();
-    let Some(_) = schema.fields().last().filter(|f| f.name() == OP_COLUMN) else {
-        return Ok((batch.clone(), None));
-    };
-    let Some(kinds) = batch.column(last).as_primitive_opt::<Int8Type>() else {
-        return Err(Error::internal("the kinds of rows are not Int8"));
-    };
-    let all: Vec<usize> = (0..last).collect();
-    Ok((batch.project(&all)?, Some(kinds.clone())))
+    let (columns, kinds) = changelog::split(batch);
+    let rows = changelog::rows_schema(&batch.schema());
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let rows = RecordBatch::try_new_with_options(rows, columns.to_vec(), &options)?;
+    Ok((rows, kinds.cloned()))
 }
 
 /// The keys of rows, if there are key columns.
@@ -139,8 +143,9 @@ fn keys(rows: &RecordBatch, key: Option<&[usize]>) -> Result<Vec<Option<Vec<u8>>
 /// Whether the row at `at` is a retraction whose new row, of the same key, follows at once.
 fn is_replaced(kinds: &Int8Array, keys: &[Option<Vec<u8>>], at: usize) -> bool {
     let next = at + 1;
-    let pair =
-        next < kinds.len() && kinds.value(at) == UPDATE_BEFORE && kinds.value(next) == UPDATE_AFTER;
+    let pair = next < kinds.len()
+        && kinds.value(at) == RowKind::UpdateBefore.number()
+        && kinds.value(next) == RowKind::UpdateAfter.number();
     let key = keys.get(at).and_then(Option::as_ref);
     pair && key.is_some() && key == keys.get(next).and_then(Option::as_ref)
 }
@@ -170,12 +175,12 @@ impl Encoder for RowEncoder {
                 })
                 .collect());
         };
+        let holds = changelog::adds(Some(&kinds), values.len())?;
         let mut messages = Vec::with_capacity(values.len());
-        for (at, value) in values.into_iter().enumerate() {
+        for (at, (value, holds)) in values.into_iter().zip(holds).enumerate() {
             if is_replaced(&kinds, &keys, at) {
                 continue;
             }
-            let holds = matches!(kinds.value(at), INSERT | UPDATE_AFTER);
             messages.push(Message {
                 key: keys.get(at).cloned().flatten(),
                 value: holds.then_some(value),
