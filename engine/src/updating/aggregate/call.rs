@@ -9,6 +9,7 @@ use datafusion_expr::Accumulator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
+use super::exact::ExactFloats;
 use crate::error::{Error, Result};
 use crate::updating::RowCodec;
 
@@ -34,12 +35,22 @@ pub(super) enum Feed {
     First,
 }
 
+/// Which accumulator is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Make {
+    /// DataFusion's.
+    Plain,
+    /// DataFusion's that gives rows back.
+    Sliding,
+    /// Ours for floats, SUM or AVG.
+    Exact { average: bool },
+}
+
 /// One aggregate and where its columns are.
 #[derive(Debug)]
 pub(super) struct Call {
     expr: Arc<AggregateFunctionExpr>,
-    /// The accumulator gives rows back.
-    sliding: bool,
+    make: Make,
     pub(super) method: Method,
     /// Arguments, then the ORDER BY columns, among the computed columns.
     pub(super) args: Vec<usize>,
@@ -67,13 +78,18 @@ impl Call {
         filter: Option<usize>,
     ) -> Result<Self> {
         let order: Vec<SortOptions> = expr.order_bys().iter().map(|o| o.options).collect();
-        let method = method(expr, changelog);
+        let method = method(expr, types, changelog);
         let kept = match method {
             Method::Edges => plain(expr, input)?,
             _ => Arc::clone(expr),
         };
         let mut call = Self {
-            sliding: changelog && !matches!(method, Method::Entries(_)),
+            make: match method {
+                Method::Running | Method::Edges if changelog => {
+                    takes_back(expr, types).unwrap_or(Make::Plain)
+                }
+                _ => Make::Plain,
+            },
             method,
             args,
             filter,
@@ -110,10 +126,10 @@ impl Call {
 
     /// Makes an empty accumulator.
     pub(super) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
-        Ok(if self.sliding {
-            self.expr.create_sliding_accumulator()?
-        } else {
-            self.expr.create_accumulator()?
+        Ok(match self.make {
+            Make::Plain => self.expr.create_accumulator()?,
+            Make::Sliding => self.expr.create_sliding_accumulator()?,
+            Make::Exact { average } => Box::new(ExactFloats::new(average)),
         })
     }
 
@@ -141,7 +157,7 @@ fn descending() -> SortOptions {
     SortOptions::default().desc().nulls_last()
 }
 
-fn method(expr: &AggregateFunctionExpr, changelog: bool) -> Method {
+fn method(expr: &AggregateFunctionExpr, types: &[DataType], changelog: bool) -> Method {
     let ordered = !expr.order_bys().is_empty();
     let extreme = matches!(expr.fun().name(), "min" | "max");
     if extreme && !changelog {
@@ -150,28 +166,43 @@ fn method(expr: &AggregateFunctionExpr, changelog: bool) -> Method {
     if extreme && is_plain(expr.field().data_type()) {
         return Method::Entries(Feed::First);
     }
-    let once = expr.is_distinct() || extreme;
-    if expr.order_sensitivity().hard_requires() || (changelog && !gives_back(expr)) {
+    if expr.order_sensitivity().hard_requires() || (changelog && takes_back(expr, types).is_none())
+    {
         // Rows must be fed in an order, or cannot be taken back.
+        let once = expr.is_distinct() || extreme || is_idempotent(expr);
         return Method::Entries(if once { Feed::Once } else { Feed::Each });
     }
-    match (once, ordered) {
+    match (expr.is_distinct(), ordered) {
         (true, true) => Method::Entries(Feed::Once),
         (true, false) => Method::Edges,
         (false, _) => Method::Running,
     }
 }
 
-/// Whether an accumulator is, after rows are taken back in any order, exactly as if they had never
-/// come. Sums of floats drift, and sliding minima expect the oldest row to leave first.
-fn gives_back(expr: &AggregateFunctionExpr) -> bool {
+/// The accumulator that is, after rows are taken back in any order, exactly as if they had never
+/// come. DataFusion's sums of floats drift, and its sliding minima expect the oldest row to leave
+/// first.
+fn takes_back(expr: &AggregateFunctionExpr, types: &[DataType]) -> Option<Make> {
     let result = expr.field().data_type().clone();
-    match expr.fun().name() {
-        "count" => true,
-        "sum" => result.is_integer() || result.is_decimal(),
-        "avg" => result.is_decimal(),
-        _ => false,
+    let average = match expr.fun().name() {
+        "count" => return Some(Make::Sliding),
+        "sum" => false,
+        "avg" => true,
+        _ => return None,
+    };
+    if result.is_decimal() || (result.is_integer() && !average) {
+        return Some(Make::Sliding);
     }
+    let floats = result == DataType::Float64 && types.first() == Some(&result);
+    floats.then_some(Make::Exact { average })
+}
+
+/// Whether a row that is there several times counts as if it were there once.
+fn is_idempotent(expr: &AggregateFunctionExpr) -> bool {
+    matches!(
+        expr.fun().name(),
+        "bool_and" | "bool_or" | "bit_and" | "bit_or"
+    )
 }
 
 /// Types whose bytes as rows compare as their values do.

@@ -3,10 +3,15 @@
 //! One batch gives at most one change per key: Insert for a new group, a pair of updates when the
 //! result differs, Delete when the last row of a group is taken back. Without keys there is one
 //! group; it is never deleted, and an input without rows gives its one row at the end.
+//!
+//! Over a changelog COUNT, SUM and AVG are exact however rows are taken back, sums of floats too;
+//! MIN and MAX look at one row of those that are kept. All other aggregates are computed anew from
+//! the group's kept rows when it has changed.
 
 mod call;
 mod emit;
 mod entries;
+mod exact;
 mod groups;
 mod operator;
 mod program;

@@ -82,9 +82,6 @@ impl Operator for UpdatingAggregate {
             };
             self.feed(i, call, of_call, &columns, &touched.slots)?;
         }
-        for slot in &touched.slots {
-            self.groups.note(*slot);
-        }
         self.settle(touched.slots, out)?;
         self.account.set(self.bytes())
     }
@@ -273,11 +270,12 @@ impl UpdatingAggregate {
 
     /// Sends what has changed, or keeps it for a tick.
     fn settle(&mut self, slots: Vec<u32>, out: &mut Output) -> Result<()> {
-        self.pend(slots)?;
-        if self.program.emit == Emit::OnUpdate {
-            self.emit_pending(out)?;
+        if self.program.emit != Emit::OnUpdate {
+            slots.iter().for_each(|slot| self.groups.note(*slot));
+            return self.pend(slots);
         }
-        Ok(())
+        self.pend(slots)?;
+        self.emit_pending(out)
     }
 
     /// Marks groups as having news.
