@@ -7,8 +7,10 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::emit::Firing;
+use super::length::Length;
 use super::operator;
 use super::program::Program;
+use super::session;
 use super::spec::WindowSpec;
 use crate::error::Result;
 use crate::job::TaskContext;
@@ -24,6 +26,16 @@ pub enum Assign {
         column: usize,
         /// The windows.
         spec: WindowSpec,
+    },
+    /// By its event time and its keys: rows of equal keys that are less than the gap apart are in
+    /// one window, from the first of them to the last plus the gap. Needs [`Phase::Single`] behind
+    /// an exchange by the keys. A row is late when the session that it would make by itself is
+    /// over, and none that it would lengthen is open.
+    Session {
+        /// The input column with the event time.
+        column: usize,
+        /// Microseconds without a row after which a session is over.
+        gap: i64,
     },
     /// The row carries its window: it comes from a window table function or from another window
     /// aggregation. A window closes when the watermark reaches its end. With the start alone
@@ -88,7 +100,13 @@ pub enum Phase {
 
 /// Whether the aggregation must see all rows of a group in one place: an aggregate with ORDER BY
 /// that cannot put partial results in order keeps the rows and sorts them when the window closes.
+/// So must sessions, whose windows are known only where all rows of a key are.
 pub fn needs_single_phase(spec: &AggregateSpec) -> bool {
+    matches!(spec.assign, Assign::Session { .. }) || keeps_rows(spec)
+}
+
+/// Whether rows are kept and sorted when the window closes.
+pub(super) fn keeps_rows(spec: &AggregateSpec) -> bool {
     spec.aggregates
         .iter()
         .any(|a| a.order_sensitivity().hard_requires())
@@ -124,7 +142,14 @@ impl OperatorFactory for WindowAggregateFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        operator::create(&self.program, context)
+        match self.program.assign {
+            Assign::Session { column, gap } => {
+                session::aggregate(&self.program, column, gap, context)
+            }
+            Assign::Time { .. } | Assign::Columns { .. } => {
+                operator::create(&self.program, context)
+            }
+        }
     }
 
     fn describe(&self) -> String {
@@ -154,6 +179,9 @@ fn describe(spec: &AggregateSpec, phase: Phase) -> String {
     };
     match spec.assign {
         Assign::Time { column, spec } => text.push_str(&format!("{spec} on {}", name(column))),
+        Assign::Session { column, gap } => {
+            text.push_str(&format!("SESSION({}) on {}", Length(gap), name(column)));
+        }
         Assign::Columns { start, end } => {
             let columns: Vec<_> = start.into_iter().chain(end).map(name).collect();
             text.push_str(&format!("by {}", columns.join(", ")));

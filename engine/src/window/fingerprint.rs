@@ -3,7 +3,8 @@
 //! Keys and aggregates go in by name and type, not by the place of their columns, so that a script
 //! may read more columns and keep its state.
 
-use super::aggregate::{AggregateSpec, Assign, Phase, needs_single_phase};
+use super::aggregate::{AggregateSpec, Assign, Phase, keeps_rows};
+use super::length::Length;
 use super::program::key_fields;
 use crate::error::Result;
 
@@ -15,6 +16,7 @@ pub(super) fn fingerprint(spec: &AggregateSpec, phase: Phase) -> Result<Option<S
     }
     let mut parts = vec![match spec.assign {
         Assign::Time { spec, .. } => spec.to_string(),
+        Assign::Session { gap, .. } => format!("SESSION({})", Length(gap)),
         Assign::Columns { start, end } => {
             let known = |column: Option<usize>| if column.is_some() { "known" } else { "unknown" };
             format!("start {}, end {}", known(start), known(end))
@@ -34,7 +36,7 @@ pub(super) fn fingerprint(spec: &AggregateSpec, phase: Phase) -> Result<Option<S
             types.join(", ")
         ));
     }
-    if needs_single_phase(spec) {
+    if keeps_rows(spec) {
         parts.push("rows".to_owned());
     }
     if spec.firing.is_updating() {

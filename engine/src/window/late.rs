@@ -38,7 +38,7 @@ pub(super) fn keep(
         // Partial states say nothing to people: the window and the keys do.
         let known: Vec<usize> = (0..program.ids() + program.keys.len()).collect();
         let ends = match program.assign {
-            Assign::Time { column: c, .. } => column(c)?,
+            Assign::Time { column: c, .. } | Assign::Session { column: c, .. } => column(c)?,
             Assign::Columns { start, end } => column(end.or(start).unwrap_or(0))?,
         };
         return letters.keep(&batch.project(&known)?, &live, watermark, |row| {
@@ -52,6 +52,7 @@ pub(super) fn keep(
             let times = column(c)?;
             letters.keep(batch, &live, watermark, |row| of_time(&times, row, &spec))
         }
+        Assign::Session { .. } => Ok(()),
         Assign::Columns { start, end } => {
             let ends = column(end.or(start).unwrap_or(0))?;
             letters.keep(batch, &live, watermark, |row| match time_at(&ends, row) {
@@ -83,6 +84,6 @@ fn time_at(times: &PrimitiveArray<Int64Type>, row: usize) -> Option<i64> {
 fn end_of(program: &Program, named: i64) -> i64 {
     match program.assign {
         Assign::Time { spec, .. } => spec.last_end(named),
-        Assign::Columns { .. } => named,
+        Assign::Session { .. } | Assign::Columns { .. } => named,
     }
 }

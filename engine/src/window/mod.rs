@@ -23,6 +23,7 @@ mod operator;
 mod pane;
 mod program;
 mod results;
+mod session;
 mod spec;
 mod split;
 mod state;
@@ -38,4 +39,5 @@ pub use aggregate::{
 };
 pub use emit::{Emit, Firing};
 pub use expand::{ExpandFactory, expand};
+pub use session::SessionExpandFactory;
 pub use spec::{Span, WindowKind, WindowSpec};

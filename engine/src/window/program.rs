@@ -11,11 +11,13 @@ use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 
-use super::aggregate::{AggregateSpec, Assign, OutputColumn, Phase, needs_single_phase};
+use super::aggregate::{
+    AggregateSpec, Assign, OutputColumn, Phase, keeps_rows, needs_single_phase,
+};
 use super::emit::Firing;
 use super::fingerprint::fingerprint;
 use super::spec::{WindowKind, WindowSpec};
-use super::{times, updates};
+use super::{session, times, updates};
 use crate::changelog::changelog_schema;
 use crate::error::{Error, Kind, Result, codes};
 
@@ -88,10 +90,10 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn try_new(spec: AggregateSpec, phase: Phase) -> Result<Self> {
-        let sorted = needs_single_phase(&spec);
-        if sorted && phase != Phase::Single {
+        let sorted = keeps_rows(&spec);
+        if needs_single_phase(&spec) && phase != Phase::Single {
             return Err(Error::internal(
-                "an ordered aggregate was planned in two phases",
+                "an ordered aggregate or a session was planned in two phases",
             ));
         }
         check_output(&spec)?;
@@ -303,6 +305,7 @@ fn check_output(spec: &AggregateSpec) -> Result<()> {
 fn check_assign(spec: &AggregateSpec) -> Result<()> {
     let (start, end) = match spec.assign {
         Assign::Time { column, .. } => return check_time(&spec.input, column),
+        Assign::Session { column, gap } => return session::check(spec, column, gap),
         Assign::Columns { start, end } => (start, end),
     };
     for column in start.into_iter().chain(end) {
@@ -323,7 +326,7 @@ fn check_assign(spec: &AggregateSpec) -> Result<()> {
     Ok(())
 }
 
-fn check_time(input: &SchemaRef, column: usize) -> Result<()> {
+pub(super) fn check_time(input: &SchemaRef, column: usize) -> Result<()> {
     match input.fields().get(column) {
         Some(field) if times::is_time(field.data_type()) => Ok(()),
         Some(field) => Err(Error::new(
@@ -348,6 +351,7 @@ fn id_fields(assign: Assign) -> Vec<FieldRef> {
     };
     match assign {
         Assign::Time { .. } => vec![field("_slice")],
+        Assign::Session { .. } => Vec::new(),
         Assign::Columns { start, end } => {
             let end = end.map(|_| field("_window_end"));
             end.into_iter()
@@ -362,6 +366,7 @@ fn id_fields(assign: Assign) -> Vec<FieldRef> {
 fn assign_of_states(assign: Assign) -> Assign {
     match assign {
         Assign::Time { spec, .. } => Assign::Time { column: 0, spec },
+        Assign::Session { .. } => assign,
         Assign::Columns { start, end } => Assign::Columns {
             end: end.map(|_| 0),
             start: start.map(|_| usize::from(end.is_some())),

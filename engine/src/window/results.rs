@@ -73,16 +73,26 @@ impl Collector {
 
 /// The results of one window.
 pub(super) fn results(program: &Program, window: Span, groups: &Groups) -> Result<RecordBatch> {
+    let (starts, ends) = (
+        vec![window.start; groups.rows],
+        vec![window.end; groups.rows],
+    );
+    results_of(program, starts, ends, groups)
+}
+
+/// The results of groups with their own windows.
+pub(super) fn results_of(
+    program: &Program,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    groups: &Groups,
+) -> Result<RecordBatch> {
     let schema = Arc::clone(&program.rows);
     let mut columns = Vec::with_capacity(program.output.len());
     for (column, field) in program.output.iter().zip(schema.fields()) {
         let array = match column {
-            OutputColumn::WindowStart => {
-                times::timestamps(vec![window.start; groups.rows], field.data_type())?
-            }
-            OutputColumn::WindowEnd => {
-                times::timestamps(vec![window.end; groups.rows], field.data_type())?
-            }
+            OutputColumn::WindowStart => times::timestamps(starts.clone(), field.data_type())?,
+            OutputColumn::WindowEnd => times::timestamps(ends.clone(), field.data_type())?,
             OutputColumn::Key(i) => fit(only(&groups.keys, *i)?, field.data_type())?,
             OutputColumn::Aggregate(i) => fit(only(&groups.aggregates, *i)?, field.data_type())?,
         };
@@ -115,6 +125,7 @@ pub(super) fn id_columns(program: &Program, runs: &[(PaneId, usize)]) -> Vec<Arr
     };
     match program.assign {
         Assign::Time { .. } => vec![column(|p| p.start)],
+        Assign::Session { .. } => Vec::new(),
         Assign::Columns { start, end } => {
             let mut columns = Vec::with_capacity(2);
             if end.is_some() {

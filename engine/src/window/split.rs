@@ -56,6 +56,7 @@ pub(super) fn split(batch: &RecordBatch, assign: Assign) -> Result<Split> {
         Assign::Time { column, spec } => {
             Ok(by_time(&times::micros(column_of(batch, column)?)?, &spec))
         }
+        Assign::Session { .. } => Err(Error::internal("sessions are not split into panes")),
         Assign::Columns { start, end } => {
             let get = |column: Option<usize>| {
                 column

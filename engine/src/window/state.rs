@@ -159,7 +159,7 @@ fn restore_header(program: &Program, past: &mut Past, batch: &RecordBatch) -> Re
 pub(super) fn is_over(program: &Program, pane: PaneId, watermark: i64) -> bool {
     let last_end = match program.assign {
         Assign::Time { spec, .. } => spec.last_end(pane.start),
-        Assign::Columns { .. } => pane.end,
+        Assign::Session { .. } | Assign::Columns { .. } => pane.end,
     };
     program.firing.gone(last_end) <= watermark
 }

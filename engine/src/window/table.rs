@@ -124,6 +124,18 @@ impl Table {
             + size_of::<Self>()
     }
 
+    /// A table whose groups are given by their numbers, for [`Self::update_groups`] and
+    /// [`Self::merge_groups`].
+    pub(super) fn numbered(program: &Program, groups: usize) -> Result<Self> {
+        let accumulators = program.aggregates.iter().map(Aggregate::accumulator);
+        Ok(Self {
+            accumulators: accumulators.collect::<Result<_>>()?,
+            keys: None,
+            groups,
+            rows: 0,
+        })
+    }
+
     fn intern(&mut self, keys: &[ArrayRef], rows: usize, scratch: &mut Scratch) -> Result<()> {
         match &mut self.keys {
             Some(table) => {
@@ -149,10 +161,20 @@ impl Table {
         scratch: &mut Scratch,
     ) -> Result<()> {
         self.intern(&pick(columns, &program.keys)?, rows, scratch)?;
+        self.update_groups(program, columns, &scratch.groups)
+    }
+
+    /// Adds rows to groups by number.
+    pub(super) fn update_groups(
+        &mut self,
+        program: &Program,
+        columns: &[ArrayRef],
+        groups: &[usize],
+    ) -> Result<()> {
         for (aggregate, accumulator) in program.aggregates.iter().zip(&mut self.accumulators) {
             let args = pick(columns, &aggregate.args)?;
             let filter = filter_of(aggregate, columns)?;
-            accumulator.update_batch(&args, &scratch.groups, filter, self.groups)?;
+            accumulator.update_batch(&args, groups, filter, self.groups)?;
         }
         Ok(())
     }
@@ -167,11 +189,22 @@ impl Table {
         scratch: &mut Scratch,
     ) -> Result<()> {
         self.intern(&pick(columns, &program.keys)?, rows, scratch)?;
+        self.update_groups_sorted(program, columns, rows, &scratch.groups)
+    }
+
+    /// Adds rows to groups by number, as [`Self::update_sorted`] does.
+    pub(super) fn update_groups_sorted(
+        &mut self,
+        program: &Program,
+        columns: &[ArrayRef],
+        rows: usize,
+        groups: &[usize],
+    ) -> Result<()> {
         for (aggregate, accumulator) in program.aggregates.iter().zip(&mut self.accumulators) {
             let args = pick(columns, &aggregate.args)?;
             let filter = filter_of(aggregate, columns)?;
             if aggregate.sort.is_empty() {
-                accumulator.update_batch(&args, &scratch.groups, filter, self.groups)?;
+                accumulator.update_batch(&args, groups, filter, self.groups)?;
                 continue;
             }
             let order = sorted(aggregate, columns, rows)?;
@@ -181,7 +214,6 @@ impl Table {
                 .collect::<Result<Vec<_>, _>>()?;
             let filter = filter.map(|f| take(f, &order, None)).transpose()?;
             let filter = filter.as_ref().and_then(|f| f.as_boolean_opt());
-            let groups = &scratch.groups;
             let group = |row: &u32| groups.get(*row as usize).copied().unwrap_or_default();
             let groups: Vec<usize> = order.values().iter().map(group).collect();
             accumulator.update_batch(&args, &groups, filter, self.groups)?;
@@ -199,17 +231,33 @@ impl Table {
     ) -> Result<()> {
         let keys = columns.get(..program.keys.len()).ok_or_else(misfit)?;
         self.intern(keys, rows, scratch)?;
+        self.merge_groups(program, columns, &scratch.groups)
+    }
+
+    /// Adds partial states to groups by number.
+    pub(super) fn merge_groups(
+        &mut self,
+        program: &Program,
+        columns: &[ArrayRef],
+        groups: &[usize],
+    ) -> Result<()> {
         for (aggregate, accumulator) in program.aggregates.iter().zip(&mut self.accumulators) {
             let states = columns.get(aggregate.states.clone()).ok_or_else(misfit)?;
-            accumulator.merge_batch(states, &scratch.groups, self.groups)?;
+            accumulator.merge_batch(states, groups, self.groups)?;
         }
         Ok(())
     }
 
     /// Gives the partial states of all groups.
     pub(super) fn into_part(mut self, program: &Program, scratch: &mut Scratch) -> Result<Part> {
+        let keys = self.take_keys(scratch)?;
+        self.into_part_of(program, keys)
+    }
+
+    /// Gives the partial states of all groups, which have these keys.
+    pub(super) fn into_part_of(mut self, program: &Program, keys: Vec<ArrayRef>) -> Result<Part> {
         let rows = self.groups;
-        let mut columns = self.take_keys(scratch)?;
+        let mut columns = keys;
         for accumulator in &mut self.accumulators {
             columns.extend(accumulator.state(EmitTo::All)?);
         }
@@ -226,8 +274,13 @@ impl Table {
 
     /// Gives the results of all groups.
     pub(super) fn into_results(mut self, scratch: &mut Scratch) -> Result<Groups> {
-        let rows = self.groups;
         let keys = self.take_keys(scratch)?;
+        self.into_results_of(keys)
+    }
+
+    /// Gives the results of all groups, which have these keys.
+    pub(super) fn into_results_of(mut self, keys: Vec<ArrayRef>) -> Result<Groups> {
+        let rows = self.groups;
         let aggregates = self
             .accumulators
             .iter_mut()

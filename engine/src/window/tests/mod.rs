@@ -9,5 +9,7 @@ mod late;
 mod rescale;
 mod results;
 mod rows;
+mod sessions;
 mod spec;
 mod state;
+mod updates;
