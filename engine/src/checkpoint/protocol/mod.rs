@@ -26,6 +26,8 @@ use crate::message::Epoch;
 use super::manifest::ManifestKind;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 /// What has happened.

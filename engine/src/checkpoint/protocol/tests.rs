@@ -1,7 +1,11 @@
 //! The machine fact by fact.
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
 use super::Decision::*;
 use super::*;
+use crate::checkpoint::manifest::tests::seed;
 
 fn ack(task: usize, epoch: u64) -> Fact {
     Fact::Ack {
@@ -150,4 +154,70 @@ fn held_tokens_are_never_aborted() {
             ],
         );
     }
+}
+
+/// Any facts in any order, also wrong ones: CK-1, CK-3, CK-4 and CK-5.
+#[test]
+fn any_order_of_facts_keeps_the_invariants() {
+    let mut rng = StdRng::seed_from_u64(seed());
+    let mut finished = 0;
+    for _ in 0..20_000 {
+        let hold = rng.random_bool(0.3);
+        let mut machine = Machine::new(3, Epoch(5), hold);
+        // The last epoch that was written, published and committed.
+        let (mut begun, mut written, mut sent, mut durable) = (5, 5, 5, 5);
+        let mut over = false;
+        for _ in 0..60 {
+            let epoch = Epoch(begun - u64::from(rng.random_bool(0.1)));
+            let task = rng.random_range(0..3);
+            let fact = match rng.random_range(0..40) {
+                0..6 => Fact::Due,
+                6..22 => Fact::Ack { task, epoch },
+                22..24 => Fact::Ended { task },
+                24..29 => Fact::StateWritten(epoch),
+                29..34 => Fact::Published(epoch),
+                34..38 => Fact::Committed(epoch),
+                38 => Fact::Savepoint,
+                _ if rng.random_bool(0.9) => Fact::Due,
+                _ => [Fact::Failed, Fact::Fenced, Fact::OutcomeUnknown][task],
+            };
+            if fact == Fact::Published(Epoch(sent)) && !over {
+                durable = sent;
+            }
+            for decision in machine.take(fact) {
+                assert!(!over, "{decision:?} after the end");
+                match decision {
+                    Inject(epoch) => {
+                        assert_eq!((epoch.0, begun), (begun + 1, sent));
+                        assert_eq!(durable, sent);
+                        begun += 1;
+                    }
+                    Write(epoch) => {
+                        assert_eq!(epoch.0, written + 1);
+                        begun = begun.max(epoch.0);
+                        written += 1;
+                    }
+                    Publish(epoch, _) => {
+                        assert_eq!((epoch.0, written), (sent + 1, sent + 1));
+                        sent += 1;
+                    }
+                    Commit(epoch) => assert_eq!((epoch.0, fact), (sent, Fact::Published(epoch))),
+                    Collect => assert_eq!(durable, sent),
+                    Finish => {
+                        finished += 1;
+                        over = true;
+                    }
+                    Discard { tokens } => {
+                        over = true;
+                        let lost_its_place = fact == Fact::Fenced && durable < sent;
+                        let in_doubt = durable < sent && !lost_its_place;
+                        assert!(!(tokens && (in_doubt || fact == Fact::OutcomeUnknown)));
+                        assert!(!(tokens && hold && durable > 5));
+                    }
+                }
+            }
+        }
+    }
+    println!("{finished} finished");
+    assert!(finished > 500);
 }

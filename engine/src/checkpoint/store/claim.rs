@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::io::Created;
-use super::publish::Published;
+use super::publish::{Published, taken_over};
 use super::{COPY, Claim, Listed, MANIFEST, Rejected, Store, missing};
 use crate::checkpoint::manifest::{FORMAT, Manifest, ManifestKind};
 use crate::error::{Error, Kind, Result, codes};
@@ -77,14 +77,16 @@ impl Store {
                 return Err(fenced(latest.generation));
             }
             let manifest = self.restored(&claim, pipeline);
-            match self.publish(&manifest).await? {
-                Published::Durable => return Ok(manifest),
-                Published::Fenced { by } if by > claim.generation => return Err(fenced(by)),
-                Published::Fenced { .. } if claim.pinned => {
-                    claim.next_epoch = claim.next_epoch.saturating_add(1);
-                }
-                Published::Fenced { .. } => self.find_latest(&mut claim).await?,
+            match self.publish(&manifest).await {
+                Ok(Published::Durable) => return Ok(manifest),
+                Ok(Published::Fenced { by }) if by > claim.generation => return Err(fenced(by)),
+                Ok(Published::Fenced { .. }) => {}
+                // Others have gone on; who they are is read next. This manifest has no tokens of
+                // its own, so it does not matter whether it is among those that they passed.
+                Err(error) if error.code() == codes::FENCED => {}
+                Err(error) => return Err(error),
             }
+            self.find_again(&mut claim).await?;
         }
         Err(Error::new(
             Kind::Conflict,
@@ -228,6 +230,19 @@ impl Store {
         Ok(())
     }
 
+    /// Reads the log again after another instance has extended it.
+    async fn find_again(&self, claim: &mut Claim) -> Result<()> {
+        let pinned = claim.latest.take().filter(|_| claim.pinned);
+        self.find_latest(claim).await?;
+        if let (Some(pinned), Some(latest)) = (pinned, &claim.latest) {
+            if latest.generation > claim.generation {
+                return Err(fenced(latest.generation));
+            }
+            claim.latest = Some(pinned);
+        }
+        Ok(())
+    }
+
     fn restored(&self, claim: &Claim, pipeline: &str) -> Manifest {
         let empty = || Manifest {
             format: FORMAT,
@@ -304,10 +319,5 @@ fn no_manifest(epoch: u64) -> Error {
 }
 
 fn fenced(by: u64) -> Error {
-    Error::new(
-        Kind::Conflict,
-        codes::FENCED,
-        "a newer instance of the pipeline has taken over",
-    )
-    .detail(format!("its generation is {by}"))
+    taken_over().detail(format!("its generation is {by}"))
 }

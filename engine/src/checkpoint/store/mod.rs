@@ -149,10 +149,10 @@ fn state_epoch(relative: &str) -> Option<u64> {
     folder.split_once('-')?.1.parse().ok()
 }
 
-/// Whether nobody knows if what was to be published is in the log: then no token may be aborted,
-/// and none committed.
+/// Whether an error of [`Store::publish`] leaves open if the manifest is in the log: then none of
+/// its tokens may be aborted, and none committed.
 pub fn is_unknown(error: &Error) -> bool {
-    error.code() == codes::CHECKPOINT_UNKNOWN
+    [codes::CHECKPOINT_UNKNOWN, codes::FENCED].contains(&error.code())
 }
 
 fn missing(file: &StateFile) -> Error {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::io::{Created, unknown};
 use super::{COPY, MANIFEST, Store};
 use crate::checkpoint::manifest::Manifest;
-use crate::error::{Result, codes};
+use crate::error::{Error, Kind, Result, codes};
 
 /// What became of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl Store {
         let bytes = Bytes::from(manifest.encode()?);
         let place = self.manifest_place(manifest.epoch, MANIFEST);
         if let Created::Taken(other) = self.create(&place, &bytes).await? {
-            return match Manifest::decode(&other) {
-                Ok(other) => Ok(Published::Fenced {
-                    by: other.generation,
-                }),
-                Err(error) if error.code() == codes::CHECKPOINT_FORMAT => Err(error),
+            let by = match Manifest::decode(&other) {
+                Ok(other) => other.generation,
+                Err(error) if error.code() == codes::CHECKPOINT_FORMAT => return Err(error),
                 // What is there may be ours, damaged.
-                Err(error) => Err(unknown().caused_by(error)),
+                Err(error) => return Err(unknown().caused_by(error)),
             };
+            self.refuse_overtaken(manifest).await?;
+            return Ok(Published::Fenced { by });
         }
         self.refuse_overtaken(manifest).await?;
         let copy = self.manifest_place(manifest.epoch, COPY);
@@ -46,23 +46,32 @@ impl Store {
         Ok(Published::Durable)
     }
 
-    /// A write that was held up for long may find its place free only because the epochs after it
-    /// have long made it garbage. So who created a manifest looks whether there are later ones:
-    /// if so, this one either was collected before it was written or has a successor that commits
-    /// its tokens, and which of the two is not known.
+    /// A place in the log means nothing once there are later ones: it may have been collected and
+    /// been taken again by a write that was held up for long, ours or another one's. So whoever
+    /// has found out what is there looks for later ones. If there are any, a newer instance has
+    /// gone on, and nobody can tell whether it went on from this manifest.
     async fn refuse_overtaken(&self, manifest: &Manifest) -> Result<()> {
         let folder = self.place("manifests");
         let own = self.manifest_place(manifest.epoch, MANIFEST);
         let later = self.list_below(&folder, Some(&own)).await;
         match later {
-            Ok(later) if later.is_empty() => Ok(()),
-            Ok(later) => Err(unknown().detail(format!(
-                "another instance went on past it, to {}",
-                later
-                    .last()
-                    .map_or("", |meta| meta.location.filename().unwrap_or_default())
-            ))),
+            Ok(later) => match later.last() {
+                None => Ok(()),
+                Some(last) => Err(taken_over().detail(format!(
+                    "it went on to {}",
+                    last.location.filename().unwrap_or_default()
+                ))),
+            },
             Err(error) => Err(unknown().caused_by(error)),
         }
     }
+}
+
+/// Makes the error of an instance that is not the newest any more.
+pub(super) fn taken_over() -> Error {
+    Error::new(
+        Kind::Conflict,
+        codes::FENCED,
+        "a newer instance of the pipeline has taken over",
+    )
 }

@@ -18,6 +18,10 @@ fn the_old_instance_is_fenced() {
         );
         let next = following(&store, &claim, &fence).await;
         assert_eq!(store.publish(&next).await.unwrap(), Published::Durable);
+        // The old one, had it slept until now, could not tell whose its tokens are.
+        let error = store.publish(&late).await.unwrap_err();
+        assert_eq!(error.code(), codes::FENCED);
+        assert!(is_unknown(&error));
         // Asked again, the answer is the same.
         assert_eq!(store.publish(&next).await.unwrap(), Published::Durable);
         assert_eq!(store.inspect(fence.epoch).await.unwrap(), fence);
@@ -62,16 +66,41 @@ fn the_newest_of_many_claims_wins() {
                 // Who came first holds nothing any more once a newer one has followed.
                 Ok(fence) if fence.generation < 5 => {
                     let next = following(&store, claim, fence).await;
-                    assert!(matches!(
-                        store.publish(&next).await,
-                        Ok(Published::Fenced { .. })
-                    ));
+                    match store.publish(&next).await {
+                        Ok(published) => assert_ne!(published, Published::Durable),
+                        Err(error) => assert_eq!(error.code(), codes::FENCED),
+                    }
                 }
                 Ok(_) => {}
             }
         }
         let next = following(&store, &claims[3], newest).await;
         assert_eq!(store.publish(&next).await.unwrap(), Published::Durable);
+    });
+}
+
+/// An old instance that publishes more than one epoch meanwhile is no newer one.
+#[test]
+fn several_epochs_of_an_old_instance_are_taken_over_from() {
+    run(async {
+        let (_, store) = memory();
+        let (old, mut last) = start(&store, "old", 1).await;
+        let claim = store.claim("new").await.unwrap();
+        let pinned = store.claim_at("newer", Some(1)).await.unwrap();
+        for _ in 0..3 {
+            last = following(&store, &old, &last).await;
+            assert_eq!(store.publish(&last).await.unwrap(), Published::Durable);
+        }
+        let fence = store.fence(&claim, "orders").await.unwrap();
+        assert_eq!(
+            (fence.epoch, fence.restored_from),
+            (last.epoch + 1, Some(last.epoch))
+        );
+        let fence = store.fence(&pinned, "orders").await.unwrap();
+        assert_eq!(
+            (fence.epoch, fence.restored_from),
+            (last.epoch + 2, Some(1))
+        );
     });
 }
 
