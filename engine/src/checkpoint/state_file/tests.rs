@@ -67,7 +67,7 @@ fn odd() -> Vec<RecordBatch> {
 }
 
 fn state(batches: &[RecordBatch]) -> StateBatches {
-    Box::new(batches.to_vec().into_iter().map(Ok))
+    Box::new(Vec::from(batches).into_iter().map(Ok))
 }
 
 fn drain(mut pieces: impl Pieces, bytes: usize) -> Option<(Bytes, Summary)> {
