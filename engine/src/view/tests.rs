@@ -12,8 +12,8 @@ use crate::changelog::{RowKind, changelog_schema};
 use crate::operator::Extent;
 use crate::updating::fold::Fold;
 use crate::updating::harness::{
-    Fleet, Row, World, assert_folds_to, batch_of, changes_of, column, random_row, rows_schema,
-    seeds,
+    Fleet, Row, World, assert_folds_to, batch_of, changes_of, column, parallelisms, random_row,
+    rows_schema, seeds,
 };
 
 const KEY: [&str; 2] = ["user", "age"];
@@ -100,8 +100,9 @@ fn check(
     changelog: bool,
     mut next: impl FnMut(&mut StdRng, &mut World) -> RecordBatch,
 ) {
-    let parallelisms = [1, 2, 3, 5];
-    let mut fleet = fleet(keyed, changelog, parallelisms[rng.random_range(0..4)]);
+    let (mut before, mut after) = parallelisms(seed);
+    let crash_at = rng.random_range(0..3);
+    let mut fleet = fleet(keyed, changelog, before);
     let mut world = World::default();
     let mut subscriber = Fold::try_new(&rows_schema()).unwrap();
     for step in 0..rng.random_range(3..10) {
@@ -120,8 +121,9 @@ fn check(
         let at = format!("SEED={seed} step {step} {extent:?}");
         assert_folds_to(&read(&fleet), &expected, &at);
         assert_folds_to(&subscriber, &expected, &format!("{at} subscriber"));
-        if rng.random_bool(0.4) {
-            fleet.restart(parallelisms[rng.random_range(0..4)]);
+        if step == crash_at || rng.random_bool(0.3) {
+            fleet.restart(after);
+            std::mem::swap(&mut before, &mut after);
             assert_folds_to(&read(&fleet), &expected, &format!("{at} restart"));
         }
     }

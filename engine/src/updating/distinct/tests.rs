@@ -11,7 +11,8 @@ use super::DistinctFactory;
 use crate::operator::Extent;
 use crate::updating::fold::Fold;
 use crate::updating::harness::{
-    Fleet, Row, World, assert_folds_to, batch_of, column, random_row, rows_schema, seeds,
+    Fleet, Row, World, assert_folds_to, batch_of, column, parallelisms, random_row, rows_schema,
+    seeds,
 };
 
 fn fleet(keys: &[&str], ttl: Option<Duration>, parallelism: usize) -> Fleet {
@@ -27,21 +28,25 @@ fn rows(batches: &[RecordBatch]) -> usize {
 #[test]
 fn each_key_passes_once() {
     seeds(|seed, rng| {
-        let parallelisms = [1, 2, 3, 5];
-        let mut fleet = fleet(
-            &["user", "word"],
-            None,
-            parallelisms[rng.random_range(0..4)],
-        );
+        let (mut before, mut after) = parallelisms(seed);
+        let crash_at = rng.random_range(0..3);
+        let mut fleet = fleet(&["user", "word"], None, before);
         let mut world = World::default();
         let mut passed = Fold::try_new(&rows_schema()).unwrap();
         for step in 0..rng.random_range(3..12) {
             let rows = rng.random_range(1..10);
             fleet.rows(&world.inserts(rng, rows));
-            match rng.random_range(0..4) {
+            match if step == crash_at {
+                2
+            } else {
+                rng.random_range(0..4)
+            } {
                 0 => fleet.snapshot(Extent::Changes),
                 1 => fleet.snapshot(Extent::All),
-                2 => fleet.restart(parallelisms[rng.random_range(0..4)]),
+                2 => {
+                    fleet.restart(after);
+                    std::mem::swap(&mut before, &mut after);
+                }
                 _ => {}
             }
             for batch in fleet.take() {

@@ -10,19 +10,20 @@ use super::harness::{answer, exchange, output, spec, usual};
 use crate::operator::Extent;
 use crate::updating::aggregate::{AggregateFactory, AggregateSpec, Emit};
 use crate::updating::fold::Fold;
-use crate::updating::harness::{Fleet, World, assert_folds_to, seeds};
+use crate::updating::harness::{Fleet, World, assert_folds_to, parallelisms, seeds};
 
-/// Four in ten rows of a changelog are gone again, or seven, so that groups die.
+/// Four in ten rows of a changelog are gone again, or seven, so that groups die. There is at least
+/// one crash.
 fn check(seed: u64, rng: &mut StdRng, spec: &AggregateSpec, changelog: bool) {
     let factory = Arc::new(AggregateFactory::try_new(spec.clone()).unwrap());
-    let parallelisms: &[usize] = if spec.keys.is_empty() {
-        &[1]
+    let (mut before, mut after) = if spec.keys.is_empty() {
+        (1, 1)
     } else {
-        &[1, 2, 3, 5]
+        parallelisms(seed)
     };
-    let pick = |rng: &mut StdRng| parallelisms[rng.random_range(0..parallelisms.len())];
+    let crash_at = rng.random_range(0..4);
     let batch_rows = [1, 3, 100][rng.random_range(0..3)];
-    let mut fleet = Fleet::new(factory, exchange(spec), pick(rng), batch_rows);
+    let mut fleet = Fleet::new(factory, exchange(spec), before, batch_rows);
     let mut world = World::default();
     let mut fold = Fold::try_new(&output(spec)).unwrap();
     let gone = if rng.random_bool(0.5) { 0.4 } else { 0.7 };
@@ -35,10 +36,17 @@ fn check(seed: u64, rng: &mut StdRng, spec: &AggregateSpec, changelog: bool) {
             world.inserts(rng, rows)
         };
         fleet.rows(&batch);
-        match rng.random_range(0..6) {
+        match if step == crash_at {
+            2
+        } else {
+            rng.random_range(0..6)
+        } {
             0 => fleet.snapshot(Extent::Changes),
             1 => fleet.snapshot(Extent::All),
-            2 => fleet.restart(pick(rng)),
+            2 => {
+                fleet.restart(after);
+                std::mem::swap(&mut before, &mut after);
+            }
             _ => {}
         }
         if let Emit::Every(_) = spec.emit {

@@ -16,7 +16,7 @@ use crate::error::Kind;
 use crate::operator::{Extent, OperatorFactory};
 use crate::updating::fold::Fold;
 use crate::updating::harness::{
-    Fleet, Row, World, assert_folds_to, batch_of, column, rows_schema, seeds,
+    Fleet, Row, World, assert_folds_to, batch_of, column, parallelisms, rows_schema, seeds,
 };
 
 /// Per user by amount descending, nulls last, then price; the rest of the order is the row itself.
@@ -89,15 +89,11 @@ fn answer(spec: &RankSpec, live: &[Row]) -> Vec<RecordBatch> {
 fn check(seed: u64, rng: &mut StdRng, spec: &RankSpec, changelog: bool) {
     let factory = Arc::new(RankFactory::try_new(spec.clone()).unwrap());
     let mut fold = Fold::try_new(&factory.schema()).unwrap();
-    let parallelisms = [1, 2, 3, 5];
+    let (mut before, mut after) = parallelisms(seed);
+    let crash_at = rng.random_range(0..4);
     let batch_rows = [1, 3, 100][rng.random_range(0..3)];
     let keys = spec.partition.clone();
-    let mut fleet = Fleet::new(
-        factory,
-        keys,
-        parallelisms[rng.random_range(0..4)],
-        batch_rows,
-    );
+    let mut fleet = Fleet::new(factory, keys, before, batch_rows);
     let mut world = World::default();
     for step in 0..rng.random_range(4..12) {
         let rows = rng.random_range(1..20);
@@ -107,10 +103,17 @@ fn check(seed: u64, rng: &mut StdRng, spec: &RankSpec, changelog: bool) {
             world.inserts(rng, rows)
         };
         fleet.rows(&batch);
-        match rng.random_range(0..6) {
+        match if step == crash_at {
+            2
+        } else {
+            rng.random_range(0..6)
+        } {
             0 => fleet.snapshot(Extent::Changes),
             1 => fleet.snapshot(Extent::All),
-            2 => fleet.restart(parallelisms[rng.random_range(0..4)]),
+            2 => {
+                fleet.restart(after);
+                std::mem::swap(&mut before, &mut after);
+            }
             _ => {}
         }
         for batch in fleet.take() {
