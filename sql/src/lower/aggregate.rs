@@ -45,8 +45,13 @@ impl Lowering<'_> {
         {
             return Err(refuse::grouping_sets());
         }
-        let Some(grouping) = find_grouping(&flow, aggregate) else {
-            return Err(refuse::node(plan));
+        let grouping = match flow.is_changelog() {
+            // A window that is closed cannot take changes in.
+            true => None,
+            false => find_grouping(&flow, aggregate),
+        };
+        let Some(grouping) = grouping else {
+            return self.updating_aggregate(flow, aggregate, plan);
         };
         if grouping.end.is_none()
             && matches!(grouping.windows.spec.kind(), WindowKind::Cumulate { .. })
@@ -163,7 +168,7 @@ impl Lowering<'_> {
         ))
     }
 
-    fn function(
+    pub(super) fn function(
         &self,
         flow: &Flow,
         expr: &Expr,
@@ -246,18 +251,13 @@ impl Lowering<'_> {
 
     /// Computes the end of windows of which the plan has kept the start alone: without it nothing
     /// says when they are over.
-    fn add_end(&mut self, flow: &mut Flow, start: usize, windows: Windows) -> Result<usize> {
-        let nanos = windows
-            .spec
-            .size()
-            .checked_mul(1_000)
-            .ok_or_else(|| Error::internal("a window is longer than an interval can tell"))?;
-        let size = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, nanos)));
-        let end: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(
-            node_column(flow, start),
-            Operator::Plus,
-            Arc::new(Literal::new(size)),
-        ));
+    pub(super) fn add_end(
+        &mut self,
+        flow: &mut Flow,
+        start: usize,
+        windows: Windows,
+    ) -> Result<usize> {
+        let end = later(node_column(flow, start), windows.spec.size())?;
         let fields = flow.schema.fields().iter().enumerate();
         let mut computed: Vec<_> = fields
             .map(|(i, field)| (node_column(flow, i), field.name().clone()))
@@ -322,6 +322,24 @@ impl Lowering<'_> {
             parallelism,
             ..flow.behind(at, schema, Vec::new())
         })
+    }
+}
+
+/// A time and some microseconds more.
+pub(super) fn later(time: Arc<dyn PhysicalExpr>, micros: i64) -> Result<Arc<dyn PhysicalExpr>> {
+    let nanos = micros
+        .checked_mul(1_000)
+        .ok_or_else(|| Error::internal("a window is longer than an interval can tell"))?;
+    let size = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, nanos)));
+    let size = Arc::new(Literal::new(size));
+    Ok(Arc::new(BinaryExpr::new(time, Operator::Plus, size)))
+}
+
+/// The length of windows that all have the same, in microseconds.
+pub(super) fn length(windows: Windows) -> Option<i64> {
+    match windows.spec.kind() {
+        WindowKind::Tumble { .. } | WindowKind::Hop { .. } => Some(windows.spec.size()),
+        WindowKind::Cumulate { .. } => None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
+use weir_engine::changelog;
 use weir_engine::graph::NodeIndex;
 use weir_engine::window::WindowSpec;
 
@@ -69,7 +70,8 @@ pub(crate) struct Flow {
     pub(super) at: NodeIndex,
     /// Its subtasks.
     pub(super) parallelism: u32,
-    /// The rows of the node.
+    /// The rows of the node. Of a changelog the last column is the kind of each row, which is
+    /// not among the columns of the flow: the plan does not know it.
     pub(super) schema: SchemaRef,
     /// A filter over the node's columns that is not lowered yet.
     pub(super) filter: Option<Arc<dyn PhysicalExpr>>,
@@ -81,6 +83,9 @@ pub(crate) struct Flow {
     pub(super) roles: Vec<Role>,
     /// Whether a watermark comes before the end.
     pub(super) watermarked: bool,
+    /// The columns of the node, if any are known, of which the result has no two equal rows, and
+    /// by which its changes are in order: all rows that agree in them take one way.
+    pub(super) key: Option<Vec<usize>>,
 }
 
 impl Flow {
@@ -97,6 +102,7 @@ impl Flow {
             columns,
             roles,
             watermarked: false,
+            key: None,
         }
     }
 
@@ -110,8 +116,19 @@ impl Flow {
             roles,
             filter: None,
             pending: None,
+            key: None,
             ..self
         }
+    }
+
+    /// Whether the rows are changes: insertions and deletions.
+    pub(super) fn is_changelog(&self) -> bool {
+        changelog::is_changelog(&self.schema)
+    }
+
+    /// How many columns the rows of the node have, the kind of a change left out.
+    pub(super) fn width(&self) -> usize {
+        self.schema.fields().len() - usize::from(self.is_changelog())
     }
 
     /// The meaning of a column of the node.
@@ -146,7 +163,7 @@ impl Flow {
 
     /// Whether the columns are those of the node, under its names.
     pub(super) fn is_whole(&self) -> bool {
-        self.columns.len() == self.schema.fields().len()
+        self.columns.len() == self.width()
             && self
                 .columns
                 .iter()
@@ -159,7 +176,8 @@ impl Flow {
 }
 
 fn all(schema: &SchemaRef) -> Vec<(Origin, String)> {
-    let fields = schema.fields().iter().enumerate();
+    let rows = changelog::rows_schema(schema);
+    let fields = rows.fields().iter().enumerate();
     fields
         .map(|(at, field)| (Origin::Input(at), field.name().clone()))
         .collect()

@@ -6,12 +6,17 @@
 //! open windows only.
 
 mod aggregate;
+mod bounds;
 mod flow;
+mod join;
 mod nodes;
+mod rank;
 mod refuse;
 mod share;
 mod sinks;
 mod stateless;
+mod tables;
+mod updating;
 mod views;
 mod window;
 
@@ -21,7 +26,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection};
 use datafusion::physical_plan::ExecutionPlanProperties;
 use weir_engine::error::{Place, Result};
 use weir_engine::graph::{Graph, NodeKind};
@@ -35,6 +40,9 @@ use flow::Flow;
 pub(crate) use share::share;
 pub(crate) use sinks::{SinkInputs, SinkQuery, add_sink};
 pub(crate) use views::add_view;
+
+/// The sources of a plan by name, made for its mode.
+type Sources = BTreeMap<String, Arc<dyn Source>>;
 
 /// Calls a function with every source that a plan reads.
 fn for_each_source(
@@ -61,7 +69,7 @@ pub(crate) fn is_bounded(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Makes the sources of a plan for a mode.
-async fn sources(plan: &LogicalPlan, mode: Mode) -> Result<BTreeMap<String, Arc<dyn Source>>> {
+async fn sources(plan: &LogicalPlan, mode: Mode) -> Result<Sources> {
     let mut providers = BTreeMap::new();
     for_each_source(plan, &mut |provider, table| {
         providers.insert(table.name().to_owned(), Arc::clone(provider));
@@ -77,7 +85,7 @@ async fn sources(plan: &LogicalPlan, mode: Mode) -> Result<BTreeMap<String, Arc<
 
 /// Whether windows over what a plan reads can close before its end in batch mode. Else all of them
 /// would be in memory at once, which only DataFusion's aggregation can spill.
-fn closes_windows(plan: &LogicalPlan, sources: &BTreeMap<String, Arc<dyn Source>>) -> Result<bool> {
+fn closes_windows(plan: &LogicalPlan, sources: &Sources) -> Result<bool> {
     let mut closes = sources.values().all(|source| source.has_exact_lows());
     for_each_source(plan, &mut |_, table| closes &= table.watermark().is_some())?;
     Ok(closes)
@@ -110,7 +118,14 @@ impl Target<'_> {
         if streaming || (has_windows(plan)? && closes_windows(plan, &sources)?) {
             let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
             // A failed attempt must leave no nodes behind.
+            let tables = match streaming {
+                true => tables::tables(&optimised, &sources, self.planner)
+                    .await
+                    .map_err(|error| error.at(self.place))?,
+                false => Vec::new(),
+            };
             let mut lowering = Lowering::new(*self, graph.clone(), sources);
+            lowering.tables = tables;
             let flow = lowering
                 .lower(&optimised)
                 .and_then(|flow| lowering.settle(flow));
@@ -146,7 +161,8 @@ fn has_windows(plan: &LogicalPlan) -> Result<bool> {
 struct Lowering<'a> {
     target: Target<'a>,
     graph: Graph,
-    sources: BTreeMap<String, Arc<dyn Source>>,
+    sources: Sources,
+    tables: tables::Tables,
     /// Nodes so far, by what they do: their ids are made of it.
     counts: BTreeMap<&'static str, usize>,
     /// Window aggregations so far.
@@ -154,11 +170,12 @@ struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(target: Target<'a>, graph: Graph, sources: BTreeMap<String, Arc<dyn Source>>) -> Self {
+    fn new(target: Target<'a>, graph: Graph, sources: Sources) -> Self {
         Self {
             target,
             graph,
             sources,
+            tables: Vec::new(),
             counts: BTreeMap::new(),
             aggregations: 0,
         }
@@ -172,7 +189,7 @@ impl<'a> Lowering<'a> {
         refuse::expressions(plan)?;
         match plan {
             LogicalPlan::Projection(projection) => {
-                let flow = self.lower(&projection.input)?;
+                let flow = self.lower_under(projection)?;
                 self.project(
                     flow,
                     &projection.expr,
@@ -180,10 +197,7 @@ impl<'a> Lowering<'a> {
                     &projection.schema,
                 )
             }
-            LogicalPlan::Filter(filter) => {
-                let flow = self.lower(&filter.input)?;
-                self.filter(flow, &filter.predicate, filter.input.schema())
-            }
+            LogicalPlan::Filter(filter) => self.lower_filter(filter, &|_| true),
             LogicalPlan::SubqueryAlias(alias) => self.lower(&alias.input),
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => self.constant(plan),
@@ -202,6 +216,7 @@ impl<'a> Lowering<'a> {
                 let flow = self.lower(&aggregate.input)?;
                 self.aggregate(flow, aggregate, plan)
             }
+            LogicalPlan::Join(join) if self.is_streaming() => self.join(join, plan),
             LogicalPlan::Extension(extension) => {
                 match extension.node.as_any().downcast_ref::<WindowTableNode>() {
                     Some(window) => {
@@ -213,5 +228,30 @@ impl<'a> Lowering<'a> {
             }
             other => Err(refuse::node(other)),
         }
+    }
+
+    /// Lowers what a projection reads: columns that it leaves out need not be made.
+    fn lower_under(&mut self, projection: &Projection) -> Result<Flow> {
+        let LogicalPlan::Filter(filter) = projection.input.as_ref() else {
+            return self.lower(&projection.input);
+        };
+        refuse::expressions(&projection.input)?;
+        let schema = projection.input.schema();
+        let columns = projection.expr.iter().flat_map(Expr::column_refs);
+        let used: Vec<_> = columns
+            .filter_map(|column| schema.maybe_index_of_column(column))
+            .collect();
+        self.lower_filter(filter, &|column| used.contains(&column))
+    }
+
+    /// Lowers a filter of which `uses` tells the columns that are needed above it.
+    fn lower_filter(&mut self, filter: &Filter, uses: &dyn Fn(usize) -> bool) -> Result<Flow> {
+        if self.is_streaming()
+            && let Some(flow) = self.top_n(filter, uses)?
+        {
+            return Ok(flow);
+        }
+        let flow = self.lower(&filter.input)?;
+        self.filter(flow, &filter.predicate, filter.input.schema())
     }
 }

@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use weir_engine::changelog::{OP_COLUMN, RowKind, changelog_schema};
 use weir_engine::error::{Error, Result};
 use weir_engine::graph::{Edge, Node, NodeIndex, NodeKind, Partitioning};
 use weir_engine::operator::{OperatorFactory, union::Union};
 
 use super::flow::{Flow, Role};
+use super::stateless::node_column;
 use super::{Lowering, refuse};
 use crate::catalog::source::SourceTable;
 
@@ -145,37 +148,30 @@ impl Lowering<'_> {
 
     /// UNION ALL of settled flows; `names` names the columns.
     pub(super) fn union(&mut self, flows: Vec<Flow>, names: &SchemaRef) -> Result<Flow> {
+        let changes = flows.iter().any(Flow::is_changelog);
+        let flows = flows
+            .into_iter()
+            .map(|flow| match changes && !flow.is_changelog() {
+                true => self.insertions(flow),
+                false => Ok(flow),
+            })
+            .collect::<Result<Vec<_>>>()?;
         let Some(first) = flows.first() else {
             return Err(Error::internal("a union has no inputs"));
         };
         let mut roles = first.roles.clone();
         for flow in &flows {
             for (column, role) in roles.iter_mut().enumerate() {
-                if flow.role(column) != *role {
+                if flow.node_role(column) != *role {
                     *role = Role::Plain;
                 }
             }
         }
-        let fields: Vec<Field> = names
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(column, named)| {
-                let nullable = flows.iter().any(|flow| {
-                    flow.schema
-                        .fields()
-                        .get(column)
-                        .is_none_or(|f| f.is_nullable())
-                });
-                let data_type = first
-                    .schema
-                    .fields()
-                    .get(column)
-                    .map_or_else(|| named.data_type().clone(), |f| f.data_type().clone());
-                Field::new(named.name(), data_type, nullable)
-            })
-            .collect();
-        let schema = Arc::new(Schema::new(fields));
+        let schema = union_schema(&flows, names);
+        let schema = match changes {
+            true => changelog_schema(&schema),
+            false => Arc::new(schema),
+        };
         let parallelism = flows.iter().map(|flow| flow.parallelism).max().unwrap_or(1);
         let watermarked = flows.iter().any(|flow| flow.watermarked);
         let factory = Arc::new(Union::new(Arc::clone(&schema)));
@@ -191,16 +187,11 @@ impl Lowering<'_> {
             return Err(Error::internal("a union reads one node twice"));
         }
         for (input, flow) in flows.iter().enumerate() {
-            let partitioning = if flow.parallelism == parallelism {
-                Partitioning::Forward
-            } else {
-                Partitioning::Rebalance
-            };
             self.graph.connect(Edge {
                 from: flow.at,
                 to: at,
                 input,
-                partitioning,
+                partitioning: spread(flow, parallelism),
             })?;
         }
         Ok(Flow {
@@ -208,4 +199,47 @@ impl Lowering<'_> {
             ..Flow::of(at, parallelism, schema, roles)
         })
     }
+
+    /// Makes a changelog of rows that are only ever added.
+    fn insertions(&mut self, flow: Flow) -> Result<Flow> {
+        let mut columns: Vec<_> = (0..flow.width())
+            .map(|at| (node_column(&flow, at), flow.schema.field(at).name().clone()))
+            .collect();
+        let kind = ScalarValue::Int8(Some(RowKind::Insert.number()));
+        columns.push((Arc::new(Literal::new(kind)), OP_COLUMN.to_owned()));
+        self.compute(flow, columns)
+    }
+}
+
+/// The rows of a union, without the kinds of changes.
+fn union_schema(flows: &[Flow], names: &SchemaRef) -> Schema {
+    let fields: Vec<Field> = names
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(column, named)| {
+            let mut given = flows.iter().map(|flow| flow.schema.fields().get(column));
+            let data_type = match given.clone().next().flatten() {
+                Some(first) => first.data_type().clone(),
+                None => named.data_type().clone(),
+            };
+            let nullable = given.any(|field| field.is_none_or(|field| field.is_nullable()));
+            Field::new(named.name(), data_type, nullable)
+        })
+        .collect();
+    Schema::new(fields)
+}
+
+/// How the rows of a flow go to `parallelism` subtasks. The changes of a row must stay in order, so
+/// they take one way: by the key of the row, or by all of it.
+pub(super) fn spread(flow: &Flow, parallelism: u32) -> Partitioning {
+    if flow.parallelism == parallelism {
+        return Partitioning::Forward;
+    }
+    if !flow.is_changelog() || parallelism == 1 {
+        return Partitioning::Rebalance;
+    }
+    let all = || (0..flow.width()).collect();
+    let key: Vec<usize> = flow.key.clone().unwrap_or_else(all);
+    Partitioning::Hash(key.iter().map(|at| node_column(flow, *at)).collect())
 }

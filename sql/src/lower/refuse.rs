@@ -2,7 +2,7 @@
 
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use weir_engine::error::{Error, Kind, codes};
 
 fn refuse(what: &str, why: &str, hint: &str) -> Error {
@@ -23,36 +23,28 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
         LogicalPlan::Sort(_) => refuse(
             "ORDER BY",
             "rows keep coming, so the first one in order is never known",
-            "leave ORDER BY out, or use --mode batch",
+            "leave ORDER BY out, keep the first rows with ROW_NUMBER() OVER (ORDER BY ...) and a \
+             filter row_number <= n, or use --mode batch",
         ),
         LogicalPlan::Limit(_) => refuse(
             "LIMIT",
             "which rows come first depends on their arrival",
-            "leave LIMIT out, or use --mode batch",
+            "leave LIMIT out, keep the first rows with ROW_NUMBER() OVER (ORDER BY ...) and a \
+             filter row_number <= n, or use --mode batch",
         ),
-        LogicalPlan::Join(join) => {
-            let what = match join.join_type {
-                JoinType::LeftSemi
-                | JoinType::RightSemi
-                | JoinType::LeftMark
-                | JoinType::RightMark => "IN, EXISTS or INTERSECT",
-                JoinType::LeftAnti | JoinType::RightAnti => "NOT IN, NOT EXISTS or EXCEPT",
-                _ => "a join",
-            };
-            refuse(what, "both sides would have to be kept for ever", BATCH)
+        LogicalPlan::Join(join)
+            if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) =>
+        {
+            refuse(
+                "IN or EXISTS within OR, NOT or CASE",
+                "only as a condition of its own, or one joined by AND, it is a join",
+                "write one query per alternative and put them together with UNION",
+            )
         }
-        LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.is_empty() => distinct(),
-        LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => distinct(),
-        LogicalPlan::Aggregate(_) => refuse(
-            "an aggregate without a window",
-            "rows keep coming, so its result is never final",
-            "aggregate over windows: FROM TUMBLE(table, time, INTERVAL '1 minute') \
-             GROUP BY window_start, window_end",
-        ),
         LogicalPlan::Window(_) => refuse(
             "a window function (OVER)",
-            "it needs all rows of its partition",
-            "aggregate over TUMBLE or HOP, or use --mode batch",
+            "only ROW_NUMBER() OVER (...) with a filter that asks for the first rows can run",
+            "filter by row_number <= n, aggregate over TUMBLE or HOP, or use --mode batch",
         ),
         LogicalPlan::Unnest(_) => refuse("UNNEST", "it has no streaming operator yet", BATCH),
         LogicalPlan::RecursiveQuery(_) => refuse(
@@ -67,15 +59,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
             BATCH,
         ),
     }
-}
-
-fn distinct() -> Error {
-    refuse(
-        "DISTINCT",
-        "every row would have to be kept for ever",
-        "add window_start and window_end of a window table function to the DISTINCT columns, \
-         or use --mode batch",
-    )
 }
 
 fn subquery() -> Error {
@@ -98,6 +81,15 @@ pub(super) fn materialized() -> Error {
 /// SESSION windows.
 pub(super) fn sessions() -> Error {
     refuse("SESSION", "it has no streaming operator yet", BATCH)
+}
+
+/// NOT IN over keys that may be null.
+pub(super) fn not_in() -> Error {
+    refuse(
+        "NOT IN over a column that may be null",
+        "one null among the values would take back all rows",
+        "use NOT EXISTS (SELECT 1 FROM ... WHERE b.key = a.key), or declare both columns NOT NULL",
+    )
 }
 
 /// GROUP BY of several sets at once.
@@ -152,6 +144,15 @@ pub(super) fn not_event_time(column: &str, spec: &str) -> Error {
         "add WATERMARK FOR {column} AS {column} - INTERVAL '5 seconds' to CREATE SOURCE, \
          and use that column as it is"
     ))
+}
+
+/// A window over rows that change.
+pub(super) fn window_of_changes(spec: &str) -> Error {
+    refuse(
+        &format!("{spec} over rows that are updated"),
+        "a window that is closed cannot take changes in",
+        "put the rows of the sources into windows, and aggregate or join those",
+    )
 }
 
 /// A window over the start of windows that its own windows cut in two.

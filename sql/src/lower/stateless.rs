@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column};
 use datafusion::physical_expr::utils::collect_columns;
+use weir_engine::changelog::OP_COLUMN;
 use weir_engine::error::{Error, Result};
 use weir_engine::operator::project_filter::ProjectFilter;
 
@@ -123,8 +124,12 @@ impl Lowering<'_> {
     pub(super) fn compute(
         &mut self,
         flow: Flow,
-        columns: Vec<(Arc<dyn PhysicalExpr>, String)>,
+        mut columns: Vec<(Arc<dyn PhysicalExpr>, String)>,
     ) -> Result<Flow> {
+        let key = flow.key.as_deref().and_then(|key| moved_key(key, &columns));
+        if flow.is_changelog() {
+            columns.push((node_column(&flow, flow.width()), OP_COLUMN.to_owned()));
+        }
         let fields = columns
             .iter()
             .map(|(expr, name)| {
@@ -145,7 +150,10 @@ impl Lowering<'_> {
         };
         let (at, schema) =
             self.follow(flow.at, flow.parallelism, "project", "", Arc::new(factory))?;
-        Ok(flow.behind(at, schema, roles))
+        Ok(Flow {
+            key,
+            ..flow.behind(at, schema, roles)
+        })
     }
 
     /// Adds the filter that was kept back; columns and windows stay.
@@ -190,6 +198,17 @@ pub(super) fn node_column(flow: &Flow, index: usize) -> Arc<dyn PhysicalExpr> {
         .get(index)
         .map_or("?", |field| field.name());
     Arc::new(Column::new(name, index))
+}
+
+/// Where the columns of a key are among computed ones; `None` if one is not there as it is.
+fn moved_key(key: &[usize], computed: &[(Arc<dyn PhysicalExpr>, String)]) -> Option<Vec<usize>> {
+    let place = |column: &usize| {
+        computed.iter().position(|(expr, _)| {
+            expr.downcast_ref::<Column>()
+                .is_some_and(|found| found.index() == *column)
+        })
+    };
+    key.iter().map(place).collect()
 }
 
 /// Finds the time column among computed ones, or adds it: the windows above need it.

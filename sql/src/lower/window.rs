@@ -16,6 +16,11 @@ impl Lowering<'_> {
     pub(super) fn window(&mut self, flow: Flow, node: &WindowTableNode) -> Result<Flow> {
         // Windows over windows: the inner ones are needed as columns.
         let flow = self.expand(flow)?;
+        if flow.is_changelog() {
+            let place = node.time().spans().first().and_then(place_of_span);
+            let windows = node.windowing().to_string();
+            return Err(refuse::window_of_changes(&windows).at(place));
+        }
         let column = node.input().schema().index_of_column(node.time())?;
         let Some(spec) = node.spec() else {
             return Err(refuse::sessions());

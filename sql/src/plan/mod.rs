@@ -17,6 +17,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use datafusion::catalog::Session as DataFusionSession;
@@ -47,7 +48,15 @@ use context::{NoTables, PlanContext};
 #[derive(Debug)]
 pub(crate) struct Planner {
     state: SessionState,
-    streaming: Optimizer,
+    streaming: Streaming,
+    state_ttl: Option<Duration>,
+}
+
+/// How plans are optimised for the runtime's own operators.
+#[derive(Debug)]
+struct Streaming {
+    rules: Optimizer,
+    state: SessionState,
 }
 
 /// A query as planned, before it is optimised.
@@ -89,16 +98,16 @@ impl Planner {
         ));
         let now = arrow::temporal_conversions::timestamp_us_to_datetime(env.clock().now_micros());
         state.execution_props_mut().query_execution_start_time = now.map(|time| time.and_utc());
-        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
-            .rules
-            .into_iter()
-            // The window operator counts distinct values itself: one aggregation, not two.
-            .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
-            .collect();
         Self {
+            streaming: Streaming::of(&state),
             state,
-            streaming: Optimizer::with_rules(rules),
+            state_ttl: settings.state_ttl(),
         }
+    }
+
+    /// How long state is kept that no row touches, where event time does not end it.
+    pub(crate) fn state_ttl(&self) -> Option<Duration> {
+        self.state_ttl
     }
 
     /// DataFusion's side of the session.
@@ -255,7 +264,8 @@ impl Planner {
     ) -> Result<LogicalPlan> {
         let plan = self.analyze(plan, place)?;
         self.streaming
-            .optimize(plan, &self.state, |_, _| {})
+            .rules
+            .optimize(plan, &self.streaming.state, |_, _| {})
             .map_err(|error| self.convert(error, place))
     }
 
@@ -272,6 +282,27 @@ impl Planner {
             .create_physical_plan(&plan)
             .await
             .map_err(|error| self.convert(error, place))
+    }
+}
+
+impl Streaming {
+    fn of(state: &SessionState) -> Self {
+        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
+            .rules
+            .into_iter()
+            // Operators count distinct values themselves: one aggregation, not two.
+            .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
+            .collect();
+        let mut state = state.clone();
+        // The value of a subquery changes as rows come: it is a join.
+        let options = state.config_mut().options_mut();
+        options
+            .optimizer
+            .enable_physical_uncorrelated_scalar_subquery = false;
+        Self {
+            rules: Optimizer::with_rules(rules),
+            state,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ const SOURCE: &[OptionSpec] = &[
 const SINK: &[OptionSpec] = &[
     OptionSpec::optional("partition_by", OptionKind::Text, "expressions"),
     OptionSpec::default("single", OptionKind::Bool, "false", "one subtask only"),
+    OptionSpec::default("appends", OptionKind::Bool, "false", "take no changes"),
 ];
 
 /// Holds rows, and keeps what is written.
@@ -106,6 +107,7 @@ impl Connector for Memory {
         Ok(Arc::new(Kept {
             text,
             single: options.bool("single"),
+            appends: options.bool("appends"),
             written: Arc::clone(&self.written),
         }))
     }
@@ -202,6 +204,7 @@ impl SplitReader for Batches {
 struct Kept {
     text: String,
     single: bool,
+    appends: bool,
     written: Written,
 }
 
@@ -225,6 +228,10 @@ impl Sink for Kept {
 
     async fn abort(&self, _token: &CommitToken) -> Result<()> {
         Ok(())
+    }
+
+    fn takes_changelog(&self) -> bool {
+        !self.appends
     }
 
     fn is_single(&self) -> bool {

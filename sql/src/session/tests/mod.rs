@@ -8,6 +8,7 @@ mod queries;
 mod runs;
 mod sharing;
 mod statements;
+mod streams;
 
 use std::sync::Arc;
 

@@ -1,9 +1,11 @@
 //! Pipelines that run: in both modes and with any parallelism they give the rows of the query.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::util::pretty::pretty_format_batches;
 use tokio::sync::watch;
+use weir_engine::changelog;
 use weir_engine::dead_letter::{DeadLetters, MemoryStore};
 use weir_engine::job::JobContext;
 use weir_engine::metrics::Metrics;
@@ -12,14 +14,17 @@ use weir_engine::runtime::{self, Job, SourceAccount, TimeOptions};
 use super::memory::{Memory, Written};
 use super::*;
 
-/// The lines of a table in their order.
-fn sorted(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = text
-        .lines()
+/// The rows of a table, without its head.
+fn lines(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.lines()
         .filter(|line| line.starts_with('|'))
         .skip(1)
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
+}
+
+/// The rows of a table in their order.
+pub(super) fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = lines(text).collect();
     lines.sort();
     lines
 }
@@ -62,7 +67,7 @@ pub(super) async fn run_job(
     let job = Job::start(Arc::clone(&nodes), context, time);
     let ended = session
         .env
-        .timeout(Duration::from_secs(30), job.wait())
+        .timeout(Duration::from_secs(120), job.wait())
         .await;
     if let Err(error) = ended.expect("the job ends") {
         panic!("{}\n{graph}", error.report(None));
@@ -73,8 +78,28 @@ pub(super) async fn run_job(
     if batches.is_empty() {
         return (Vec::new(), accounts);
     }
-    let rows = sorted(&pretty_format_batches(&batches).unwrap().to_string());
-    (rows, accounts)
+    (folded(&batches), accounts)
+}
+
+/// The rows that are there after all changes, in a fixed order.
+fn folded(batches: &[RecordBatch]) -> Vec<String> {
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    for batch in batches {
+        let (columns, kinds) = changelog::split(batch);
+        let adds = changelog::adds(kinds, batch.num_rows()).unwrap();
+        let rows = batch
+            .project(&(0..columns.len()).collect::<Vec<_>>())
+            .unwrap();
+        let text = pretty_format_batches(&[rows]).unwrap().to_string();
+        for (line, adds) in lines(&text).zip(adds) {
+            *counts.entry(line).or_default() += if adds { 1 } else { -1 };
+        }
+    }
+    let rows = counts.into_iter().flat_map(|(row, count)| {
+        let count = usize::try_from(count).expect("no row goes more often than it came");
+        vec![row; count]
+    });
+    rows.collect()
 }
 
 fn check_rows(views: &str, query: &str) {
