@@ -219,5 +219,5 @@ fn any_order_of_facts_keeps_the_invariants() {
         }
     }
     println!("{finished} finished");
-    assert!(finished > 500);
+    assert!(finished > 100);
 }
