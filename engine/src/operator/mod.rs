@@ -17,6 +17,7 @@ pub mod union;
 #[derive(Debug, Default)]
 pub struct Output {
     batches: Vec<RecordBatch>,
+    watermark: Option<EventTime>,
 }
 
 impl Output {
@@ -25,6 +26,17 @@ impl Output {
         if batch.num_rows() > 0 {
             self.batches.push(batch);
         }
+    }
+
+    /// Says that no earlier row follows what was sent: for an operator that has a time of its own.
+    /// It must replace the watermarks of its input too, see [`Operator::output_watermark`].
+    pub fn watermark(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(Some(watermark));
+    }
+
+    /// Takes the watermark that was said since the last call.
+    pub fn take_watermark(&mut self) -> Option<EventTime> {
+        self.watermark.take()
     }
 
     /// Takes what was sent since the last call.

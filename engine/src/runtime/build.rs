@@ -227,6 +227,7 @@ async fn chain(
         links,
         tail,
         clock: job.env.clock_arc(),
+        own_watermark: None,
     })
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Chain {
     pub(super) links: Vec<Link>,
     pub(super) tail: Tail,
     pub(super) clock: Arc<dyn Clock>,
+    /// A watermark that an operator has said by itself, to be sent after its rows.
+    pub(super) own_watermark: Option<EventTime>,
 }
 
 impl Chain {
@@ -62,6 +64,30 @@ impl Chain {
             }
             self.push(at + 1, 0, batch, results)?;
         }
+        match out.take_watermark() {
+            Some(watermark) => self.own_watermark(at + 1, watermark, results),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a watermark that the operator before `from` has said by itself.
+    fn own_watermark(
+        &mut self,
+        from: usize,
+        mut watermark: EventTime,
+        results: &mut Vec<RecordBatch>,
+    ) -> Result<()> {
+        for at in from..self.links.len() {
+            let Some(link) = self.links.get_mut(at) else {
+                break;
+            };
+            let mut out = Output::default();
+            link.operator.watermark(watermark, &mut out)?;
+            link.metrics.set_watermark(watermark);
+            watermark = link.operator.output_watermark(watermark);
+            self.pass(at, out, results)?;
+        }
+        self.own_watermark = self.own_watermark.max(Some(watermark));
         Ok(())
     }
 
@@ -119,6 +145,10 @@ impl Chain {
         let start = self.clock.monotonic();
         for batch in results {
             self.tail.send(batch).await?;
+        }
+        if let Some(watermark) = self.own_watermark.take() {
+            self.tail.watermark(watermark);
+            self.tail.control(&Message::Watermark(watermark)).await?;
         }
         if let (Some(link), true) = (self.links.last(), self.tail.is_exchange()) {
             link.metrics

@@ -4,19 +4,20 @@
 //! assigns windows itself and counts each row once.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::{Array, PrimitiveArray, UInt32Array};
-use arrow::compute::take_arrays;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray, UInt32Array};
+use arrow::compute::{filter_record_batch, take_arrays};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::spec::WindowSpec;
-use super::times;
+use super::{late, times};
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
-use crate::metrics::SubtaskMetrics;
-use crate::operator::{Consumes, Operator, OperatorFactory, Output};
+use crate::key_group::KeyGroups;
+use crate::late::LateRows;
+use crate::message::EventTime;
+use crate::operator::{Consumes, Extent, Operator, OperatorFactory, Output, StateBatches};
 
 /// Rows that one batch may become: what a batch gives is in memory at once.
 const EXPANDED_ROWS_MAX: usize = 1 << 24;
@@ -101,12 +102,14 @@ fn windows(times: &PrimitiveArray<Int64Type>, spec: &WindowSpec) -> Result<Expan
     Ok(Expanded { rows, starts, ends })
 }
 
-/// Makes the operators of a window table function. Without state.
+/// Makes the operators of a window table function. A row goes into the windows that the watermark
+/// has not passed; it is late when there is none. The watermark is all that is kept.
 #[derive(Debug)]
 pub struct ExpandFactory {
     spec: WindowSpec,
     time_column: usize,
     out_schema: SchemaRef,
+    sources: Arc<str>,
 }
 
 impl ExpandFactory {
@@ -116,7 +119,14 @@ impl ExpandFactory {
             spec,
             time_column,
             out_schema,
+            sources: "".into(),
         }
+    }
+
+    /// Names the source or sources that feed the node: late rows are kept under it.
+    #[must_use]
+    pub fn with_sources(self, sources: Arc<str>) -> Self {
+        Self { sources, ..self }
     }
 }
 
@@ -131,13 +141,18 @@ impl OperatorFactory for ExpandFactory {
             time_column: self.time_column,
             out_schema: Arc::clone(&self.out_schema),
             batch_rows: context.job.batch_rows.max(1),
-            metrics: Arc::clone(&context.metrics),
+            watermark: i64::MIN,
+            late: LateRows::new(context, &self.sources),
         }))
     }
 
     fn describe(&self) -> String {
         let time = self.out_schema.fields().get(self.time_column);
         format!("Window {} on {}", self.spec, time.map_or("?", |f| f.name()))
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(format!("watermark of {}", self.spec))
     }
 
     fn consumes(&self) -> Consumes {
@@ -151,29 +166,83 @@ struct Expand {
     time_column: usize,
     out_schema: SchemaRef,
     batch_rows: usize,
-    metrics: Arc<SubtaskMetrics>,
+    watermark: i64,
+    late: LateRows,
 }
 
 impl Operator for Expand {
     fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
         let times = times::micros(batch.column(self.time_column))?;
-        let timed = times
+        let open =
+            |time: &i64| WindowSpec::accepts(*time) && self.spec.last_end(*time) > self.watermark;
+        let live: Vec<bool> = times
             .iter()
-            .flatten()
-            .filter(|t| WindowSpec::accepts(*t))
-            .count();
-        let dropped = (batch.num_rows() - timed) as u64;
-        if dropped > 0 {
-            self.metrics.late.fetch_add(dropped, Relaxed);
+            .map(|time| time.as_ref().is_some_and(open))
+            .collect();
+        self.late
+            .keep(&batch, &live, EventTime(self.watermark), |row| {
+                late::of_time(&times, row, &self.spec)
+            })?;
+        let batch = if live.contains(&false) {
+            filter_record_batch(&batch, &live.into())?
+        } else {
+            batch
+        };
+        let mut rows = expand(&batch, self.time_column, &self.spec, &self.out_schema)?;
+        if let Some(ends) = rows.columns().last() {
+            // Of a row that is not late some windows may be over.
+            let ends = times::micros(ends)?;
+            if ends.values().iter().any(|end| *end <= self.watermark) {
+                let open = ends.values().iter().map(|end| Some(*end > self.watermark));
+                rows = filter_record_batch(&rows, &open.collect())?;
+            }
         }
-        let rows = expand(&batch, self.time_column, &self.spec, &self.out_schema)?;
         for offset in (0..rows.num_rows()).step_by(self.batch_rows) {
             out.send(rows.slice(offset, self.batch_rows.min(rows.num_rows() - offset)));
         }
         Ok(())
     }
 
+    fn watermark(&mut self, watermark: EventTime, _out: &mut Output) -> Result<()> {
+        self.watermark = self.watermark.max(watermark.0);
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _extent: Extent, _out: &mut Output) -> Result<StateBatches> {
+        let watermark: ArrayRef = Arc::new(Int64Array::from(vec![self.watermark]));
+        let batch = RecordBatch::try_new(state_schema(), vec![watermark])?;
+        Ok(Box::new(std::iter::once(Ok(batch))))
+    }
+
+    fn restore(
+        &mut self,
+        state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+        _groups: &KeyGroups,
+    ) -> Result<()> {
+        let mut last = i64::MIN;
+        for batch in state {
+            let batch = batch?;
+            if batch.schema_ref() != &state_schema() {
+                return Err(super::state::unreadable("it is not a watermark".to_owned()));
+            }
+            let watermarks = batch.column(0).as_primitive::<Int64Type>();
+            last = watermarks.values().iter().copied().fold(last, i64::max);
+        }
+        // Of several subtasks the one furthest behind: the operators that follow decide again.
+        self.watermark = match self.watermark {
+            i64::MIN => last,
+            other => other.min(last),
+        };
+        Ok(())
+    }
+
     fn end(&mut self, _out: &mut Output) -> Result<()> {
         Ok(())
     }
+}
+
+fn state_schema() -> SchemaRef {
+    let watermark = Field::new("watermark", DataType::Int64, false);
+    let version = ("weir.window.expand".to_owned(), "1".to_owned());
+    Arc::new(Schema::new_with_metadata(vec![watermark], [version].into()))
 }

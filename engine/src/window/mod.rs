@@ -21,6 +21,7 @@ mod length;
 mod local;
 mod operator;
 mod pane;
+mod proctime;
 mod program;
 mod results;
 mod session;
@@ -39,5 +40,6 @@ pub use aggregate::{
 };
 pub use emit::{Emit, Firing};
 pub use expand::{ExpandFactory, expand};
+pub use proctime::ProcTimeFactory;
 pub use session::SessionExpandFactory;
 pub use spec::{Span, WindowKind, WindowSpec};

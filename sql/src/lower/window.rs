@@ -88,7 +88,8 @@ impl Lowering<'_> {
             .chain([window(WINDOW_START), window(WINDOW_END)])
             .collect();
         let schema = Arc::new(Schema::new(fields));
-        let factory = ExpandFactory::new(pending.windows.spec, pending.time, Arc::clone(&schema));
+        let factory = ExpandFactory::new(pending.windows.spec, pending.time, Arc::clone(&schema))
+            .with_sources(self.graph.sources_of(flow.at));
         let (at, schema) =
             self.follow(flow.at, flow.parallelism, "window", "", Arc::new(factory))?;
         let mut roles = flow.roles;

@@ -12,4 +12,5 @@ mod rows;
 mod sessions;
 mod spec;
 mod state;
+mod times;
 mod updates;
