@@ -70,7 +70,9 @@ pub struct AggregateSpec {
     /// When changes are sent.
     pub emit: Emit,
     /// How long a group is kept that no row touches, by the clock. Its result stays with who reads
-    /// the changelog; later rows of the key begin a new group.
+    /// the changelog; later rows of the key begin a new group. In a changelog, a row of the old group
+    /// that is taken back from the new one makes its result wrong until it is empty: choose a time
+    /// longer than rows live.
     pub ttl: Option<Duration>,
 }
 

@@ -13,7 +13,8 @@ use crate::error::Result;
 #[derive(Debug)]
 pub(super) struct Value {
     accumulator: Option<Box<dyn Accumulator>>,
-    pub(super) entries: Option<Entries>,
+    /// Boxed: most values have none, and there is a value per group and aggregate.
+    pub(super) entries: Option<Box<Entries>>,
 }
 
 impl Value {
@@ -23,7 +24,7 @@ impl Value {
                 Method::Running | Method::Edges => Some(call.accumulator()?),
                 Method::Entries(_) => None,
             },
-            entries: call.entries.is_some().then(Entries::default),
+            entries: call.entries.is_some().then(Box::default),
         })
     }
 
@@ -96,7 +97,7 @@ impl Value {
 
     pub(super) fn bytes(&self) -> usize {
         self.accumulator.as_ref().map_or(0, |a| a.size())
-            + self.entries.as_ref().map_or(0, Entries::bytes)
+            + self.entries.as_ref().map_or(0, |e| e.bytes())
             + size_of::<Self>()
     }
 }
