@@ -62,7 +62,7 @@ impl DecodeBlock for JsonBlock {
     }
 
     fn decode(&mut self, messages: &Messages, range: Range<usize>) -> Result<Rows, Trouble> {
-        let values = range.clone().map(|position| messages.get(position));
+        let values = range.map(|position| messages.get(position));
         let batch = self.objects.decode(values)?;
         let (batch, misfits) = self.shape.apply(&batch)?;
         Ok(Rows {

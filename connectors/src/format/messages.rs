@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+/// Bytes of memory that are kept for the next messages; a source has a buffer per partition.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
 /// Values in one buffer, each with a newline behind it, so that formats of lines can take many at
 /// once.
 #[derive(Debug, Default)]
@@ -67,8 +70,11 @@ impl Messages {
         self.index.get(position).copied().unwrap_or_default()
     }
 
-    /// Forgets all; the memory stays for the next.
+    /// Forgets all; the memory stays for the next, up to a bound.
     pub(super) fn clear(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
         self.bytes.clear();
         self.ends.clear();
         self.index.clear();

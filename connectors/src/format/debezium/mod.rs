@@ -27,6 +27,8 @@ mod value;
 
 /// Schemas that are kept by their text: a topic has few at a time.
 const SCHEMAS_KEPT_MAX: usize = 16;
+/// Bytes of a schema that is kept: hostile ones are read each time instead.
+const SCHEMA_BYTES_KEPT_MAX: usize = 1 << 20;
 
 /// Decodes events into the asked columns and the kind of each row.
 #[derive(Debug)]
@@ -37,6 +39,9 @@ pub(super) struct DebeziumBlock {
     known: Vec<(Box<[u8]>, Arc<Semantics>)>,
     unknown: Arc<Semantics>,
 }
+
+/// The position of a message, and the event in it.
+type Event<'a> = (usize, &'a [u8]);
 
 /// What one event says: for each row its kind, and whether it is `after`.
 type Said = &'static [(RowKind, bool)];
@@ -79,6 +84,9 @@ impl DebeziumBlock {
             Trouble::Said("decode", format!("the schema part is not JSON: {error}"))
         })?;
         let parsed = Arc::new(parsed);
+        if schema.len() > SCHEMA_BYTES_KEPT_MAX {
+            return Ok(parsed);
+        }
         if self.known.len() >= SCHEMAS_KEPT_MAX {
             self.known.remove(0);
         }
@@ -87,7 +95,7 @@ impl DebeziumBlock {
     }
 
     /// Decodes events whose columns mean the same.
-    fn run(&mut self, events: &[(usize, &[u8])], semantics: &Semantics) -> Result<Rows, Trouble> {
+    fn run(&mut self, events: &[Event<'_>], semantics: &Semantics) -> Result<Rows, Trouble> {
         let batch = self.events.decode(events.iter().map(|(_, event)| *event))?;
         let ops = batch.column(0).as_string::<i32>();
         let (before, after) = (batch.column(1).as_struct(), batch.column(2).as_struct());
@@ -172,7 +180,7 @@ impl DecodeBlock for DebeziumBlock {
     }
 
     fn decode(&mut self, messages: &Messages, range: Range<usize>) -> Result<Rows, Trouble> {
-        let mut runs: Vec<(Arc<Semantics>, Vec<(usize, &[u8])>)> = Vec::new();
+        let mut runs: Vec<(Arc<Semantics>, Vec<Event<'_>>)> = Vec::new();
         for position in range {
             let Some(envelope) = Envelope::find(messages.get(position)) else {
                 let detail = "the message is not one whole object".to_owned();

@@ -246,7 +246,7 @@ impl Column {
                 // In the order of the keys, so that the same message always gives the same row.
                 let entries = value.and_then(Value::as_map);
                 let mut entries: Vec<_> = entries.into_iter().flatten().collect();
-                entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+                entries.sort_unstable_by_key(|entry| entry.0);
                 for (key, value) in &entries {
                     keys.append(Some(&key_value(key)))?;
                     values.append(Some(value))?;

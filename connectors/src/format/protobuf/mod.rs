@@ -51,12 +51,9 @@ impl ProtobufFactory {
         env: &Env,
     ) -> Result<Arc<dyn DecoderFactory>> {
         let found = match (&registry, file) {
-            (Some(registry), _) => match registry.latest().await? {
-                Some(latest) => Some(
-                    compile(&latest).and_then(|file| descriptor::message(&file, name.as_deref())),
-                ),
-                None => None,
-            },
+            (Some(registry), _) => registry.latest().await?.map(|latest| {
+                compile(&latest).and_then(|file| descriptor::message(&file, name.as_deref()))
+            }),
             (None, Some(file)) => {
                 let (path, name) = (PathBuf::from(file), name.clone());
                 let compiled = env.blocking(move || {

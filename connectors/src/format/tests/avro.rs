@@ -81,10 +81,7 @@ async fn a_schema_that_evolves_is_learned_and_resolved() {
         framed(2, &[long(5), long(8), text("x")]),
         framed(2, &[long(6), long(1), text("bob"), long(0)]),
     ];
-    let mut decoded = decode(&mut *decoder, &refs(&messages)).await;
-    for rejected in &mut decoded.rejected {
-        rejected.raw.clear();
-    }
+    let decoded = decode(&mut *decoder, &refs(&messages)).await;
     expect![[r#"
         +----+-----+-------+
         | id | who | state |
@@ -105,7 +102,7 @@ async fn a_schema_that_evolves_is_learned_and_resolved() {
         11: decode: invalid Avro: Parser error: bad varint | 
         12: decode: invalid Avro: Invalid dictionary key 9 at index 0, expected 0 <= key < 2 | 
         13: decode: invalid Avro: Parser error: bad varint | "#]]
-    .assert_eq(&show(&decoded));
+    .assert_eq(&show_without_raw(decoded));
     let asked = server
         .seen()
         .iter()

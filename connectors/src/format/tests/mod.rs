@@ -135,6 +135,14 @@ fn show(decoded: &Decoded) -> String {
     text
 }
 
+/// The same, without the raw bytes of what is rejected.
+fn show_without_raw(mut decoded: Decoded) -> String {
+    for rejected in &mut decoded.rejected {
+        rejected.raw.clear();
+    }
+    show(&decoded)
+}
+
 fn texts<'a>(messages: &[&'a str]) -> Vec<Option<&'a [u8]>> {
     messages.iter().map(|text| Some(text.as_bytes())).collect()
 }

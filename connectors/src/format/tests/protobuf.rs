@@ -123,10 +123,7 @@ async fn a_file_gives_all_kinds_of_fields() {
         Some(b"\x12\x01\xff"),
         Some(&bytes[..bytes.len() - 1]),
     ];
-    let mut decoded = decode(&mut *decoder, messages).await;
-    for rejected in &mut decoded.rejected {
-        rejected.raw.clear();
-    }
+    let decoded = decode(&mut *decoder, messages).await;
     expect![[r#"
         +----+-----+-------+---------------------------------------------------------------+---------------+----------------------------+-------+------+---------------------------------+-----+----------------------+----------+
         | id | who | state | lines                                                         | tags          | at                         | maybe | raw  | first                           | yes | big                  | states   |
@@ -137,7 +134,7 @@ async fn a_file_gives_all_kinds_of_fields() {
         3: decode: invalid Protobuf: failed to decode Protobuf message: invalid varint | 
         4: decode: invalid Protobuf: failed to decode Protobuf message: invalid string value: data is not UTF-8 encoded | 
         5: decode: invalid Protobuf: failed to decode Protobuf message: buffer underflow | 
-        skipped: 1"#]].assert_eq(&show(&decoded));
+        skipped: 1"#]].assert_eq(&show_without_raw(decoded));
 }
 
 #[tokio::test]
@@ -242,10 +239,7 @@ async fn a_registry_gives_types_by_their_place() {
         .iter()
         .map(|message| Some(message.as_slice()))
         .collect();
-    let mut decoded = decode(&mut *decoder, &messages).await;
-    for rejected in &mut decoded.rejected {
-        rejected.raw.clear();
-    }
+    let decoded = decode(&mut *decoder, &messages).await;
     expect![[r#"
         +----+-----+
         | id | sku |
@@ -261,7 +255,7 @@ async fn a_registry_gives_types_by_their_place() {
         6: schema: schema 4: it is not a schema of Protobuf | 
         7: schema: schema 77: the schema registry does not have it | 
         9: decode: the message does not start with a zero, the number of a schema and the place of its type | 
-        10: decode: invalid Protobuf: failed to decode Protobuf message: invalid varint | "#]].assert_eq(&show(&decoded));
+        10: decode: invalid Protobuf: failed to decode Protobuf message: invalid varint | "#]].assert_eq(&show_without_raw(decoded));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use super::server::Server;
 use super::*;
 use crate::format::registry::Registry;
 
-async fn registry(server: &Server, more: &[(&str, &str)]) -> Arc<Registry> {
+fn registry(server: &Server, more: &[(&str, &str)]) -> Arc<Registry> {
     let mut given = vec![
         ("format", "avro"),
         ("schema_registry", server.url.as_str()),
@@ -38,7 +38,7 @@ async fn asks_with_the_login_and_keeps_what_it_learned() {
         ("schema_registry_user", "me"),
         ("schema_registry_password", "secret"),
     ];
-    let client = registry(&server, &login).await;
+    let client = registry(&server, &login);
     let schema = client.by_id(7).await.unwrap().unwrap();
     assert_eq!((schema.id, schema.text.as_str()), (7, "\"string\""));
     assert_eq!(schema.references, [("n".to_owned(), "\"int\"".to_owned())]);
@@ -49,7 +49,7 @@ async fn asks_with_the_login_and_keeps_what_it_learned() {
         GET /subjects/other/versions/1 Basic bWU6c2VjcmV0
         GET /schemas/ids/99 Basic bWU6c2VjcmV0"#]]
     .assert_eq(&server.seen().join("\n"));
-    let client = registry(&server, &[("schema_registry_token", "abc")]).await;
+    let client = registry(&server, &[("schema_registry_token", "abc")]);
     assert_eq!(client.latest().await.unwrap().unwrap().id, 7);
     assert!(server.seen()[0].ends_with("Bearer abc"));
     assert!(!format!("{client:?}").contains("abc"));
@@ -61,12 +61,12 @@ async fn asks_again_while_the_registry_is_in_trouble() {
     server.add("orders-value", 1, "AVRO", "\"int\"", &[]);
     let unavailable = || (503, "busy".to_owned());
     server.state.lock().troubles = vec![unavailable(), (0, String::new()), (429, String::new())];
-    let client = registry(&server, &[("schema_registry_timeout", "30 seconds")]).await;
+    let client = registry(&server, &[("schema_registry_timeout", "30 seconds")]);
     assert!(client.by_id(1).await.unwrap().is_some());
     assert_eq!(server.seen().len(), 4);
 
     server.state.lock().troubles = (0..20).map(|_| unavailable()).collect();
-    let client = registry(&server, &[]).await;
+    let client = registry(&server, &[]);
     let error = client.by_id(1).await.unwrap_err();
     expect![[r#"
         error[E0206]: the schema registry http://registry/ does not answer
@@ -78,7 +78,7 @@ async fn asks_again_while_the_registry_is_in_trouble() {
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_unavailable() {
     let server = Server::start().await;
-    let client = registry(&server, &[("schema_registry_timeout", "100ms")]).await;
+    let client = registry(&server, &[("schema_registry_timeout", "100ms")]);
     server.task_abort();
     let error = client.by_id(1).await.unwrap_err();
     assert_eq!(error.code().0, "E0206");
@@ -87,7 +87,7 @@ async fn a_registry_that_is_not_there_is_unavailable() {
 #[tokio::test]
 async fn refusals_are_told_at_once() {
     let server = Server::start().await;
-    let client = registry(&server, &[("schema_registry_user", "me")]).await;
+    let client = registry(&server, &[("schema_registry_user", "me")]);
     let incompatible = r#"{"error_code":409,"message":"Schema being registered is incompatible"}"#;
     for (status, body) in [
         (401, "{\"error_code\":40101,\"message\":\"Unauthorized\"}"),
@@ -128,7 +128,7 @@ async fn refusals_are_told_at_once() {
 #[tokio::test]
 async fn an_endless_answer_and_endless_references_are_cut() {
     let server = Server::start().await;
-    let client = registry(&server, &[("schema_registry_timeout", "1ms")]).await;
+    let client = registry(&server, &[("schema_registry_timeout", "1ms")]);
     server.state.lock().troubles = vec![(200, "x".repeat(5 << 20))];
     let error = client.by_id(1).await.unwrap_err();
     assert_eq!(
