@@ -12,6 +12,7 @@ pub mod memory;
 pub mod progress;
 pub mod rows;
 pub mod signals;
+pub mod state;
 pub mod summary;
 pub mod telemetry;
 pub mod units;

@@ -15,6 +15,8 @@ pub enum Ending {
     Finished,
     /// It was asked to stop, and committed what it had read.
     Drained,
+    /// It was asked to stop, took a checkpoint, and goes on from it when it is started again.
+    Stopped,
 }
 
 /// The rows of one source.
@@ -69,6 +71,46 @@ pub struct DeadLetterCount {
     pub rows: u64,
 }
 
+/// The checkpoints of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckpointSummary {
+    /// Where they are.
+    pub path: String,
+    /// The epoch that the run went on from; absent for a new pipeline.
+    pub resumed_from: Option<u64>,
+    /// The last epoch that is durable and visible.
+    pub last_epoch: Option<u64>,
+    /// Epochs of this run.
+    pub count: u64,
+    /// The longest time from a barrier to visible rows.
+    pub longest_ms: u64,
+    /// Bytes of state written.
+    pub bytes: u64,
+    /// What was dropped or could not be read at the start.
+    pub notes: Vec<String>,
+}
+
+impl CheckpointSummary {
+    fn text(&self) -> String {
+        let mut text = match self.last_epoch {
+            Some(epoch) => format!("epoch {epoch} in {}", self.path),
+            None => format!("none taken, {}", self.path),
+        };
+        if let Some(epoch) = self.resumed_from {
+            text.push_str(&format!(", went on from epoch {epoch}"));
+        }
+        if self.count > 0 {
+            let longest = units::span(Duration::from_millis(self.longest_ms));
+            text.push_str(&format!(
+                "; {} in this run, {}, longest {longest}",
+                self.count,
+                units::bytes(self.bytes)
+            ));
+        }
+        text
+    }
+}
+
 /// The memory that was allowed and taken, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct MemorySummary {
@@ -101,6 +143,8 @@ pub struct Summary {
     pub dead_letters: Vec<DeadLetterCount>,
     /// Where the dead letters are stored, when there are any.
     pub dead_letters_path: Option<String>,
+    /// Checkpoints; absent when the run takes none.
+    pub checkpoints: Option<CheckpointSummary>,
     /// Memory.
     pub memory: MemorySummary,
     /// Whether all sums add up; if not, it is a bug in Weir.
@@ -113,6 +157,7 @@ impl Summary {
         let ending = match self.ending {
             Ending::Finished => "finished",
             Ending::Drained => "drained",
+            Ending::Stopped => "stopped",
         };
         let time = units::span(Duration::try_from_secs_f64(self.seconds).unwrap_or_default());
         let mut text = format!(
@@ -148,6 +193,12 @@ impl Summary {
         }
         if let Some(path) = &self.dead_letters_path {
             line(&mut text, "stored in", path);
+        }
+        if let Some(checkpoints) = &self.checkpoints {
+            line(&mut text, "checkpoint", &checkpoints.text());
+            for note in &checkpoints.notes {
+                line(&mut text, "note", note);
+            }
         }
         let rate = units::count(self.rows_per_second.round() as u64);
         line(&mut text, "speed", &format!("{rate} rows/s"));
@@ -223,6 +274,7 @@ mod tests {
                 reason: "decode".to_owned(),
                 rows: 20,
             }],
+            checkpoints: None,
             dead_letters_path: Some(".weir/taxi/dead_letters".to_owned()),
             memory: MemorySummary {
                 budget: 512_000_000,
@@ -248,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_json_is_one_line_with_stable_fields() {
-        expect![[r#"{"pipeline":"taxi","mode":"batch","ending":"finished","seconds":1.5,"rows_in":10320,"rows_per_second":6880.0,"sources":[{"name":"trips","rows_in":10320,"rows_out":10000,"filtered":300,"dead_letters":20,"late":0,"bytes":265000}],"sinks":[{"name":"per_hour","rows":240,"bytes":12345}],"dead_letters":[{"source":"trips","reason":"decode","rows":20}],"dead_letters_path":".weir/taxi/dead_letters","memory":{"budget":512000000,"peak":143000000},"adds_up":true}"#]]
+        expect![[r#"{"pipeline":"taxi","mode":"batch","ending":"finished","seconds":1.5,"rows_in":10320,"rows_per_second":6880.0,"sources":[{"name":"trips","rows_in":10320,"rows_out":10000,"filtered":300,"dead_letters":20,"late":0,"bytes":265000}],"sinks":[{"name":"per_hour","rows":240,"bytes":12345}],"dead_letters":[{"source":"trips","reason":"decode","rows":20}],"dead_letters_path":".weir/taxi/dead_letters","checkpoints":null,"memory":{"budget":512000000,"peak":143000000},"adds_up":true}"#]]
         .assert_eq(&summary().json().unwrap());
     }
 

@@ -5,10 +5,10 @@
 //! store would make each of them wait. A file appears only when it is whole.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, io};
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -16,8 +16,10 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
 use weir_engine::dead_letter::{DeadLetter, DeadLetterStore};
 use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::sink::CommitToken;
 
 use crate::file_sink::escape;
 use crate::store::{Location, io_error};
@@ -33,6 +35,13 @@ pub fn schema() -> SchemaRef {
         Field::new("raw", DataType::Binary, false),
         Field::new("time", time_type(), false),
     ]))
+}
+
+/// A file of letters that is whole and not yet visible.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hidden {
+    temporary: PathBuf,
+    path: PathBuf,
 }
 
 /// Writes dead letters as Parquet files, one per source and call.
@@ -75,28 +84,56 @@ impl ParquetDeadLetters {
         self.folder.join(escape(source))
     }
 
-    fn write_source(&self, source: &str, letters: &[DeadLetter]) -> Result<()> {
+    /// Makes the letters durable under hidden names, one file per source.
+    fn hide(&self, letters: Vec<DeadLetter>) -> Result<Vec<Hidden>> {
+        let mut sources: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
+        for letter in letters {
+            match sources.get_mut(&letter.source) {
+                Some(same) => same.push(letter),
+                None => drop(sources.insert(letter.source.clone(), vec![letter])),
+            }
+        }
+        let mut hidden = Vec::new();
+        for (source, letters) in &sources {
+            match self.hide_source(source, letters) {
+                Ok(file) => hidden.push(file),
+                Err(error) => {
+                    // The first failure is the one to tell.
+                    hidden.iter().for_each(|file| drop(remove(file)));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(hidden)
+    }
+
+    fn hide_source(&self, source: &str, letters: &[DeadLetter]) -> Result<Hidden> {
         let batch = batch(letters)?;
         let folder = self.folder_of(source);
-        let name = format!(
-            "{}-{}",
-            self.run_id,
-            self.files.fetch_add(1, Ordering::Relaxed)
-        );
-        // Hidden until it is whole, as readers skip names that begin with a point.
-        let temporary = folder.join(format!(".{name}.tmp"));
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", self.run_id);
+        let file = Hidden {
+            // Readers skip names that begin with a point.
+            temporary: folder.join(format!(".{name}.tmp")),
+            path: folder.join(format!("{name}.parquet")),
+        };
         let written = fs::create_dir_all(&folder)
             .map_err(|e| io_error(e, &self.shown))
-            .and_then(|()| self.write_file(&temporary, &batch))
-            .and_then(|()| {
-                fs::rename(&temporary, folder.join(format!("{name}.parquet")))
-                    .map_err(|e| io_error(e, &self.shown))
-            });
-        if written.is_err() {
-            // The first failure is the one to tell.
-            drop(fs::remove_file(&temporary));
+            .and_then(|()| self.write_file(&file.temporary, &batch));
+        match written {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                drop(remove(&file));
+                Err(error)
+            }
         }
-        written
+    }
+
+    fn show(&self, file: &Hidden) -> Result<()> {
+        match fs::rename(&file.temporary, &file.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file.path.exists() => Ok(()),
+            renamed => renamed.map_err(|e| io_error(e, &self.shown)),
+        }
     }
 
     fn write_file(&self, path: &Path, batch: &RecordBatch) -> Result<()> {
@@ -111,7 +148,7 @@ impl ParquetDeadLetters {
         let bytes = writer.into_inner().map_err(unencodable)?;
         let write = || {
             let mut file = fs::File::create(path)?;
-            std::io::Write::write_all(&mut file, &bytes)?;
+            io::Write::write_all(&mut file, &bytes)?;
             file.sync_all()
         };
         write().map_err(|e| io_error(e, &self.shown))
@@ -120,16 +157,38 @@ impl ParquetDeadLetters {
 
 impl DeadLetterStore for ParquetDeadLetters {
     fn write(&self, letters: Vec<DeadLetter>) -> Result<()> {
-        let mut sources: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
-        for letter in letters {
-            match sources.get_mut(&letter.source) {
-                Some(same) => same.push(letter),
-                None => drop(sources.insert(letter.source.clone(), vec![letter])),
-            }
-        }
-        sources
+        let hidden = self.hide(letters)?;
+        hidden.iter().try_for_each(|file| self.show(file))
+    }
+
+    fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken> {
+        let rows = letters.len() as u64;
+        let hidden = self.hide(letters)?;
+        let payload = serde_json::to_string(&hidden)
+            .map_err(|e| Error::internal("a commit token cannot be written").caused_by(e))?;
+        Ok(CommitToken::new(payload, rows, 0))
+    }
+
+    fn commit(&self, token: &CommitToken) -> Result<()> {
+        hidden(token)?.iter().try_for_each(|file| self.show(file))
+    }
+
+    fn abort(&self, token: &CommitToken) -> Result<()> {
+        hidden(token)?
             .iter()
-            .try_for_each(|(source, letters)| self.write_source(source, letters))
+            .try_for_each(|file| remove(file).map_err(|e| io_error(e, &self.shown)))
+    }
+}
+
+fn hidden(token: &CommitToken) -> Result<Vec<Hidden>> {
+    serde_json::from_str(&token.payload)
+        .map_err(|e| Error::internal("a commit token cannot be read").caused_by(e))
+}
+
+fn remove(file: &Hidden) -> io::Result<()> {
+    match fs::remove_file(&file.temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

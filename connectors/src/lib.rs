@@ -13,6 +13,7 @@ pub mod generator;
 pub mod kafka;
 pub mod nexmark;
 pub mod print;
+pub mod state;
 pub mod store;
 
 /// Gives every connector that this build knows.

@@ -51,7 +51,7 @@ impl Scheme {
     }
 
     /// The scheme of a URL; `None` when no connector has it.
-    fn of(scheme: &str) -> Option<Self> {
+    pub(crate) fn of(scheme: &str) -> Option<Self> {
         match scheme {
             "file" => Some(Self::File),
             "s3" | "s3a" => Some(Self::S3),

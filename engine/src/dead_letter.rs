@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result, codes};
 use crate::limits;
+use crate::sink::CommitToken;
 
 /// What to do with a row that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,8 +42,26 @@ pub struct DeadLetter {
 
 /// Where full buffers of dead letters are written; implemented over a sink's file writer.
 pub trait DeadLetterStore: fmt::Debug + Send + Sync {
-    /// Makes the letters durable and visible, in one file. Called from a blocking thread.
+    /// Makes the letters durable and visible.
     fn write(&self, letters: Vec<DeadLetter>) -> Result<()>;
+
+    /// Makes the letters durable; they become visible by [`DeadLetterStore::commit`].
+    fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken>;
+
+    /// Makes staged letters visible. Idempotent.
+    fn commit(&self, token: &CommitToken) -> Result<()>;
+
+    /// Throws staged letters away.
+    fn abort(&self, token: &CommitToken) -> Result<()>;
+}
+
+/// Which checkpoint the letters of a task go with.
+#[derive(Debug, Clone)]
+enum Visible {
+    /// None: they are visible once they are written.
+    AtOnce,
+    /// The one after the last barrier that the task has passed.
+    With(Arc<AtomicU64>),
 }
 
 /// Collects dead letters of a job: cheap to clone.
@@ -49,6 +69,7 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
 pub struct DeadLetters {
     inner: Arc<Inner>,
     muted: bool,
+    visible: Visible,
 }
 
 #[derive(Debug)]
@@ -59,9 +80,26 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    buffer: Vec<DeadLetter>,
-    buffered_bytes: usize,
+    buffers: BTreeMap<u64, Buffer>,
     counts: BTreeMap<(String, &'static str), u64>,
+}
+
+/// The letters of one epoch, or of none.
+#[derive(Debug, Default)]
+struct Buffer {
+    letters: Vec<DeadLetter>,
+    bytes: usize,
+    staged: Vec<CommitToken>,
+}
+
+/// The number under which letters wait that go with no checkpoint.
+const AT_ONCE: u64 = 0;
+
+impl Buffer {
+    fn take(&mut self) -> Vec<DeadLetter> {
+        self.bytes = 0;
+        std::mem::take(&mut self.letters)
+    }
 }
 
 /// Bytes of raw rows at which the buffer is written out.
@@ -76,6 +114,23 @@ impl DeadLetters {
                 state: Mutex::default(),
             }),
             muted: false,
+            visible: Visible::AtOnce,
+        }
+    }
+
+    /// The same collector for one task of a job with checkpoints: what it puts becomes visible with
+    /// the epoch after the last that [`DeadLetters::pass`] was told.
+    pub fn of_task(&self, epoch: u64) -> Self {
+        Self {
+            visible: Visible::With(Arc::new(AtomicU64::new(epoch + 1))),
+            ..self.clone()
+        }
+    }
+
+    /// Notes that the task has passed the barrier of an epoch.
+    pub fn pass(&self, epoch: u64) {
+        if let Visible::With(next) = &self.visible {
+            next.store(epoch + 1, Relaxed);
         }
     }
 
@@ -83,8 +138,8 @@ impl DeadLetters {
     /// but are neither kept nor counted.
     pub fn muted(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
             muted: true,
+            ..self.clone()
         }
     }
 
@@ -106,36 +161,69 @@ impl DeadLetters {
             return Ok(());
         }
         letter.raw.truncate(limits::DEAD_LETTER_RAW_BYTES_MAX);
+        let epoch = match &self.visible {
+            Visible::AtOnce => AT_ONCE,
+            Visible::With(next) => next.load(Relaxed),
+        };
         let full = {
             let mut state = self.inner.state.lock();
             *state
                 .counts
                 .entry((letter.source.clone(), letter.reason))
                 .or_default() += 1;
-            state.buffered_bytes += letter.raw.len() + letter.detail.len();
-            state.buffer.push(letter);
-            let full = state.buffer.len() >= limits::DEAD_LETTERS_BUFFERED_MAX
-                || state.buffered_bytes >= BUFFER_BYTES_MAX;
-            full.then(|| {
-                state.buffered_bytes = 0;
-                std::mem::take(&mut state.buffer)
-            })
+            let buffer = state.buffers.entry(epoch).or_default();
+            buffer.bytes += letter.raw.len() + letter.detail.len();
+            buffer.letters.push(letter);
+            let full = buffer.letters.len() >= limits::DEAD_LETTERS_BUFFERED_MAX
+                || buffer.bytes >= BUFFER_BYTES_MAX;
+            full.then(|| buffer.take())
         };
-        full.map_or(Ok(()), |letters| self.inner.store.write(letters))
+        match full {
+            None => Ok(()),
+            Some(letters) if epoch == AT_ONCE => self.inner.store.write(letters),
+            Some(letters) => {
+                let token = self.inner.store.stage(letters)?;
+                let mut state = self.inner.state.lock();
+                state.buffers.entry(epoch).or_default().staged.push(token);
+                Ok(())
+            }
+        }
     }
 
-    /// Writes out what is buffered.
+    /// Writes out what goes with no checkpoint.
     pub fn flush(&self) -> Result<()> {
-        let letters = {
-            let mut state = self.inner.state.lock();
-            state.buffered_bytes = 0;
-            std::mem::take(&mut state.buffer)
-        };
-        if letters.is_empty() {
-            Ok(())
-        } else {
-            self.inner.store.write(letters)
+        let buffer = self.inner.state.lock().buffers.remove(&AT_ONCE);
+        match buffer {
+            Some(buffer) if !buffer.letters.is_empty() => self.inner.store.write(buffer.letters),
+            _ => Ok(()),
         }
+    }
+
+    /// Makes the letters durable that go with an epoch, once all tasks have passed it.
+    pub fn prepare(&self, epoch: u64) -> Result<Vec<CommitToken>> {
+        let Some(mut buffer) = self.inner.state.lock().buffers.remove(&epoch) else {
+            return Ok(Vec::new());
+        };
+        if !buffer.letters.is_empty() {
+            buffer.staged.push(self.inner.store.stage(buffer.letters)?);
+        }
+        Ok(buffer.staged)
+    }
+
+    /// Makes prepared letters visible. Idempotent.
+    pub fn commit(&self, tokens: &[CommitToken]) -> Result<()> {
+        tokens
+            .iter()
+            .try_for_each(|token| self.inner.store.commit(token))
+    }
+
+    /// Throws away what was staged and goes with no durable checkpoint.
+    pub fn discard(&self) -> Result<()> {
+        let buffers = std::mem::take(&mut self.inner.state.lock().buffers);
+        buffers
+            .values()
+            .flat_map(|buffer| &buffer.staged)
+            .try_for_each(|token| self.inner.store.abort(token))
     }
 
     /// Counts per (source, reason).
@@ -165,6 +253,7 @@ impl DeadLetters {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     letters: Mutex<Vec<DeadLetter>>,
+    staged: Mutex<BTreeMap<String, Vec<DeadLetter>>>,
 }
 
 impl MemoryStore {
@@ -179,6 +268,29 @@ impl DeadLetterStore for MemoryStore {
         let mut kept = self.letters.lock();
         let room = limits::DEAD_LETTERS_BUFFERED_MAX.saturating_sub(kept.len());
         kept.extend(letters.into_iter().take(room));
+        Ok(())
+    }
+
+    fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken> {
+        let mut staged = self.staged.lock();
+        let (name, rows) = (staged.len().to_string(), letters.len() as u64);
+        staged.insert(name.clone(), letters);
+        Ok(CommitToken::new(name, rows, 0))
+    }
+
+    fn commit(&self, token: &CommitToken) -> Result<()> {
+        let letters = self
+            .staged
+            .lock()
+            .get_mut(&token.payload)
+            .map(std::mem::take);
+        self.write(letters.unwrap_or_default())
+    }
+
+    fn abort(&self, token: &CommitToken) -> Result<()> {
+        if let Some(letters) = self.staged.lock().get_mut(&token.payload) {
+            letters.clear();
+        }
         Ok(())
     }
 }

@@ -19,10 +19,9 @@ use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Plan
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::feed::{Feed, WatermarkMode};
+use crate::feed::{Feed, Next, Reading, WatermarkMode};
 use crate::job::{JobContext, TaskContext};
 use crate::metrics::SubtaskMetrics;
-use crate::reading::{Next, Reading};
 use crate::scan::Scan;
 
 /// Gives the context in which an island of a job runs: the job's memory and object stores, and
@@ -44,6 +43,11 @@ pub fn context(job: &JobContext) -> Arc<DataFusionContext> {
         base.window_functions().clone(),
         base.runtime_env(),
     ))
+}
+
+/// Whether a plan reads a source: the rows of one that does come in another order each time.
+pub fn reads(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<ScanExec>().is_some() || plan.children().into_iter().any(reads)
 }
 
 /// A scan as a leaf of a DataFusion plan.
@@ -172,7 +176,7 @@ impl ExecutionPlan for ScanExec {
             metrics: Arc::clone(&self.metrics),
         };
         let feed = self.feed(&job);
-        let reading = Reading::new(scan, Arc::clone(&feed), task);
+        let reading = Reading::new(scan, Arc::clone(&feed), task, None);
         let rows = futures::stream::try_unfold((reading, feed), |(mut reading, feed)| async move {
             loop {
                 match reading.next().await.map_err(DataFusionError::from)? {

@@ -22,7 +22,6 @@ pub mod message;
 pub mod metrics;
 pub mod operator;
 pub mod options;
-pub mod reading;
 pub mod runtime;
 pub mod scan;
 pub mod sink;

@@ -21,6 +21,10 @@ pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 pub const MEMORY_BYTES_MIN: usize = 16 << 20;
 /// Splits that one source subtask keeps open at once, to read them in event-time order.
 pub const OPEN_SPLITS_MAX: usize = 8;
+/// Splits that one source subtask keeps open at once where all are read side by side: partitions.
+pub const SIDE_BY_SIDE_SPLITS_MAX: usize = 4_096;
+/// How long a reader of partitions waits when none has rows.
+pub const PENDING_WAIT: Duration = Duration::from_millis(5);
 /// Splits whose first rows are looked at in parallel at discovery.
 pub const PEEK_CONCURRENCY_MAX: usize = 16;
 /// Files that one source may list at once.
@@ -55,3 +59,15 @@ pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
 pub const LOOKUP_KEYS_MAX: usize = 1_024;
 /// Calls of one subtask's lookup at once: enough to hide the way to the peer.
 pub const LOOKUP_CALLS_MAX: usize = 4;
+/// How often a checkpoint is taken when nothing is said.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+/// Checkpoints that are kept when nothing is said.
+pub const CHECKPOINTS_RETAINED: usize = 3;
+/// State files that one job writes at once.
+pub const STATE_WRITES_MAX: usize = 8;
+/// Reports of tasks to the coordinator of checkpoints that may wait.
+pub const REPORTS_MAX: usize = 256;
+/// Longest time between two checkpoints.
+pub const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Outbox files of one subtask in one epoch.
+pub const OUTBOXES_MAX: u32 = 1 << 20;

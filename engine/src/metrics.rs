@@ -127,6 +127,13 @@ impl Metrics {
         metrics
     }
 
+    /// Counts bytes that a sink made visible for all of its subtasks.
+    pub fn add_visible(&self, node: &str, bytes: u64) {
+        if let Some(first) = self.nodes.lock().get(node).and_then(|all| all.first()) {
+            first.bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
     /// Sums one node.
     pub fn node(&self, node: &str) -> Option<NodeSnapshot> {
         let nodes = self.nodes.lock();

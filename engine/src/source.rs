@@ -91,6 +91,16 @@ pub trait Source: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether all splits are read at the same time: partitions that have no end. Else a subtask
+    /// reads a few at a time, in order.
+    fn is_side_by_side(&self) -> bool {
+        false
+    }
+
+    /// Told before the first discovery of a run that goes on from a checkpoint: a split that the
+    /// checkpoint doesn't know is new, and is read from its beginning.
+    fn resume(&self) {}
+
     /// Opens a split to read the columns at `projection` of [`Source::schema`], in that order.
     /// Rows that cannot be decoded go to `context.dead_letters`.
     async fn open(

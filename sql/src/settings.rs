@@ -84,10 +84,22 @@ pub const SETTINGS: &[SettingSpec] = &[
         "time between two checkpoints of a streaming pipeline",
     ),
     spec(
+        "pipeline.checkpoints_retained",
+        Form::Count { min: 1, max: 1_000 },
+        "3",
+        "checkpoints that are kept; savepoints stay until they are removed",
+    ),
+    spec(
         "pipeline.idle_timeout",
         Form::Duration,
         "",
         "time without rows after which a source does not hold back the watermark",
+    ),
+    spec(
+        "pipeline.max_drift",
+        Form::Duration,
+        "",
+        "how far a partition may be ahead of the slowest in event time before it waits",
     ),
     spec(
         "pipeline.memory",
@@ -248,6 +260,18 @@ impl Settings {
         self.text("pipeline.checkpoint_interval")
             .and_then(parse_duration)
             .unwrap_or(Duration::from_secs(5))
+    }
+
+    /// How many checkpoints are kept.
+    pub fn checkpoints_retained(&self) -> usize {
+        self.text("pipeline.checkpoints_retained")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(limits::CHECKPOINTS_RETAINED)
+    }
+
+    /// How far a partition may be ahead of the slowest.
+    pub fn max_drift(&self) -> Option<Duration> {
+        self.text("pipeline.max_drift").and_then(parse_duration)
     }
 
     /// When the state of a silent key is dropped, if ever.

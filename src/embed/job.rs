@@ -1,6 +1,6 @@
 //! A pipeline that runs: what it has done so far, its end, its summary.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use weir_engine::job::{JobContext, Stop};
 use weir_engine::limits;
 use weir_engine::message::EventTime;
 use weir_engine::metrics::Metrics;
-use weir_engine::runtime::{self, Job, SourceAccount, TimeOptions};
+use weir_engine::runtime::{self, CheckpointProgress, Job, JobEnd, SourceAccount, TimeOptions};
 use weir_sql::session::Pipeline;
 use weir_sql::settings::{Mode, Settings};
 
@@ -24,7 +24,10 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::memory;
 use crate::progress::{Display, Snapshot};
-use crate::summary::{DeadLetterCount, Ending, MemorySummary, SinkSummary, SourceSummary, Summary};
+use crate::state::StatePlace;
+use crate::summary::{
+    CheckpointSummary, DeadLetterCount, Ending, MemorySummary, SinkSummary, SourceSummary, Summary,
+};
 use crate::units;
 
 /// A running pipeline.
@@ -37,6 +40,8 @@ pub struct RunningJob {
     metrics: Metrics,
     dead_letters: DeadLetters,
     dead_letters_path: PathBuf,
+    checkpoints: CheckpointProgress,
+    checkpoints_path: Option<String>,
     budget: usize,
     stop: watch::Sender<Stop>,
     started: Duration,
@@ -53,7 +58,11 @@ impl RunningJob {
     ) -> std::result::Result<Self, Failure> {
         let env = host.env().clone();
         let run_id: Arc<str> = env.next_id().into();
-        let state = state_folder(settings, &pipeline.name).map_err(Failure::Script)?;
+        let place = StatePlace::of(settings, &pipeline.name).map_err(Failure::Script)?;
+        let checkpoints = place
+            .checkpoints(settings, &pipeline.graph, &env)
+            .map_err(Failure::Script)?;
+        let state = place.folder();
         let store = ParquetDeadLetters::local(&state, Arc::clone(&run_id));
         let dead_letters = DeadLetters::new(Arc::new(store));
         let metrics = Metrics::default();
@@ -71,10 +80,12 @@ impl RunningJob {
         let time = TimeOptions {
             streaming: pipeline.mode == Mode::Streaming,
             idle_timeout: settings.idle_timeout(),
+            drift_max: settings.max_drift(),
         };
+        let checkpoints_path = checkpoints.as_ref().map(|_| place.shown());
         let graph = Arc::new(pipeline.graph);
         let started = env.clock().monotonic();
-        let job = Job::start(Arc::clone(&graph), context, time);
+        let job = Job::start(Arc::clone(&graph), context, time, checkpoints);
         Ok(Self {
             name: pipeline.name,
             mode: pipeline.mode,
@@ -84,6 +95,8 @@ impl RunningJob {
             metrics,
             dead_letters,
             dead_letters_path: state.join("dead_letters"),
+            checkpoints: job.checkpoints(),
+            checkpoints_path,
             stop,
             started,
             job,
@@ -144,13 +157,12 @@ impl RunningJob {
                 }
             }
         };
-        let ending = if *stop.borrow() == Stop::Run {
-            Ending::Finished
-        } else {
-            Ending::Drained
-        };
         match result {
-            Ok(()) => Ok(view.summary(ending, self.budget)),
+            Ok(JobEnd::Stopped(_)) => Ok(view.summary(Ending::Stopped, self.budget)),
+            Ok(JobEnd::Finished) if *stop.borrow() == Stop::Run => {
+                Ok(view.summary(Ending::Finished, self.budget))
+            }
+            Ok(JobEnd::Finished) => Ok(view.summary(Ending::Drained, self.budget)),
             Err(error) => Err(Failure::Job(view.with_letters(error))),
         }
     }
@@ -164,40 +176,11 @@ impl RunningJob {
             metrics: self.metrics.clone(),
             dead_letters: self.dead_letters.clone(),
             dead_letters_path: self.dead_letters_path.clone(),
+            checkpoints: self.checkpoints.clone(),
+            checkpoints_path: self.checkpoints_path.clone(),
             started: self.started,
         }
     }
-}
-
-/// Where the state of a pipeline is kept: a folder of the local disk, as long as it holds the dead
-/// letters alone.
-fn state_folder(settings: &Settings, name: &str) -> Result<PathBuf> {
-    let Some(given) = settings.state() else {
-        return Ok(default_state(name));
-    };
-    match given.split_once("://") {
-        None => Ok(PathBuf::from(given)),
-        Some(("file", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
-        Some(_) => Err(Error::new(
-            Kind::Invalid,
-            codes::UNSUPPORTED,
-            format!("state cannot be kept in \"{given}\""),
-        )
-        .hint("set pipeline.state to a folder of the local disk")),
-    }
-}
-
-/// Where state is kept when nothing is said: a name becomes one folder, whatever is in it.
-fn default_state(name: &str) -> PathBuf {
-    let safe = |c: char| {
-        if c.is_alphanumeric() || "-_".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    let folder: String = name.chars().map(safe).collect();
-    Path::new(".weir").join(folder)
 }
 
 /// DataFusion reserves memory per sort for the merge after spilling: in a small budget its default
@@ -226,6 +209,8 @@ struct View {
     metrics: Metrics,
     dead_letters: DeadLetters,
     dead_letters_path: PathBuf,
+    checkpoints: CheckpointProgress,
+    checkpoints_path: Option<String>,
     started: Duration,
 }
 
@@ -286,6 +271,20 @@ impl View {
         }
     }
 
+    fn checkpoint_summary(&self) -> Option<CheckpointSummary> {
+        let path = self.checkpoints_path.clone()?;
+        let state = self.checkpoints.get();
+        Some(CheckpointSummary {
+            path,
+            resumed_from: state.resumed,
+            last_epoch: state.last_epoch,
+            count: state.count,
+            longest_ms: u64::try_from(state.longest.as_millis()).unwrap_or(u64::MAX),
+            bytes: state.bytes,
+            notes: state.notes,
+        })
+    }
+
     fn summary(&self, ending: Ending, budget: usize) -> Summary {
         let elapsed = self.elapsed();
         let sources: Vec<SourceSummary> = self.sources().into_iter().map(source).collect();
@@ -320,6 +319,7 @@ impl View {
                 .collect(),
             dead_letters,
             dead_letters_path: self.dead_letters_shown(),
+            checkpoints: self.checkpoint_summary(),
             memory: MemorySummary {
                 budget: budget as u64,
                 peak: memory::peak_resident_bytes(),
@@ -354,26 +354,5 @@ pub fn check_sums(summary: &Summary) -> Result<()> {
             source.rows_in, source.rows_out, source.filtered, source.dead_letters, source.late
         ))
         .hint("this is a bug in Weir: please report it with the script")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn state_is_a_folder() {
-        let folder = |given: Option<&str>| {
-            let mut settings = Settings::default();
-            given
-                .into_iter()
-                .for_each(|given| settings.set("pipeline.state", given).unwrap());
-            state_folder(&settings, "a b/../c")
-        };
-        assert_eq!(folder(None).unwrap(), Path::new(".weir/a_b____c"));
-        assert_eq!(folder(Some("x/y")).unwrap(), Path::new("x/y"));
-        assert_eq!(folder(Some("file:///x")).unwrap(), Path::new("/x"));
-        let error = folder(Some("s3://bucket/x")).unwrap_err();
-        assert_eq!(error.code(), codes::UNSUPPORTED);
     }
 }

@@ -127,7 +127,7 @@ fn the_host_is_as_large_as_the_script_and_the_flags_say() {
 }
 
 #[test]
-fn a_drained_job_commits_what_it_read() {
+fn a_job_that_is_asked_to_end_commits_what_it_read() {
     let place = Place::new("");
     let script = "CREATE SOURCE g (seq BIGINT) WITH (connector = 'generator', rate = '2000');
         CREATE SINK o WITH (connector = 'file', path = '${DIR}/out', format = 'csv') AS SELECT * FROM g;";
@@ -150,7 +150,7 @@ fn a_drained_job_commits_what_it_read() {
     let summary = program.host().block_on(job.finish(watch)).unwrap().unwrap();
     assert_eq!(
         (summary.ending, summary.mode.as_str()),
-        (Ending::Drained, "streaming")
+        (Ending::Stopped, "streaming")
     );
     assert!(summary.adds_up && summary.rows_in > 0, "{summary:?}");
     assert_eq!(summary.sinks.first().unwrap().rows, summary.rows_in);

@@ -40,6 +40,10 @@ impl StreamTableJoinFactory {
 }
 
 impl OperatorFactory for StreamTableJoinFactory {
+    fn prefers(&self) -> Option<usize> {
+        Some(self.table)
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.program.schema)
     }
@@ -89,10 +93,6 @@ impl Operator for StreamTableJoin {
             &mut self.collector,
             out,
         )
-    }
-
-    fn prefers(&self) -> Option<usize> {
-        Some(self.input)
     }
 
     fn end(&mut self, _out: &mut Output) -> Result<()> {

@@ -5,6 +5,7 @@ use std::fmt;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
+use crate::checkpoint::ViewInfo;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
@@ -104,11 +105,6 @@ pub trait Operator: Send + fmt::Debug {
         Ok(())
     }
 
-    /// The input that must be read to its end before the others are read at all.
-    fn prefers(&self) -> Option<usize> {
-        None
-    }
-
     /// All inputs have ended: everything that is kept is sent.
     fn end(&mut self, out: &mut Output) -> Result<()>;
 }
@@ -127,6 +123,17 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
     /// What the state is of: state of another fingerprint is dropped at a restart. `None` has no
     /// state.
     fn fingerprint(&self) -> Option<String> {
+        None
+    }
+
+    /// The input that is read to its end before the others are read at all. What is behind it is
+    /// read anew at each start and takes no part in checkpoints.
+    fn prefers(&self) -> Option<usize> {
+        None
+    }
+
+    /// The materialized view whose rows are its state.
+    fn view(&self) -> Option<ViewInfo> {
         None
     }
 

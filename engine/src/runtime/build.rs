@@ -1,18 +1,23 @@
 //! Turns a graph into tasks: fuses forward edges, makes the channels, creates the operators.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
 
 use super::chain::{Chain, Link};
-use super::tail::{Held, Tail, Writing};
+use super::recovery::Recovered;
+use super::report::{Barrier, Report, Wire};
+use super::tail::{Commits, Held, Keeper, Tail, Writing};
 use super::task::{Head, Task};
 use crate::error::{Error, Result};
 use crate::exchange::{Inbox, Outlet, Sender, inbox};
 use crate::feed::{Feed, WatermarkMode};
 use crate::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
+use crate::island;
 use crate::job::{JobContext, TaskContext};
 use crate::source::Boundedness;
 
@@ -21,9 +26,34 @@ use crate::source::Boundedness;
 pub(super) struct Plan {
     pub(super) watermarks: WatermarkMode,
     pub(super) idle_timeout: Option<Duration>,
-    /// Where the tokens of a bounded job wait for its end.
-    pub(super) held: Option<Held>,
+    pub(super) drift_max: Option<Duration>,
+    pub(super) commits: CommitMode,
     pub(super) failed: watch::Receiver<bool>,
+}
+
+/// When work becomes visible.
+#[derive(Debug, Clone)]
+pub(super) enum CommitMode {
+    /// When files roll: the counter numbers the commits.
+    AtOnce(Arc<AtomicU64>),
+    /// At the end of a bounded job.
+    AtEnd(Held),
+    /// By checkpoints.
+    WithEpoch(
+        Arc<Recovered>,
+        mpsc::Sender<Report>,
+        watch::Receiver<Barrier>,
+    ),
+}
+
+/// What was built.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) tasks: Vec<Task>,
+    /// How many of them, the first, take part in checkpoints.
+    pub(super) counted: usize,
+    /// Whether the rows of all of them come in the same order in each run.
+    pub(super) repeats: bool,
 }
 
 /// Nodes in one task, first to last.
@@ -100,44 +130,117 @@ fn wire(graph: &Graph, groups: &[Fused], job: &JobContext) -> Result<Wires> {
 }
 
 /// Makes all tasks of a graph.
-pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Result<Vec<Task>> {
+pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Result<Built> {
     let groups = fuse(graph);
     let mut wires = wire(graph, &groups, job)?;
-    let mut tasks = Vec::new();
+    let loads = loads(graph);
+    let (mut tasks, mut loading) = (Vec::new(), Vec::new());
     for group in &groups {
         let Some(first) = group.first() else { continue };
         let head_node = graph.node(*first)?;
-        let feed = match &head_node.kind {
-            NodeKind::Scan(scan) => {
-                let clock = job.env.clock_arc();
-                Some(Arc::new(Feed::new(
-                    Arc::clone(scan),
-                    plan.watermarks,
-                    clock,
-                )))
+        let feed = feed(head_node, job, plan);
+        let subtasks = (0..head_node.parallelism).map(|subtask| {
+            let inbox = wires.inboxes.remove(&(*first, subtask as usize));
+            let outlets = outlets(graph, group, subtask as usize, &mut wires);
+            (subtask, inbox, outlets)
+        });
+        let subtasks: Vec<_> = subtasks.collect();
+        let is_loading = loads.contains(first);
+        // State is read back by all subtasks at the same time.
+        let mut making: Vec<BoxFuture<'_, Result<Task>>> = Vec::new();
+        for (subtask, inbox, outlets) in subtasks {
+            let mut job = job.clone();
+            let wire = wire_of(plan, &job, !is_loading);
+            if let Some(wire) = &wire {
+                job.dead_letters = wire.letters.clone();
             }
-            _ => None,
-        };
-        for subtask in 0..head_node.parallelism {
-            let head = head(
-                head_node,
-                *first,
-                subtask,
-                feed.as_ref(),
-                &mut wires,
-                job,
-                plan,
-            )?;
-            let chain = chain(graph, group, subtask, &mut wires, job, plan).await?;
-            tasks.push(Task {
-                head,
-                chain,
-                job: job.clone(),
-                failed: plan.failed.clone(),
-            });
+            let head = head(head_node, subtask, feed.clone(), inbox, &job, plan)?;
+            let failed = plan.failed.clone();
+            making.push(Box::pin(async move {
+                let chain = chain(graph, group, subtask, outlets, &job, plan).await?;
+                Ok(Task {
+                    head,
+                    chain,
+                    job,
+                    wire,
+                    failed,
+                })
+            }));
+        }
+        let made = futures::future::try_join_all(making).await?;
+        if is_loading {
+            loading.extend(made);
+        } else {
+            tasks.extend(made);
         }
     }
-    Ok(tasks)
+    for (number, task) in tasks.iter_mut().enumerate() {
+        if let Some(wire) = &mut task.wire {
+            wire.task = Some(number);
+        }
+    }
+    let counted = tasks.len();
+    tasks.extend(loading);
+    let repeats = graph.nodes().all(|(index, node)| match &node.kind {
+        NodeKind::Island(plan) => loads.contains(&index) || !island::reads(plan),
+        _ => true,
+    });
+    Ok(Built {
+        tasks,
+        counted,
+        repeats,
+    })
+}
+
+/// The nodes that fill a table which is read anew at each start: no checkpoint waits for them.
+fn loads(graph: &Graph) -> HashSet<NodeIndex> {
+    let mut found = HashSet::new();
+    let preferred = graph.edges().iter().filter(|edge| {
+        let to = graph.node(edge.to).map(|node| &node.kind);
+        matches!(to, Ok(NodeKind::Operator(factory)) if factory.prefers() == Some(edge.input))
+    });
+    let mut next: Vec<NodeIndex> = preferred.map(|edge| edge.from).collect();
+    while let Some(index) = next.pop() {
+        if found.insert(index) {
+            next.extend(graph.inputs(index).iter().map(|edge| edge.from));
+        }
+    }
+    found
+}
+
+fn wire_of(plan: &Plan, job: &JobContext, counts: bool) -> Option<Wire> {
+    let CommitMode::WithEpoch(recovered, reports, barriers) = &plan.commits else {
+        return None;
+    };
+    let epoch = recovered.epoch();
+    // A table's bad rows belong to no epoch: they are told again at each start.
+    let letters = if counts {
+        job.dead_letters.of_task(epoch)
+    } else {
+        job.dead_letters.clone()
+    };
+    Some(Wire {
+        task: None,
+        reports: reports.clone(),
+        barriers: barriers.clone(),
+        letters,
+        passed: epoch,
+    })
+}
+
+fn feed(node: &Node, job: &JobContext, plan: &Plan) -> Option<Arc<Feed>> {
+    let NodeKind::Scan(scan) = &node.kind else {
+        return None;
+    };
+    let clock = job.env.clock_arc();
+    let feed = Feed::new(Arc::clone(scan), plan.watermarks, clock)
+        .with_idle_timeout(plan.idle_timeout)
+        .with_subtasks(node.parallelism);
+    let feed = match &plan.commits {
+        CommitMode::WithEpoch(recovered, ..) => feed.with_ledger(&recovered.ledger(&node.id)),
+        _ => feed,
+    };
+    Some(Arc::new(feed))
 }
 
 fn context(node: &Node, subtask: u32, job: &JobContext) -> TaskContext {
@@ -152,31 +255,35 @@ fn context(node: &Node, subtask: u32, job: &JobContext) -> TaskContext {
 
 fn head(
     node: &Node,
-    index: NodeIndex,
     subtask: u32,
-    feed: Option<&Arc<Feed>>,
-    wires: &mut Wires,
+    feed: Option<Arc<Feed>>,
+    inbox: Option<(Inbox, Vec<usize>)>,
     job: &JobContext,
     plan: &Plan,
 ) -> Result<Head> {
     match (&node.kind, feed) {
         (NodeKind::Scan(scan), Some(feed)) => Ok(Head::Scan {
             scan: Arc::clone(scan),
-            feed: Arc::clone(feed),
+            feed,
             task: context(node, subtask, job),
             idle: plan
                 .idle_timeout
                 .filter(|_| scan.source.boundedness() != Boundedness::Bounded),
+            drift_max: plan.drift_max,
         }),
-        (NodeKind::Island(plan), _) => Ok(Head::Island {
-            plan: Arc::clone(plan),
+        (NodeKind::Island(island), _) => Ok(Head::Island {
+            plan: Arc::clone(island),
             partition: subtask as usize,
             metrics: job.metrics.register(&node.id),
+            node: Arc::clone(&node.id),
+            given: match &plan.commits {
+                CommitMode::WithEpoch(recovered, ..) => recovered.given(&node.id, subtask),
+                _ => 0,
+            },
         }),
         _ => {
-            let wired = wires.inboxes.remove(&(index, subtask as usize));
             let (inbox, inputs) =
-                wired.ok_or_else(|| Error::internal(format!("{} has no input", node.id)))?;
+                inbox.ok_or_else(|| Error::internal(format!("{} has no input", node.id)))?;
             Ok(Head::Inbox { inbox, inputs })
         }
     }
@@ -186,7 +293,7 @@ async fn chain(
     graph: &Graph,
     group: &Fused,
     subtask: u32,
-    wires: &mut Wires,
+    outlets: Vec<Outlet>,
     job: &JobContext,
     plan: &Plan,
 ) -> Result<Chain> {
@@ -198,10 +305,15 @@ async fn chain(
             NodeKind::Scan(_) | NodeKind::Island(_) => {}
             NodeKind::Operator(factory) => {
                 let task = context(node, subtask, job);
-                let operator = factory.create(&task)?;
+                let mut operator = factory.create(&task)?;
+                if let CommitMode::WithEpoch(recovered, ..) = &plan.commits {
+                    operator = recovered.restore(node, subtask, operator).await?;
+                }
                 links.push(Link {
                     operator,
                     metrics: task.metrics,
+                    of: (Arc::clone(&node.id), subtask),
+                    keeps: factory.fingerprint().is_some(),
                 });
             }
             NodeKind::Sink(sink) => {
@@ -210,34 +322,49 @@ async fn chain(
                     sink: Arc::clone(sink),
                     writer: sink.writer(&node.schema, &task).await?,
                     metrics: task.metrics,
-                    held: plan.held.clone(),
-                    uncommitted: std::collections::VecDeque::new(),
+                    commits: commits(&plan.commits, &node.id, subtask),
+                    uncommitted: VecDeque::new(),
                     clock: job.env.clock_arc(),
-                    ticked: Duration::ZERO,
                 }));
             }
         }
     }
-    let tail = match (tail, group.last()) {
-        (Some(tail), _) => tail,
-        (None, Some(last)) => Tail::Exchange(outlets(graph, *last, subtask as usize, wires)),
-        (None, None) => return Err(Error::internal("a task without nodes")),
+    let tail = tail.unwrap_or(Tail::Exchange(outlets));
+    let first = group.first().and_then(|first| graph.node(*first).ok());
+    let prefers = match first.map(|node| &node.kind) {
+        Some(NodeKind::Operator(factory)) => factory.prefers(),
+        _ => None,
     };
     Ok(Chain {
         links,
+        prefers,
         tail,
         clock: job.env.clock_arc(),
         own_watermark: None,
+        ticked: Duration::ZERO,
     })
 }
 
-fn outlets(graph: &Graph, from: NodeIndex, subtask: usize, wires: &mut Wires) -> Vec<Outlet> {
-    let edges = graph
-        .edges()
-        .iter()
-        .enumerate()
-        .filter(|(_, edge)| edge.from == from);
+fn commits(mode: &CommitMode, node: &Arc<str>, subtask: u32) -> Commits {
+    match mode {
+        CommitMode::AtOnce(epochs) => Commits::AtOnce(Arc::clone(epochs)),
+        CommitMode::AtEnd(held) => Commits::AtEnd(Arc::clone(held)),
+        CommitMode::WithEpoch(recovered, ..) => Commits::WithEpoch(Keeper {
+            store: recovered.store.clone(),
+            generation: recovered.generation,
+            of: (Arc::clone(node), subtask),
+            epoch: recovered.epoch() + 1,
+            written: 0,
+            saved: Vec::new(),
+        }),
+    }
+}
+
+/// The sending ends of the last node of a group.
+fn outlets(graph: &Graph, group: &Fused, subtask: usize, wires: &mut Wires) -> Vec<Outlet> {
+    let edges = graph.edges().iter().enumerate();
     edges
+        .filter(|(_, edge)| Some(&edge.from) == group.last())
         .filter_map(|(number, edge)| {
             let senders = wires.senders.remove(&(number, subtask))?;
             Some(Outlet::new(&edge.partitioning, senders, subtask))

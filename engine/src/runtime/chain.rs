@@ -2,31 +2,40 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 
+use super::report::{Barrier, Handover, Part, Subtask};
 use super::tail::Tail;
 use crate::env::Clock;
 use crate::error::Result;
+use crate::limits;
 use crate::message::{Epoch, EventTime, Message};
 use crate::metrics::SubtaskMetrics;
-use crate::operator::{Operator, Output};
+use crate::operator::{Extent, Operator, Output};
 
 /// One operator with its counters.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) operator: Box<dyn Operator>,
     pub(super) metrics: Arc<SubtaskMetrics>,
+    pub(super) of: Subtask,
+    /// Whether its state goes into checkpoints.
+    pub(super) keeps: bool,
 }
 
 /// The operators of one task, in order, and where their results go.
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) links: Vec<Link>,
+    /// The input of the first operator that is read to its end before others.
+    pub(super) prefers: Option<usize>,
     pub(super) tail: Tail,
     pub(super) clock: Arc<dyn Clock>,
     /// A watermark that an operator has said by itself, to be sent after its rows.
     pub(super) own_watermark: Option<EventTime>,
+    pub(super) ticked: Duration,
 }
 
 impl Chain {
@@ -116,13 +125,63 @@ impl Chain {
         self.tail.control(&Message::Idle).await
     }
 
-    /// Passes a barrier on: what was written up to it is prepared.
-    pub(super) async fn barrier(&mut self, epoch: Epoch) -> Result<()> {
-        self.tail.barrier(epoch).await
+    /// Lets operators act by processing time, and the sink roll.
+    pub(super) async fn tick(&mut self) -> Result<()> {
+        let now = self.clock.monotonic();
+        if now < self.ticked + limits::SINK_TICK_INTERVAL {
+            return Ok(());
+        }
+        self.ticked = now;
+        let micros = self.clock.now_micros();
+        let mut results = Vec::new();
+        for at in 0..self.links.len() {
+            let Some(link) = self.links.get_mut(at) else {
+                break;
+            };
+            let mut out = Output::default();
+            link.operator.tick(micros, &mut out)?;
+            self.pass(at, out, &mut results)?;
+        }
+        self.send(results).await?;
+        self.tail.tick().await
+    }
+
+    /// Takes a barrier: each operator gives its state, then the barrier goes on; a sink finishes
+    /// what was written up to it.
+    pub(super) async fn barrier(&mut self, barrier: &Barrier) -> Result<Handover> {
+        let (parts, results) = self.snapshot(|of| barrier.extent(&of.0, of.1))?;
+        self.send(results).await?;
+        let tokens = self.tail.barrier(Epoch(barrier.epoch)).await?;
+        Ok(Handover {
+            parts,
+            splits: None,
+            tokens,
+        })
+    }
+
+    fn snapshot(
+        &mut self,
+        extent: impl Fn(&Subtask) -> Extent,
+    ) -> Result<(Vec<Part>, Vec<RecordBatch>)> {
+        let (mut parts, mut results) = (Vec::new(), Vec::new());
+        for at in 0..self.links.len() {
+            let Some(link) = self.links.get_mut(at) else {
+                break;
+            };
+            let mut out = Output::default();
+            let extent = extent(&link.of);
+            let state = link.operator.snapshot(extent, &mut out)?;
+            if link.keeps {
+                let of = link.of.clone();
+                parts.push(Part { of, extent, state });
+            }
+            self.pass(at, out, &mut results)?;
+        }
+        Ok((parts, results))
     }
 
     /// All inputs have ended: each operator sends what it keeps.
-    pub(super) async fn end(&mut self) -> Result<()> {
+    pub(super) async fn end(&mut self) -> Result<Handover> {
         let start = self.clock.monotonic();
         let mut results = Vec::new();
         for at in 0..self.links.len() {
@@ -137,8 +196,16 @@ impl Chain {
         }
         self.count_busy(start);
         self.send(results).await?;
+        // What is left is what a view shows, or that there is nothing more to say.
+        let (parts, results) = self.snapshot(|_| Extent::All)?;
+        self.send(results).await?;
         self.tail.watermark(EventTime::MAX);
-        self.tail.end().await
+        let tokens = self.tail.end().await?;
+        Ok(Handover {
+            parts,
+            splits: None,
+            tokens,
+        })
     }
 
     async fn send(&mut self, results: Vec<RecordBatch>) -> Result<()> {
@@ -157,7 +224,7 @@ impl Chain {
         Ok(())
     }
 
-    fn count_busy(&self, start: std::time::Duration) {
+    fn count_busy(&self, start: Duration) {
         // The whole of a fused chain is counted on its first operator.
         if let Some(link) = self.links.first() {
             let busy = self.clock.monotonic().saturating_sub(start);

@@ -1,6 +1,7 @@
 //! A running graph: starts its tasks, watches over them, commits or throws away.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,13 +9,18 @@ use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use super::build::{self, Plan};
+use super::build::{self, CommitMode, Plan};
+use super::checkpointed;
+use super::progress::CheckpointProgress;
 use super::tail::{self, Held};
+use super::task::Task;
+use crate::checkpoint::Store;
 use crate::env::{TaskHandle, Work};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, codes};
 use crate::feed::WatermarkMode;
 use crate::graph::{Graph, NodeKind};
 use crate::job::JobContext;
+use crate::message::Epoch;
 use crate::sink::Start;
 use crate::source::Boundedness;
 
@@ -23,32 +29,75 @@ use crate::source::Boundedness;
 pub struct TimeOptions {
     /// Whether watermarks follow the rows; a batch job closes windows only by what is exact.
     pub streaming: bool,
-    /// After how long without rows a source stops holding others back.
+    /// After how long without rows a source, or a partition of it, stops holding others back.
     pub idle_timeout: Option<Duration>,
+    /// How far one partition of a source may be ahead of the slowest in event time.
+    pub drift_max: Option<Duration>,
+}
+
+/// Where a job keeps its checkpoints, and how often it takes one.
+#[derive(Debug, Clone)]
+pub struct CheckpointOptions {
+    /// The place.
+    pub store: Store,
+    /// From one to the next.
+    pub interval: Duration,
+    /// How many are kept.
+    pub retained: usize,
+}
+
+/// How a job has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// All is read, written and visible.
+    Finished,
+    /// It was asked to end, and goes on from this epoch when it is started again.
+    Stopped(u64),
 }
 
 /// A running job.
 #[derive(Debug)]
 pub struct Job {
     handle: TaskHandle,
-    result: oneshot::Receiver<Result<()>>,
+    result: oneshot::Receiver<Result<JobEnd>>,
+    checkpoints: CheckpointProgress,
 }
 
 impl Job {
-    /// Starts the tasks of a graph. To stop it, use the sender of `context.stop`.
-    pub fn start(graph: Arc<Graph>, context: JobContext, time: TimeOptions) -> Self {
+    /// Starts the tasks of a graph. To stop it, use the sender of `context.stop`. With checkpoints
+    /// it goes on where the last one left off.
+    pub fn start(
+        graph: Arc<Graph>,
+        context: JobContext,
+        time: TimeOptions,
+        checkpoints: Option<CheckpointOptions>,
+    ) -> Self {
         let (give, result) = oneshot::channel();
         let env = context.env.clone();
-        let run = async move { drop(give.send(run(&graph, context, time).await)) };
+        let progress = CheckpointProgress::default();
+        let told = progress.clone();
+        let run = async move {
+            let result = match checkpoints {
+                None => run(&graph, context, time).await.map(|()| JobEnd::Finished),
+                Some(options) => checkpointed::run(&graph, context, time, options, told).await,
+            };
+            drop(give.send(result));
+        };
         Self {
             handle: env.spawn(Work::Io, run),
             result,
+            checkpoints: progress,
         }
+    }
+
+    /// What its checkpoints have come to.
+    pub fn checkpoints(&self) -> CheckpointProgress {
+        self.checkpoints.clone()
     }
 
     /// Waits for the end: all is written and visible, or the first error is given and what was
     /// not visible is gone.
-    pub async fn wait(self) -> Result<()> {
+    pub async fn wait(self) -> Result<JobEnd> {
         self.handle.join().await?;
         self.result
             .await
@@ -56,29 +105,49 @@ impl Job {
     }
 }
 
+/// Whether all sources of a graph have an end.
+pub(super) fn is_bounded(graph: &Graph) -> bool {
+    graph.nodes().all(|(_, node)| match &node.kind {
+        NodeKind::Scan(scan) => scan.source.boundedness() == Boundedness::Bounded,
+        _ => true,
+    })
+}
+
+pub(super) fn watermarks(time: TimeOptions) -> WatermarkMode {
+    if time.streaming {
+        WatermarkMode::Rows
+    } else {
+        WatermarkMode::Exact
+    }
+}
+
 async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()> {
     for (_, node) in graph.nodes() {
         if let NodeKind::Sink(sink) = &node.kind {
+            if let Some(why) = sink.needs_checkpoints() {
+                return Err(needs_checkpoints(&node.name, why));
+            }
             sink.check(&node.schema, Start::Fresh).await?;
         }
     }
-    let bounded = graph.nodes().all(|(_, node)| match &node.kind {
-        NodeKind::Scan(scan) => scan.source.boundedness() == Boundedness::Bounded,
-        _ => true,
-    });
     let (fail, failed) = watch::channel(false);
     let held: Held = Arc::default();
+    let commits = if is_bounded(graph) && !time.streaming {
+        CommitMode::AtEnd(Arc::clone(&held))
+    } else {
+        CommitMode::AtOnce(Arc::new(AtomicU64::new(1)))
+    };
     let plan = Plan {
-        watermarks: if time.streaming {
-            WatermarkMode::Rows
-        } else {
-            WatermarkMode::Exact
-        },
+        watermarks: watermarks(time),
         idle_timeout: time.idle_timeout,
-        held: (bounded && !time.streaming).then(|| Arc::clone(&held)),
+        drift_max: time.drift_max,
+        commits,
         failed,
     };
-    let result = run_tasks(graph, &context, &plan, &fail).await;
+    let result = match build::tasks(graph, &context, &plan).await {
+        Ok(built) => run_tasks(built.tasks, &context, &fail).await,
+        Err(error) => Err(error),
+    };
     let result = match result {
         Ok(()) => context.dead_letters.flush(),
         Err(error) => {
@@ -88,6 +157,21 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
         }
     };
     settle(&held, result).await?;
+    complete(graph).await
+}
+
+fn needs_checkpoints(sink: &str, why: &str) -> Error {
+    Error::new(
+        Kind::Invalid,
+        codes::OPTION,
+        format!("sink \"{sink}\" needs checkpoints"),
+    )
+    .detail(why)
+    .hint("name a place for them: weir run --state FOLDER, or a URL such as s3://bucket/state")
+}
+
+/// Tells all sinks that the job has ended well.
+pub(super) async fn complete(graph: &Graph) -> Result<()> {
     for (_, node) in graph.nodes() {
         if let NodeKind::Sink(sink) = &node.kind {
             sink.complete().await?;
@@ -101,7 +185,7 @@ async fn settle(held: &Held, mut result: Result<()>) -> Result<()> {
     let tokens = std::mem::take(&mut *held.lock());
     for (sink, metrics, token) in tokens {
         if result.is_ok() {
-            result = tail::commit(&*sink, &metrics, &token).await;
+            result = tail::commit(&*sink, &metrics, Epoch(1), &token).await;
         }
         // The work whose commit failed goes as well: an abort of what is visible does nothing.
         if result.is_err()
@@ -113,13 +197,12 @@ async fn settle(held: &Held, mut result: Result<()>) -> Result<()> {
     result
 }
 
-async fn run_tasks(
-    graph: &Graph,
+/// Runs tasks to their end; the first error that is no mere consequence is given.
+pub(super) async fn run_tasks(
+    tasks: Vec<Task>,
     context: &JobContext,
-    plan: &Plan,
     fail: &watch::Sender<bool>,
 ) -> Result<()> {
-    let tasks = build::tasks(graph, context, plan).await?;
     let mut running = FuturesUnordered::new();
     for task in tasks {
         let slot: Arc<Mutex<Option<Result<()>>>> = Arc::default();

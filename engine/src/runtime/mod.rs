@@ -6,11 +6,18 @@
 mod account;
 mod build;
 mod chain;
+mod checkpointed;
+mod coordinator;
+mod heads;
 mod job;
+mod progress;
+mod recovery;
+mod report;
 mod tail;
 mod task;
 #[cfg(test)]
 mod tests;
 
 pub use account::{SinkAccount, SourceAccount, sinks, sources};
-pub use job::{Job, TimeOptions};
+pub use job::{CheckpointOptions, Job, JobEnd, TimeOptions};
+pub use progress::{CheckpointProgress, Checkpoints};

@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrow::record_batch::RecordBatch;
 use futures::future::join_all;
 use parking_lot::Mutex;
 
+use super::report::Subtask;
+use crate::checkpoint::{SavedToken, Store};
 use crate::env::Clock;
 use crate::error::Result;
 use crate::exchange::Outlet;
-use crate::limits;
 use crate::message::{Epoch, EventTime, Message};
 use crate::metrics::SubtaskMetrics;
 use crate::sink::{CommitToken, Sink, SinkWriter};
@@ -26,13 +26,75 @@ pub(super) struct Writing {
     pub(super) sink: Arc<dyn Sink>,
     pub(super) writer: Box<dyn SinkWriter>,
     pub(super) metrics: Arc<SubtaskMetrics>,
-    /// Where tokens wait; `None` commits them at once.
-    pub(super) held: Option<Held>,
+    pub(super) commits: Commits,
     /// What is being committed, in order: a stop may end a commit halfway, and then all of it is
     /// thrown away.
     pub(super) uncommitted: VecDeque<CommitToken>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) ticked: Duration,
+}
+
+/// When finished work becomes visible.
+#[derive(Debug)]
+pub(super) enum Commits {
+    /// At once, each time as an epoch of its own.
+    AtOnce(Arc<AtomicU64>),
+    /// At the end of the job.
+    AtEnd(Held),
+    /// With the checkpoint of the epoch in which it was finished.
+    WithEpoch(Keeper),
+}
+
+/// Keeps finished work until a checkpoint has it.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) store: Store,
+    pub(super) generation: u64,
+    pub(super) of: Subtask,
+    /// The epoch of the next barrier.
+    pub(super) epoch: u64,
+    /// Outboxes written for this epoch.
+    pub(super) written: u32,
+    pub(super) saved: Vec<(SavedToken, CommitToken)>,
+}
+
+impl Keeper {
+    async fn keep(&mut self, mut token: CommitToken) -> Result<()> {
+        let outbox = std::mem::take(&mut token.outbox);
+        let mut saved = SavedToken {
+            payload: token.payload.clone(),
+            rows: token.rows,
+            bytes: token.bytes,
+            outbox: None,
+        };
+        if !outbox.is_empty() {
+            self.written += 1;
+            let rows = Box::new(outbox.into_iter().map(Ok));
+            let written = self.store.write_state(
+                self.generation,
+                self.epoch,
+                &self.of.0,
+                self.of.1,
+                self.written,
+                true,
+                rows,
+            );
+            saved.outbox = written.await?;
+        }
+        self.saved.push((saved, token));
+        Ok(())
+    }
+
+    fn take(&mut self, epoch: Option<Epoch>) -> Vec<(Subtask, SavedToken)> {
+        if let Some(Epoch(epoch)) = epoch {
+            self.epoch = epoch + 1;
+            self.written = 0;
+        }
+        let saved = std::mem::take(&mut self.saved);
+        saved
+            .into_iter()
+            .map(|(saved, _)| (self.of.clone(), saved))
+            .collect()
+    }
 }
 
 impl Writing {
@@ -45,43 +107,55 @@ impl Writing {
             .add_busy(self.clock.monotonic().saturating_sub(start));
         self.metrics.add_out(rows);
         let tokens = self.writer.finished();
-        self.commit(tokens).await?;
-        self.tick().await
+        self.commit(tokens).await
     }
 
     async fn tick(&mut self) -> Result<()> {
-        let now = self.clock.monotonic();
-        if now < self.ticked + limits::SINK_TICK_INTERVAL {
-            return Ok(());
-        }
-        self.ticked = now;
         self.writer.tick().await?;
         let tokens = self.writer.finished();
         self.commit(tokens).await
     }
 
-    async fn prepare(&mut self) -> Result<()> {
-        let tokens = self.writer.prepare().await?;
-        self.commit(tokens).await
+    /// Finishes what is open; gives what the checkpoint of the epoch has to keep.
+    async fn prepare(&mut self, epoch: Option<Epoch>) -> Result<Vec<(Subtask, SavedToken)>> {
+        let mut tokens = self.writer.finished();
+        tokens.extend(self.writer.prepare().await?);
+        self.commit(tokens).await?;
+        Ok(match &mut self.commits {
+            Commits::WithEpoch(keeper) => keeper.take(epoch),
+            _ => Vec::new(),
+        })
     }
 
     async fn commit(&mut self, tokens: Vec<CommitToken>) -> Result<()> {
-        if let Some(held) = &self.held {
-            let own = |token| (Arc::clone(&self.sink), Arc::clone(&self.metrics), token);
-            held.lock().extend(tokens.into_iter().map(own));
-            return Ok(());
-        }
-        self.uncommitted.extend(tokens);
-        while let Some(token) = self.uncommitted.front() {
-            commit(&*self.sink, &self.metrics, token).await?;
-            drop(self.uncommitted.pop_front());
+        match &mut self.commits {
+            Commits::AtEnd(held) => {
+                let own = |token| (Arc::clone(&self.sink), Arc::clone(&self.metrics), token);
+                held.lock().extend(tokens.into_iter().map(own));
+            }
+            Commits::WithEpoch(keeper) => {
+                for token in tokens {
+                    keeper.keep(token).await?;
+                }
+            }
+            Commits::AtOnce(epochs) => {
+                self.uncommitted.extend(tokens);
+                while let Some(token) = self.uncommitted.front() {
+                    let epoch = Epoch(epochs.fetch_add(1, Relaxed));
+                    commit(&*self.sink, &self.metrics, epoch, token).await?;
+                    drop(self.uncommitted.pop_front());
+                }
+            }
         }
         Ok(())
     }
 
     async fn discard(&mut self) -> Result<()> {
         let discarded = self.writer.discard().await;
-        let tokens = std::mem::take(&mut self.uncommitted);
+        let mut tokens = std::mem::take(&mut self.uncommitted);
+        if let Commits::WithEpoch(keeper) = &mut self.commits {
+            tokens.extend(keeper.saved.drain(..).map(|(_, token)| token));
+        }
         // At once: a store that is gone makes each of them wait.
         let aborted = join_all(tokens.iter().map(|token| self.sink.abort(token))).await;
         aborted.into_iter().fold(discarded, Result::and)
@@ -92,9 +166,10 @@ impl Writing {
 pub(super) async fn commit(
     sink: &dyn Sink,
     metrics: &SubtaskMetrics,
+    epoch: Epoch,
     token: &CommitToken,
 ) -> Result<()> {
-    sink.commit(Epoch(0), std::slice::from_ref(token)).await?;
+    sink.commit(epoch, std::slice::from_ref(token)).await?;
     metrics.bytes.fetch_add(token.bytes, Relaxed);
     Ok(())
 }
@@ -144,17 +219,23 @@ impl Tail {
         Ok(())
     }
 
-    pub(super) async fn barrier(&mut self, epoch: Epoch) -> Result<()> {
+    pub(super) async fn barrier(&mut self, epoch: Epoch) -> Result<Vec<(Subtask, SavedToken)>> {
         match self {
-            Self::Exchange(_) => self.control(&Message::Barrier(epoch)).await,
-            Self::Sink(writing) => writing.prepare().await,
+            Self::Exchange(_) => {
+                self.control(&Message::Barrier(epoch)).await?;
+                Ok(Vec::new())
+            }
+            Self::Sink(writing) => writing.prepare(Some(epoch)).await,
         }
     }
 
-    pub(super) async fn end(&mut self) -> Result<()> {
+    pub(super) async fn end(&mut self) -> Result<Vec<(Subtask, SavedToken)>> {
         match self {
-            Self::Exchange(_) => self.control(&Message::End).await,
-            Self::Sink(writing) => writing.prepare().await,
+            Self::Exchange(_) => {
+                self.control(&Message::End).await?;
+                Ok(Vec::new())
+            }
+            Self::Sink(writing) => writing.prepare(None).await,
         }
     }
 

@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion_physical_plan::ExecutionPlan;
-use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::chain::Chain;
+use super::heads::{Island, Scanning};
+use super::report::{Barrier, Wire};
 use crate::error::{Error, Result};
 use crate::exchange::{Event, Inbox, Merge};
-use crate::feed::Feed;
+use crate::feed::{Feed, Reading, SplitReport};
 use crate::island;
 use crate::job::{JobContext, Stop, TaskContext};
 use crate::limits;
-use crate::message::{EventTime, Message};
+use crate::message::{Epoch, Message};
 use crate::metrics::SubtaskMetrics;
-use crate::reading::{Next, Reading};
 use crate::scan::Scan;
 
 /// Where a task's rows come from.
@@ -28,12 +28,16 @@ pub(super) enum Head {
         feed: Arc<Feed>,
         task: TaskContext,
         idle: Option<Duration>,
+        drift_max: Option<Duration>,
     },
     /// A partition of an island.
     Island {
         plan: Arc<dyn ExecutionPlan>,
         partition: usize,
         metrics: Arc<SubtaskMetrics>,
+        node: Arc<str>,
+        /// Batches that an earlier run has given already.
+        given: u64,
     },
     /// Other tasks; each channel belongs to an input of the first operator.
     Inbox { inbox: Inbox, inputs: Vec<usize> },
@@ -45,6 +49,8 @@ pub(super) struct Task {
     pub(super) head: Head,
     pub(super) chain: Chain,
     pub(super) job: JobContext,
+    /// `None` without checkpoints.
+    pub(super) wire: Option<Wire>,
     /// Becomes true when another task has failed.
     pub(super) failed: watch::Receiver<bool>,
 }
@@ -56,10 +62,11 @@ impl Task {
             head,
             mut chain,
             job,
+            mut wire,
             failed,
         } = self;
         let result = tokio::select! {
-            result = drive(head, &mut chain, &job) => result,
+            result = drive(head, &mut chain, &job, &mut wire) => result,
             () = stopped(&job, failed) => Err(Error::cancelled()),
         };
         if result.is_err() {
@@ -87,85 +94,57 @@ async fn stopped(job: &JobContext, mut failed: watch::Receiver<bool>) {
     }
 }
 
-async fn drive(head: Head, chain: &mut Chain, job: &JobContext) -> Result<()> {
-    match head {
+async fn drive(
+    head: Head,
+    chain: &mut Chain,
+    job: &JobContext,
+    wire: &mut Option<Wire>,
+) -> Result<()> {
+    let splits = match head {
         Head::Scan {
             scan,
             feed,
             task,
             idle,
-        } => read_scan(scan, feed, task, idle, chain).await,
+            drift_max,
+        } => {
+            let node = Arc::clone(&task.node);
+            let reading = Reading::new(scan, Arc::clone(&feed), task.clone(), drift_max);
+            let scanning = Scanning {
+                reading,
+                feed,
+                task,
+                idle_timeout: idle,
+            };
+            Some((node, scanning.run(chain, wire).await?))
+        }
         Head::Island {
             plan,
             partition,
             metrics,
-        } => read_island(&plan, partition, &metrics, chain, job).await,
-        Head::Inbox { inbox, inputs } => read_inbox(inbox, &inputs, chain, job).await,
-    }
-}
-
-async fn read_scan(
-    scan: Arc<Scan>,
-    feed: Arc<Feed>,
-    task: TaskContext,
-    idle_timeout: Option<Duration>,
-    chain: &mut Chain,
-) -> Result<()> {
-    let metrics = Arc::clone(&task.metrics);
-    let clock = task.job.env.clock_arc();
-    let mut reading = Reading::new(scan, Arc::clone(&feed), task);
-    let mut sent = EventTime::MIN;
-    let mut last_rows = clock.monotonic();
-    let mut idle = false;
-    loop {
-        let start = clock.monotonic();
-        let next = reading.next().await?;
-        metrics.add_busy(clock.monotonic().saturating_sub(start));
-        let waits = matches!(next, Next::Wait);
-        match next {
-            Next::Rows(batch) => {
-                (last_rows, idle) = (clock.monotonic(), false);
-                chain.process(0, batch).await?;
-                // A reader of a local file never waits: others get their turn here.
-                tokio::task::yield_now().await;
-            }
-            Next::Moved | Next::Wait => {}
-            Next::End => break,
+            node,
+            given,
+        } => {
+            let rows = plan.execute(partition, island::context(job))?;
+            let island = Island {
+                rows,
+                id: partition.to_string(),
+                node,
+                given,
+            };
+            Some(island.run(&metrics, chain, wire).await?)
         }
-        if let Some(watermark) = feed.watermark().filter(|watermark| *watermark > sent) {
-            sent = watermark;
-            metrics.set_watermark(watermark);
-            chain.watermark(watermark).await?;
+        Head::Inbox { inbox, inputs } => {
+            read_inbox(inbox, &inputs, chain, job, wire).await?;
+            None
         }
-        if waits {
-            let quiet = clock.monotonic().saturating_sub(last_rows);
-            if !idle && idle_timeout.is_some_and(|timeout| quiet >= timeout) {
-                idle = true;
-                chain.idle().await?;
-            }
-            chain.tail.tick().await?;
-            feed.wait().await;
-        }
+    };
+    let mut handover = chain.end().await?;
+    handover.splits = splits;
+    match wire {
+        Some(wire) => wire.end(handover).await,
+        None => Ok(()),
     }
-    metrics.set_watermark(EventTime::MAX);
-    chain.end().await
-}
-
-async fn read_island(
-    plan: &Arc<dyn ExecutionPlan>,
-    partition: usize,
-    metrics: &SubtaskMetrics,
-    chain: &mut Chain,
-    job: &JobContext,
-) -> Result<()> {
-    let mut rows = plan.execute(partition, island::context(job))?;
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
-        metrics.add_out(batch.num_rows());
-        chain.process(0, batch).await?;
-    }
-    metrics.set_watermark(EventTime::MAX);
-    chain.end().await
 }
 
 async fn read_inbox(
@@ -173,20 +152,26 @@ async fn read_inbox(
     inputs: &[usize],
     chain: &mut Chain,
     job: &JobContext,
+    wire: &mut Option<Wire>,
 ) -> Result<()> {
     let mut merge = Merge::new(inputs.len());
+    let mut preferred = Preferred::new(chain.prefers, inputs);
+    preferred.hold_others(&mut inbox);
     loop {
         let (channel, message) = match inbox.try_recv() {
             Some(found) => found,
             None => tokio::select! {
                 found = inbox.recv() => found,
                 () = job.env.clock().sleep(limits::SINK_TICK_INTERVAL) => {
-                    chain.tail.tick().await?;
+                    chain.tick().await?;
                     continue;
                 }
             },
         };
         let is_watermark = matches!(message, Message::Watermark(_));
+        if matches!(message, Message::End) && preferred.ended(channel) {
+            inbox.unblock();
+        }
         match merge.take(channel, message) {
             Event::Batch(batch) => {
                 let input = inputs.get(channel).copied().unwrap_or(0);
@@ -196,14 +181,76 @@ async fn read_inbox(
             Event::Idle => chain.idle().await?,
             Event::Block(channel) => inbox.block(channel),
             Event::Barrier(epoch) => {
-                chain.barrier(epoch).await?;
+                pass(chain, wire, epoch, None).await?;
                 inbox.unblock();
             }
-            Event::End => return chain.end().await,
+            Event::End => return Ok(()),
             Event::Nothing => {}
         }
+        chain.tick().await?;
         if !is_watermark {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Takes the chain through a barrier and hands over what it gives.
+pub(super) async fn pass(
+    chain: &mut Chain,
+    wire: &mut Option<Wire>,
+    epoch: Epoch,
+    splits: Option<(Arc<str>, SplitReport)>,
+) -> Result<()> {
+    let barrier = match wire {
+        Some(wire) => wire.current(),
+        None => Barrier {
+            epoch: epoch.0,
+            ..Barrier::default()
+        },
+    };
+    if barrier.epoch != epoch.0 {
+        return Err(Error::internal("a barrier came that nobody has sent"));
+    }
+    let mut handover = chain.barrier(&barrier).await?;
+    handover.splits = splits;
+    match wire {
+        Some(wire) => wire.pass(epoch, handover).await,
+        None => Ok(()),
+    }
+}
+
+/// The input that an operator wants to its end before it takes others.
+#[derive(Debug)]
+struct Preferred {
+    /// Its channels that have not ended.
+    left: Vec<usize>,
+    others: Vec<usize>,
+}
+
+impl Preferred {
+    fn new(input: Option<usize>, inputs: &[usize]) -> Self {
+        let channels = |preferred: bool| {
+            let of = inputs.iter().enumerate();
+            of.filter(|(_, of)| input.is_some() && (Some(**of) == input) == preferred)
+                .map(|(channel, _)| channel)
+                .collect()
+        };
+        Self {
+            left: channels(true),
+            others: channels(false),
+        }
+    }
+
+    fn hold_others(&self, inbox: &mut Inbox) {
+        if !self.left.is_empty() {
+            self.others.iter().for_each(|channel| inbox.block(*channel));
+        }
+    }
+
+    /// Notes the end of a channel; says whether it was the last of them.
+    fn ended(&mut self, channel: usize) -> bool {
+        let before = self.left.len();
+        self.left.retain(|left| *left != channel);
+        before > 0 && self.left.is_empty()
     }
 }

@@ -358,10 +358,12 @@ async fn run(case: Case) -> (Result<()>, Arc<Collect>, Arc<Graph>, JobContext) {
     let time = TimeOptions {
         streaming: case.streaming,
         idle_timeout: None,
+        drift_max: None,
     };
-    let result = Job::start(Arc::clone(&graph), job.clone(), time)
+    let result = Job::start(Arc::clone(&graph), job.clone(), time, None)
         .wait()
-        .await;
+        .await
+        .map(drop);
     (result, collect, graph, job)
 }
 
@@ -442,8 +444,9 @@ async fn a_drained_job_commits_all_that_it_has_read() {
     let time = TimeOptions {
         streaming: true,
         idle_timeout: Some(Duration::from_millis(1)),
+        drift_max: None,
     };
-    let running = Job::start(Arc::clone(&graph), job.clone(), time);
+    let running = Job::start(Arc::clone(&graph), job.clone(), time, None);
     while job.metrics.node("out").is_none_or(|out| out.rows_in < 650) {
         job.env.clock().sleep(Duration::from_millis(1)).await;
     }
@@ -467,8 +470,9 @@ async fn a_job_that_is_stopped_at_once_commits_nothing_more() {
     let time = TimeOptions {
         streaming: true,
         idle_timeout: None,
+        drift_max: None,
     };
-    let running = Job::start(graph, job, time);
+    let running = Job::start(graph, job, time, None);
     stop.send_replace(Stop::Now);
     assert_eq!(running.wait().await.unwrap_err().kind(), Kind::Cancelled);
     assert!(collect.committed.lock().is_empty());

@@ -111,8 +111,8 @@ impl Store {
 
     async fn remove(&self, places: impl Iterator<Item = Path>) -> Result<()> {
         let places: Vec<Path> = places.collect();
-        futures::stream::iter(&places)
-            .map(|place| self.delete(place))
+        futures::stream::iter(places)
+            .map(|place| async move { self.delete(&place).await })
             .buffer_unordered(DELETES_MAX)
             .try_collect::<()>()
             .await

@@ -5,6 +5,7 @@ use rand::Rng;
 use super::harness::*;
 use super::oracle::*;
 use crate::join::{JoinKind, StreamTableJoinFactory};
+use crate::operator::OperatorFactory;
 
 #[test]
 fn table_joins_give_the_naive_answer() {
@@ -27,10 +28,10 @@ fn table_joins_give_the_naive_answer() {
             rows.extend((0..count).map(|_| random_row(&mut rng, 1, keys)));
         }
         let factory = StreamTableJoinFactory::try_new(case.spec(), table).unwrap();
+        assert_eq!(OperatorFactory::prefers(&factory), Some(table));
         let batch_rows = rng.random_range(1..=100);
         let subtasks = [1, 2, 3, 5][rng.random_range(0..4)];
         let mut cluster = Cluster::new(factory, &case.on, subtasks, batch_rows, 1 << 30);
-        assert_eq!(cluster.subtasks[0].prefers(), Some(table));
         for side in [table, 1 - table] {
             let mut rows = sides[side].as_slice();
             while !rows.is_empty() {

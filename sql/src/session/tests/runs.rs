@@ -60,11 +60,12 @@ pub(super) async fn run_job(
     let time = TimeOptions {
         streaming: pipeline.mode == Mode::Streaming,
         idle_timeout: None,
+        drift_max: None,
     };
     let graph = pipeline.graph.to_string();
     let (metrics, letters) = (context.metrics.clone(), context.dead_letters.clone());
     let nodes = Arc::new(pipeline.graph);
-    let job = Job::start(Arc::clone(&nodes), context, time);
+    let job = Job::start(Arc::clone(&nodes), context, time, None);
     let ended = session
         .env
         .timeout(Duration::from_secs(120), job.wait())

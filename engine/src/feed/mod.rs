@@ -4,7 +4,10 @@
 //! subtask has opened them or not: it never passes a row in a split that is not yet read. Every
 //! subtask sends this one watermark.
 
-use std::collections::{BTreeMap, HashMap};
+mod ledger;
+mod reading;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +22,9 @@ use crate::limits;
 use crate::message::EventTime;
 use crate::scan::Scan;
 use crate::source::{Boundedness, Low, Split};
+
+pub use ledger::{Entry, Ledger, SplitReport};
+pub use reading::{Next, Reading};
 
 /// How a scan's rows move its watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +43,51 @@ type Place = (EventTime, String, String);
 
 #[derive(Debug, Default)]
 struct State {
-    unread: BTreeMap<Place, Split>,
-    open: HashMap<String, EventTime>,
+    /// Per reader that may take them, where splits are dealt out; else all under the first.
+    unread: Vec<BTreeMap<Place, Split>>,
+    open: HashMap<String, Open>,
     high: Option<EventTime>,
     discovered: Option<Duration>,
     ended: bool,
+    /// Splits that a checkpoint has: what discovery finds of them is not new.
+    known: HashSet<String>,
+    /// Found since the last report.
+    found: Vec<Split>,
+    dealt: usize,
+}
+
+/// A split that a reader holds.
+#[derive(Debug)]
+struct Open {
+    watermark: EventTime,
+    /// When it first and last said that it has no rows, since the last that came. A split that
+    /// nobody asks is not idle.
+    pending: Option<(Duration, Duration)>,
+}
+
+impl State {
+    fn least_unread(&self) -> Option<EventTime> {
+        let firsts = self.unread.iter().filter_map(|queue| {
+            let (place, _) = queue.first_key_value()?;
+            Some(place.0)
+        });
+        firsts.min()
+    }
+
+    fn is_all_taken(&self) -> bool {
+        self.unread.iter().all(BTreeMap::is_empty)
+    }
+
+    /// Puts a split where its reader finds it.
+    fn add(&mut self, low: EventTime, split: Split) {
+        let place = (low, split.order.clone(), split.id.clone());
+        let queues = self.unread.len().max(1);
+        self.unread.resize_with(queues, BTreeMap::new);
+        if let Some(queue) = self.unread.get_mut(self.dealt % queues) {
+            queue.insert(place, split);
+        }
+        self.dealt += 1;
+    }
 }
 
 /// The splits of one scan, shared by its subtasks.
@@ -50,6 +96,11 @@ pub struct Feed {
     scan: Arc<Scan>,
     mode: WatermarkMode,
     clock: Arc<dyn Clock>,
+    idle_timeout: Option<Duration>,
+    /// How many readers splits are dealt out to; `None` lets each take what is next.
+    readers: Option<usize>,
+    /// Whether what is found is kept for the reports of a checkpoint.
+    reports: bool,
     state: Mutex<State>,
     discovery: tokio::sync::Mutex<()>,
     changed: Notify,
@@ -81,10 +132,52 @@ impl Feed {
             scan,
             mode,
             clock,
+            idle_timeout: None,
+            readers: None,
+            reports: false,
             state: Mutex::default(),
             discovery: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         }
+    }
+
+    /// Lets a split that gives no rows for so long stop holding the watermark back.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, idle_timeout: Option<Duration>) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Deals the splits out to so many subtasks, if they are to be read side by side.
+    #[must_use]
+    pub fn with_subtasks(mut self, subtasks: u32) -> Self {
+        if self.scan.source.is_side_by_side() {
+            let readers = subtasks.max(1) as usize;
+            self.readers = Some(readers);
+            self.state
+                .get_mut()
+                .unread
+                .resize_with(readers, BTreeMap::new);
+        }
+        self
+    }
+
+    /// Keeps what is found for reports, and goes on where a checkpoint has left off.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: &Ledger) -> Self {
+        self.reports = true;
+        let state = self.state.get_mut();
+        for entry in ledger.entries() {
+            state.known.insert(entry.split.id.clone());
+            state.high = state.high.max(Some(entry.watermark));
+            if !entry.finished {
+                state.add(entry.watermark, entry.split.clone());
+            }
+        }
+        if !state.known.is_empty() {
+            self.scan.source.resume();
+        }
+        self
     }
 
     /// Looks for new splits if it is time to. One subtask does it; the first call of all waits.
@@ -109,7 +202,11 @@ impl Feed {
         if !due(&self.state.lock()) {
             return Ok(());
         }
-        let splits = self.scan.source.discover().await?;
+        let mut splits = self.scan.source.discover().await?;
+        {
+            let state = self.state.lock();
+            splits.retain(|split| !state.known.contains(&split.id));
+        }
         let lows: Vec<(Split, Option<EventTime>)> = {
             let looks = splits.into_iter().map(|split| self.look(split));
             let looks = futures::stream::iter(looks).buffered(limits::PEEK_CONCURRENCY_MAX);
@@ -123,8 +220,10 @@ impl Feed {
             let mut state = self.state.lock();
             for (split, low) in lows {
                 if let Some(low) = low {
-                    let place = (low, split.order.clone(), split.id.clone());
-                    state.unread.insert(place, split);
+                    if self.reports {
+                        state.found.push(split.clone());
+                    }
+                    state.add(low, split);
                 }
             }
             state.discovered = Some(self.clock.monotonic());
@@ -158,20 +257,40 @@ impl Feed {
         Ok((split, low))
     }
 
-    /// Takes the next split if there is one that starts below `below`: a subtask that has splits
-    /// open takes another only when that one would hold the watermark back.
-    pub fn take(&self, below: EventTime) -> Option<Lease> {
+    /// Takes the next split for a subtask if there is one that starts below `below`: a subtask that
+    /// has splits open takes another only when that one would hold the watermark back.
+    pub fn take(&self, subtask: u32, below: EventTime) -> Option<Lease> {
         let mut state = self.state.lock();
-        let (place, _) = state.unread.first_key_value()?;
-        if place.0 >= below && below != EventTime::MAX {
+        let queue = match self.readers {
+            Some(readers) => subtask as usize % readers,
+            None => 0,
+        };
+        let queue = state.unread.get_mut(queue)?;
+        let (place, _) = queue.first_key_value()?;
+        let waits = place.0 >= below && below != EventTime::MAX;
+        if waits && self.readers.is_none() {
             return None;
         }
-        let (place, split) = state.unread.pop_first()?;
-        state.open.insert(split.id.clone(), place.0);
+        let (place, split) = queue.pop_first()?;
+        let open = Open {
+            watermark: place.0,
+            pending: None,
+        };
+        state.open.insert(split.id.clone(), open);
         Some(Lease {
             split,
             low: place.0,
         })
+    }
+
+    /// Whether all splits are read side by side.
+    pub fn is_side_by_side(&self) -> bool {
+        self.readers.is_some()
+    }
+
+    /// Takes what was found since the last call.
+    pub fn take_found(&self) -> Vec<Split> {
+        std::mem::take(&mut self.state.lock().found)
     }
 
     /// Whether the rows that are read move the watermark.
@@ -184,7 +303,21 @@ impl Feed {
         let mut state = self.state.lock();
         state.high = state.high.max(Some(watermark));
         if let Some(open) = state.open.get_mut(split) {
-            *open = (*open).max(watermark);
+            open.watermark = open.watermark.max(watermark);
+        }
+    }
+
+    /// Notes whether a split has rows for now.
+    pub fn heard(&self, split: &str, has_rows: bool) {
+        if self.idle_timeout.is_none() {
+            return;
+        }
+        let now = self.clock.monotonic();
+        if let Some(open) = self.state.lock().open.get_mut(split) {
+            open.pending = match (has_rows, open.pending) {
+                (true, _) => None,
+                (false, pending) => Some((pending.map_or(now, |(first, _)| first), now)),
+            };
         }
     }
 
@@ -192,7 +325,7 @@ impl Feed {
     pub fn close(&self, split: &str) {
         let mut state = self.state.lock();
         state.open.remove(split);
-        let idle = state.open.is_empty() && state.unread.is_empty();
+        let idle = state.open.is_empty() && state.is_all_taken();
         drop(state);
         if idle {
             self.changed.notify_waiters();
@@ -205,9 +338,13 @@ impl Feed {
             return None;
         }
         let state = self.state.lock();
-        let unread = state.unread.first_key_value().map(|(place, _)| place.0);
-        let open = state.open.values().min().copied();
-        let least = match (unread, open) {
+        let is_idle = |open: &&Open| match (self.idle_timeout, open.pending) {
+            (Some(timeout), Some((first, last))) => last.saturating_sub(first) >= timeout,
+            _ => false,
+        };
+        let active = state.open.values().filter(|open| !is_idle(open));
+        let open = active.map(|open| open.watermark).min();
+        let least = match (state.least_unread(), open) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
@@ -220,11 +357,15 @@ impl Feed {
     /// Whether no split is left and none will come.
     pub fn is_exhausted(&self) -> bool {
         let state = self.state.lock();
-        state.ended && state.unread.is_empty()
+        state.ended && state.is_all_taken()
     }
 
-    /// Waits until splits are found or finished, at most until the next discovery is due.
+    /// Waits until splits are found or finished, at most until the next discovery is due or the
+    /// splits that are read side by side may have rows.
     pub async fn wait(&self) {
+        if self.is_side_by_side() && !self.state.lock().open.is_empty() {
+            return self.clock.sleep(limits::PENDING_WAIT).await;
+        }
         let time = match self.scan.source.boundedness() {
             Boundedness::Bounded => limits::DISCOVERY_INTERVAL,
             Boundedness::Unbounded(every) => every.min(limits::DISCOVERY_INTERVAL),

@@ -1,0 +1,170 @@
+//! Reads a scan's splits in one subtask: opens, picks the reader that is furthest behind in event
+//! time, shapes its rows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+
+use super::{Feed, SplitReport};
+use crate::error::Result;
+use crate::job::{Stop, TaskContext};
+use crate::limits;
+use crate::message::EventTime;
+use crate::scan::Scan;
+use crate::source::{Read, SplitReader};
+
+#[derive(Debug)]
+struct Open {
+    split: String,
+    watermark: EventTime,
+    reader: Box<dyn SplitReader>,
+}
+
+/// What a subtask of a scan has to do next.
+#[derive(Debug)]
+pub enum Next {
+    /// Rows to process.
+    Rows(RecordBatch),
+    /// A split ended: the watermark may have moved.
+    Moved,
+    /// Nothing to read for now.
+    Wait,
+    /// Nothing more will come.
+    End,
+}
+
+/// The readers of one subtask.
+#[derive(Debug)]
+pub struct Reading {
+    scan: Arc<Scan>,
+    feed: Arc<Feed>,
+    task: TaskContext,
+    open: Vec<Open>,
+    /// How far a split may be ahead of the slowest one in event time.
+    drift_max: Option<Duration>,
+    /// Splits read to their end since the last report.
+    finished: Vec<String>,
+}
+
+impl Reading {
+    /// Starts with nothing open.
+    pub fn new(
+        scan: Arc<Scan>,
+        feed: Arc<Feed>,
+        mut task: TaskContext,
+        drift_max: Option<Duration>,
+    ) -> Self {
+        if scan.quiet {
+            task.job.dead_letters = task.job.dead_letters.muted();
+        }
+        Self {
+            scan,
+            feed,
+            task,
+            open: Vec::new(),
+            drift_max,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Says where its splits stand.
+    pub fn report(&mut self) -> SplitReport {
+        let place = |open: &Open| (open.split.clone(), open.reader.position(), open.watermark);
+        SplitReport {
+            found: self.feed.take_found(),
+            open: self.open.iter().map(place).collect(),
+            finished: std::mem::take(&mut self.finished),
+        }
+    }
+
+    /// Reads on: at most one batch.
+    pub async fn next(&mut self) -> Result<Next> {
+        if self.task.job.is_stopping(Stop::Drain) {
+            return Ok(Next::End);
+        }
+        self.feed.discover().await?;
+        self.open_more().await?;
+        if self.open.is_empty() {
+            return Ok(if self.feed.is_exhausted() {
+                Next::End
+            } else {
+                Next::Wait
+            });
+        }
+        // The one that is furthest behind first; one that has nothing for now makes way.
+        self.open.sort_by_key(|open| open.watermark);
+        let ahead_max = self.ahead_max();
+        for index in 0..self.open.len() {
+            let Some(open) = self.open.get_mut(index) else {
+                break;
+            };
+            if ahead_max.is_some_and(|ahead_max| open.watermark > ahead_max) {
+                break;
+            }
+            match open.reader.next().await? {
+                Read::Rows { batch, bytes } => return self.rows(index, &batch, bytes),
+                Read::Pending => self.feed.heard(&open.split, false),
+                Read::End => {
+                    let open = self.open.remove(index);
+                    self.feed.close(&open.split);
+                    self.finished.push(open.split);
+                    return Ok(Next::Moved);
+                }
+            }
+        }
+        Ok(Next::Wait)
+    }
+
+    /// The watermark up to which splits are read on now: the slower ones are waited for.
+    fn ahead_max(&self) -> Option<EventTime> {
+        let drift = i64::try_from(self.drift_max?.as_micros()).unwrap_or(i64::MAX);
+        let least = self.feed.watermark()?;
+        Some(EventTime(least.0.saturating_add(drift)))
+    }
+
+    fn rows(&mut self, index: usize, batch: &RecordBatch, bytes: u64) -> Result<Next> {
+        let Some(open) = self.open.get_mut(index) else {
+            return Ok(Next::Wait);
+        };
+        self.feed.heard(&open.split, true);
+        self.task.metrics.add_in(batch.num_rows());
+        self.task.metrics.bytes.fetch_add(bytes, Relaxed);
+        if self.feed.follows_rows()
+            && let Some(watermark) = self.scan.watermark_after(batch)?
+        {
+            open.watermark = open.watermark.max(watermark);
+            self.feed.advance(&open.split, open.watermark);
+        }
+        let rows = self.scan.shape(batch, &open.split, &self.task)?;
+        self.task.metrics.add_out(rows.num_rows());
+        Ok(Next::Rows(rows))
+    }
+
+    async fn open_more(&mut self) -> Result<()> {
+        let open_max = if self.feed.is_side_by_side() {
+            limits::SIDE_BY_SIDE_SPLITS_MAX
+        } else {
+            limits::OPEN_SPLITS_MAX
+        };
+        while self.open.len() < open_max {
+            let least = self.open.iter().map(|open| open.watermark).min();
+            let below = least.unwrap_or(EventTime::MAX);
+            let Some(lease) = self.feed.take(self.task.subtask, below) else {
+                break;
+            };
+            let reader = self
+                .scan
+                .source
+                .open(&lease.split, &self.scan.projection, &self.task)
+                .await?;
+            self.open.push(Open {
+                split: lease.split.id,
+                watermark: lease.low,
+                reader,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! A job with checkpoints, from taking its pipeline over to its end.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::build::{self, CommitMode, Plan};
+use super::coordinator::{Coordinator, Ending, Setup};
+use super::job::{
+    CheckpointOptions, JobEnd, TimeOptions, complete, is_bounded, run_tasks, watermarks,
+};
+use super::progress::CheckpointProgress;
+use super::recovery::{Recovered, commit_again};
+use super::report::Barrier;
+use crate::error::{Error, Kind, Result};
+use crate::graph::{Graph, NodeKind};
+use crate::job::{JobContext, Stop};
+use crate::limits;
+
+/// Runs a graph from the last checkpoint that there is.
+pub(super) async fn run(
+    graph: &Graph,
+    mut context: JobContext,
+    time: TimeOptions,
+    options: CheckpointOptions,
+    progress: CheckpointProgress,
+) -> Result<JobEnd> {
+    let hold = is_bounded(graph) && !time.streaming;
+    let recovered = Recovered::take_over(graph, options.store.clone(), &context).await?;
+    progress.set(|state| {
+        state.resumed = recovered.resumed();
+        state.notes.clone_from(&recovered.notes);
+    });
+    if !hold || recovered.read {
+        commit_again(&recovered.manifest, &options.store, graph, &context).await?;
+    }
+    if recovered.read {
+        let read = recovered.manifest.clone();
+        recovered.close(read).await?;
+        complete(graph).await?;
+        progress.set(|state| state.was_finished = true);
+        return Ok(JobEnd::Finished);
+    }
+    for (_, node) in graph.nodes() {
+        if let NodeKind::Sink(sink) = &node.kind {
+            sink.check(&node.schema, recovered.start_of(node)).await?;
+        }
+    }
+    let recovered = Arc::new(recovered);
+    let (fail, failed) = watch::channel(false);
+    let (report, reports) = mpsc::channel(limits::REPORTS_MAX);
+    let (barriers, barrier) = watch::channel(Barrier {
+        epoch: recovered.epoch(),
+        ..Barrier::default()
+    });
+    let plan = Plan {
+        watermarks: watermarks(time),
+        idle_timeout: time.idle_timeout,
+        drift_max: time.drift_max,
+        commits: CommitMode::WithEpoch(Arc::clone(&recovered), report, barrier),
+        failed: failed.clone(),
+    };
+    // A drain is a checkpoint after which nothing is read: the tasks themselves need not know.
+    let asked = context.stop.clone();
+    let (tell, told) = watch::channel(Stop::Run);
+    context.stop = told;
+    let built = build::tasks(graph, &context, &plan).await?;
+    drop(plan);
+    let coordinator = Coordinator::new(
+        graph,
+        Setup {
+            recovered,
+            job: context.clone(),
+            // Rows of a bounded stretch of the plan come in another order each time.
+            interval: built.repeats.then_some(options.interval),
+            retained: options.retained,
+            hold,
+            tasks: built.counted,
+            loading: built.tasks.len() - built.counted,
+            barriers,
+            reports,
+            progress,
+        },
+    );
+    let coordinate = async {
+        let ending = coordinator.run(asked, failed).await;
+        if !matches!(ending, Ok(Ending::Finished)) {
+            tell.send_replace(Stop::Now);
+        }
+        ending
+    };
+    let (ran, ending) = futures::join!(run_tasks(built.tasks, &context, &fail), coordinate);
+    drop(tell);
+    let end = settle(ran, ending, &context)?;
+    if end == JobEnd::Finished {
+        complete(graph).await?;
+    }
+    Ok(end)
+}
+
+/// Tells how the job ended of how its tasks and its checkpoints did.
+fn settle(ran: Result<()>, ending: Result<Ending>, context: &JobContext) -> Result<JobEnd> {
+    // What no epoch has comes again.
+    let discarded = context.dead_letters.discard();
+    context.dead_letters.flush()?;
+    match (ran, ending) {
+        (Err(error), _) if error.kind() != Kind::Cancelled => Err(error),
+        (_, Ok(Ending::Stopped(epoch))) => discarded.map(|()| JobEnd::Stopped(epoch)),
+        (Ok(()), Ok(Ending::Finished)) => discarded.map(|()| JobEnd::Finished),
+        (_, Err(error)) => Err(error),
+        (Err(_), Ok(Ending::Finished)) => Err(Error::internal("a task ended after the last epoch")),
+    }
+}
