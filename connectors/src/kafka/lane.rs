@@ -6,12 +6,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::Notify;
-use weir_engine::env::Env;
 use weir_engine::error::{Error, Result};
 
 use super::block::{Block, Wanted};
@@ -19,17 +17,12 @@ use super::split::{Partition, Place};
 
 /// Blocks that wait for a reader: one is read while one is filled and one is ready.
 const BLOCKS_MAX: usize = 2;
-/// How long a reader without rows waits for some before it says so.
-const WAIT: Duration = Duration::from_millis(20);
 
 /// What the thread and all readers of one consumer share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     control: Mutex<Control>,
     signal: Condvar,
-    ready: Notify,
-    /// Blocks in all lanes.
-    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -151,8 +144,6 @@ impl Lane {
     /// Gives a block to the reader.
     pub(super) fn put(&self, block: Block) {
         self.queue.lock().blocks.push_back(block);
-        self.shared.waiting.fetch_add(1, Ordering::SeqCst);
-        self.shared.ready.notify_waiters();
     }
 
     /// Tells the reader that nothing more comes, after the blocks that wait.
@@ -167,7 +158,6 @@ impl Lane {
 
     fn ended(&self, end: End) {
         self.queue.lock().end.get_or_insert(end);
-        self.shared.ready.notify_waiters();
     }
 
     /// Whether nothing more comes.
@@ -183,17 +173,15 @@ impl Lane {
     /// Says that the reader is gone.
     pub(super) fn close(&self) {
         self.dropped.store(true, Ordering::SeqCst);
-        let left = self.queue.lock().blocks.drain(..).count();
-        self.shared.waiting.fetch_sub(left, Ordering::SeqCst);
+        self.queue.lock().blocks.clear();
         self.shared.signal();
     }
 
     /// Takes the next block if there is one.
-    fn take(&self) -> Result<Taken> {
+    pub(super) fn take(&self) -> Result<Taken> {
         let mut queue = self.queue.lock();
         if let Some(block) = queue.blocks.pop_front() {
             drop(queue);
-            self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
             self.shared.signal();
             return Ok(Taken::Block(block));
         }
@@ -204,23 +192,5 @@ impl Lane {
                 .take()
                 .unwrap_or_else(|| Error::internal("a partition that has failed is read on"))),
         }
-    }
-
-    /// Takes the next block. Without one it waits a moment, unless another partition of the same
-    /// reader's task has records. Cancel-safe.
-    pub(super) async fn next(&self, env: &Env) -> Result<Taken> {
-        let ready = self.shared.ready.notified();
-        let mut ready = std::pin::pin!(ready);
-        // What comes between the look and the wait is not missed.
-        ready.as_mut().enable();
-        match self.take()? {
-            Taken::Nothing if self.shared.waiting.load(Ordering::SeqCst) == 0 => {}
-            taken => return Ok(taken),
-        }
-        tokio::select! {
-            () = ready => {}
-            () = env.clock().sleep(WAIT) => {}
-        }
-        self.take()
     }
 }

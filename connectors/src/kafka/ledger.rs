@@ -1,7 +1,7 @@
 //! Commits exactly once: each chunk of records goes to the topic in one transaction with a marker,
 //! which is an offset of a consumer group that nobody joins.
 //!
-//! The marker says up to which chunk of which epoch the topic has everything. It is read after the
+//! The marker says which chunks of which epoch the topic has. It is read after the
 //! transactions of earlier writers are settled, so a commit that is repeated, whatever became of
 //! the first (nothing, half, all with the answer lost), sends what is missing and no more. Two
 //! instances at once cannot both succeed with a chunk either: each must open the transactions of
@@ -29,6 +29,7 @@ use weir_engine::sink::Start;
 
 use super::client::Context;
 use super::failure;
+use super::marker::{Chunk, Marker};
 use super::outbox;
 use super::producer::{Deliveries, config, offer};
 use super::sink::Parts;
@@ -50,36 +51,6 @@ pub(super) enum Rewind {
     Fail,
     /// The rows come once more.
     Repeat,
-}
-
-/// Up to which chunk the topic has everything. Its number grows with epochs and with chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Marker(i64);
-
-/// Chunks of an epoch, as bits: 2^20 of 16 MiB are more than a checkpoint can hold.
-const CHUNK_BITS: u32 = 20;
-
-impl Marker {
-    /// The marker of a chunk, counted from 1; chunk 0 stands for the epoch's beginning.
-    fn of(epoch: Epoch, chunk: usize) -> Result<Self> {
-        let (epoch, chunk) = (i64::try_from(epoch.0).ok(), i64::try_from(chunk).ok());
-        let marker = epoch
-            .filter(|epoch| *epoch < 1 << (62 - CHUNK_BITS))
-            .zip(chunk.filter(|chunk| *chunk < 1 << CHUNK_BITS))
-            .map(|(epoch, chunk)| (epoch << CHUNK_BITS) | chunk);
-        marker.map(Self).ok_or_else(|| {
-            Error::new(
-                Kind::Limit,
-                codes::LIMIT,
-                "an epoch has too many chunks for a kafka sink",
-            )
-            .hint("shorten the interval of checkpoints")
-        })
-    }
-
-    fn epoch(self) -> u64 {
-        u64::try_from(self.0 >> CHUNK_BITS).unwrap_or(0)
-    }
 }
 
 /// The transactions of one sink of one pipeline.
@@ -131,27 +102,26 @@ impl Ledger {
     /// from which this run goes on. Waits for the broker.
     pub(super) fn open(&self, start: Start, rewind: Rewind) -> Result<()> {
         self.insist("opening transactions", |open| {
-            let Some(marker) = open.marker else {
+            let Some(marker) = &open.marker else {
                 return Ok(());
             };
             let known = match start {
                 Start::Fresh => Epoch(0),
                 Start::Resumed(epoch) => epoch,
             };
-            if marker.epoch() <= known.0 {
+            if marker.epoch() <= known {
                 return Ok(());
             }
             if start != Start::Fresh && rewind == Rewind::Fail {
                 return Err(Failed::Never(self.ahead(marker, known)));
             }
             // The numbers of this run begin below those of the last one.
-            let marker = Marker::of(known, 0).map_err(Failed::Never)?;
             open.producer.begin_transaction().map_err(judge)?;
-            self.mark(open, marker)
+            self.mark(open, Marker::complete(known))
         })
     }
 
-    fn ahead(&self, marker: Marker, known: Epoch) -> Error {
+    fn ahead(&self, marker: &Marker, known: Epoch) -> Error {
         Error::new(
             Kind::Conflict,
             codes::COMMIT,
@@ -159,7 +129,7 @@ impl Ledger {
                 "kafka: the topic \"{}\" has rows of checkpoint {}, but the job goes on from \
                  checkpoint {}",
                 self.parts.topic,
-                marker.epoch(),
+                marker.epoch().0,
                 known.0
             ),
         )
@@ -169,16 +139,17 @@ impl Ledger {
         )
     }
 
-    /// Sends what the topic does not have yet of the chunks of an epoch. Waits for the broker.
-    pub(super) fn commit(&self, epoch: Epoch, chunks: Vec<Vec<RecordBatch>>) -> Result<()> {
+    /// Sends those chunks that the topic does not have yet. Waits for the broker.
+    pub(super) fn commit(&self, chunks: &[(Chunk, Vec<RecordBatch>)]) -> Result<()> {
         self.insist("committing", |open| {
-            for (number, chunk) in (1..).zip(&chunks) {
-                let marker = Marker::of(epoch, number).map_err(Failed::Never)?;
-                if open.marker.is_some_and(|known| marker <= known) {
-                    continue;
-                }
-                self.send(open, chunk)?;
-                self.mark(open, marker)?;
+            for (chunk, records) in chunks {
+                let next = match &open.marker {
+                    Some(marker) if marker.has(*chunk) => continue,
+                    Some(marker) => marker.with(*chunk),
+                    None => Marker::complete(chunk.epoch).with(*chunk),
+                };
+                self.send(open, records)?;
+                self.mark(open, next)?;
             }
             Ok(())
         })
@@ -267,7 +238,10 @@ impl Ledger {
         let found = found.ok_or(Failed::Again(KafkaError::NoMessageReceived))?;
         found.error().map_err(judge)?;
         let marker = match found.offset() {
-            Offset::Offset(offset) => Some(Marker(offset)),
+            Offset::Offset(offset) => {
+                let marker = Marker::parse(offset, found.metadata());
+                Some(marker.ok_or_else(|| Failed::Never(self.foreign()))?)
+            }
             _ => None,
         };
         let group = consumer
@@ -278,6 +252,18 @@ impl Ledger {
             group,
             marker,
         })
+    }
+
+    fn foreign(&self) -> Error {
+        Error::new(
+            Kind::Conflict,
+            codes::COMMIT,
+            format!(
+                "kafka: the group \"{}\" has an offset that is no marker of this version",
+                self.id
+            ),
+        )
+        .hint("give the pipeline or the sink another name, or delete the group")
     }
 
     /// Sends a chunk in a new transaction, which stays open.
@@ -308,7 +294,10 @@ impl Ledger {
     /// Ends the open transaction with the marker in it.
     fn mark(&self, open: &mut Open, marker: Marker) -> Result<(), Failed> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.parts.topic, 0, Offset::Offset(marker.0))
+        let mut place = list.add_partition(&self.parts.topic, 0);
+        place.set_metadata(marker.metadata());
+        place
+            .set_offset(Offset::Offset(marker.offset()))
             .map_err(judge)?;
         let producer = &open.producer;
         producer
@@ -331,33 +320,5 @@ fn judge(error: KafkaError) -> Failed {
             Failed::Never(failure::error(error, "writing in a transaction"))
         }
         _ => Failed::Again(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markers_grow_with_epochs_and_chunks() {
-        let marker = |epoch, chunk| Marker::of(Epoch(epoch), chunk).unwrap();
-        let order = [
-            marker(0, 0),
-            marker(1, 0),
-            marker(1, 1),
-            marker(1, (1 << CHUNK_BITS) - 1),
-            marker(2, 0),
-            marker((1 << (62 - CHUNK_BITS)) - 1, 1),
-        ];
-        assert!(order.is_sorted() && order[5].0 > 0);
-        assert_eq!(order.map(Marker::epoch)[..5], [0, 1, 1, 1, 2]);
-        for (epoch, chunk) in [
-            (1, 1 << CHUNK_BITS),
-            (1 << (62 - CHUNK_BITS), 1),
-            (u64::MAX, 0),
-        ] {
-            let error = Marker::of(Epoch(epoch), chunk).unwrap_err();
-            assert_eq!(error.code(), codes::LIMIT);
-        }
     }
 }

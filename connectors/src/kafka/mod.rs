@@ -23,6 +23,7 @@ mod cluster;
 mod failure;
 mod lane;
 mod ledger;
+mod marker;
 mod metadata;
 mod outbox;
 mod producer;

@@ -11,8 +11,10 @@ use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use serde::{Deserialize, Serialize};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
 use weir_engine::sink::{CommitToken, SinkWriter};
 
+use super::marker::Chunk;
 use super::sink::Parts;
 use crate::format::Encoder;
 
@@ -27,13 +29,17 @@ struct Payload {
     version: u32,
     /// The pipeline, which names transactions and marker.
     pipeline: String,
+    /// The subtask that made the chunk.
+    subtask: u32,
+    /// The number of the chunk among those of this subtask and epoch, from 1.
+    number: u32,
 }
 
 /// The form of the outbox that this version writes.
 const VERSION: u32 = 1;
 
-/// The pipeline of a token.
-pub(super) fn pipeline(token: &CommitToken) -> Result<String> {
+/// The pipeline of a token, and the place of its chunk in an epoch.
+pub(super) fn chunk(token: &CommitToken, epoch: Epoch) -> Result<(String, Chunk)> {
     let damaged = |why: String| {
         Error::new(
             Kind::Data,
@@ -44,11 +50,15 @@ pub(super) fn pipeline(token: &CommitToken) -> Result<String> {
     };
     let payload: Payload =
         serde_json::from_str(&token.payload).map_err(|e| damaged(e.to_string()))?;
-    if payload.version == VERSION {
-        Ok(payload.pipeline)
-    } else {
-        Err(damaged(format!("it has version {}", payload.version)))
+    if payload.version != VERSION {
+        return Err(damaged(format!("it has version {}", payload.version)));
     }
+    let chunk = Chunk {
+        epoch,
+        subtask: payload.subtask,
+        number: payload.number,
+    };
+    Ok((payload.pipeline, chunk))
 }
 
 fn schema() -> SchemaRef {
@@ -73,7 +83,7 @@ pub(super) fn records(batch: &RecordBatch) -> Result<(&BinaryArray, &BinaryArray
 #[derive(Debug)]
 pub(super) struct OutboxWriter {
     encoder: Box<dyn Encoder>,
-    payload: String,
+    payload: Payload,
     keys: BinaryBuilder,
     values: BinaryBuilder,
     rows: u64,
@@ -88,12 +98,13 @@ impl OutboxWriter {
         let payload = Payload {
             version: VERSION,
             pipeline: context.job.pipeline.to_string(),
+            subtask: context.subtask,
+            number: 0,
         };
         let name = format!("outbox of {}[{}]", context.node, context.subtask);
         Ok(Self {
             encoder: parts.factory.create()?,
-            payload: serde_json::to_string(&payload)
-                .map_err(|e| Error::internal("a commit token cannot be written").caused_by(e))?,
+            payload,
             keys: BinaryBuilder::new(),
             values: BinaryBuilder::new(),
             rows: 0,
@@ -116,7 +127,10 @@ impl OutboxWriter {
             return Ok(());
         }
         let batch = RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(values)])?;
-        let mut token = CommitToken::new(self.payload.clone(), rows, bytes as u64);
+        self.payload.number += 1;
+        let payload = serde_json::to_string(&self.payload)
+            .map_err(|e| Error::internal("a commit token cannot be written").caused_by(e))?;
+        let mut token = CommitToken::new(payload, rows, bytes as u64);
         token.outbox.push(batch);
         self.finished.push(token);
         Ok(())
@@ -147,6 +161,8 @@ impl SinkWriter for OutboxWriter {
 
     async fn prepare(&mut self) -> Result<Vec<CommitToken>> {
         self.finish()?;
+        // The next epoch counts its own.
+        self.payload.number = 0;
         Ok(self.finished())
     }
 

@@ -151,7 +151,7 @@ impl SplitReader for Reader {
             if let Some((batch, bytes)) = self.decode().await? {
                 return Ok(Read::Rows { batch, bytes });
             }
-            match self.lane.next(&self.env).await? {
+            match self.lane.take()? {
                 Taken::Block(block) => self.block = Some((block, 0)),
                 Taken::Nothing => return Ok(Read::Pending),
                 Taken::End => return Ok(Read::End),

@@ -227,15 +227,19 @@ impl Sink for KafkaSink {
         let Some(exact) = &self.exact else {
             return Ok(());
         };
-        let Some(first) = tokens.first() else {
+        let mut chunks = Vec::with_capacity(tokens.len());
+        let mut of = None;
+        for token in tokens {
+            let (pipeline, chunk) = outbox::chunk(token, epoch)?;
+            chunks.push((chunk, token.outbox.clone()));
+            of = Some(pipeline);
+        }
+        let Some(pipeline) = of else {
             return Ok(());
         };
-        let ledger = self.ledger(exact, &outbox::pipeline(first)?).await?;
-        let chunks = tokens.iter().map(|token| token.outbox.clone()).collect();
-        self.parts
-            .env
-            .blocking(move || ledger.commit(epoch, chunks))
-            .await?
+        let ledger = self.ledger(exact, &pipeline).await?;
+        let commit = move || ledger.commit(&chunks);
+        self.parts.env.blocking(commit).await?
     }
 
     async fn abort(&self, _token: &CommitToken) -> Result<()> {

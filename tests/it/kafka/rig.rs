@@ -200,7 +200,12 @@ impl Rig {
                 Read::Rows { batch, .. } if batch.num_rows() == 0 => {}
                 Read::Rows { batch, .. } => return Ok(Some(batch)),
                 Read::End => return Ok(None),
-                Read::Pending => assert!(Instant::now() < deadline, "no record has come"),
+                Read::Pending => {
+                    assert!(Instant::now() < deadline, "no record has come");
+                    let clock = self.job.env.clock();
+                    let wait = async { clock.sleep(Duration::from_millis(5)).await };
+                    self.runtime.block_on(wait);
+                }
             }
         }
     }

@@ -233,6 +233,36 @@ fn large_epochs_go_in_chunks_and_a_part_is_completed() {
 }
 
 #[test]
+fn subtasks_share_an_epoch_and_recovery_commits_token_by_token() {
+    let kafka = Kafka::shared();
+    let topic = kafka.topic("subtasks", 1);
+    let rig = exact(kafka, &topic);
+    let schema = batch(0..1).schema();
+    let sink = rig.sink(&schema).unwrap();
+    let mut first = rig.start(&sink, Start::Fresh).unwrap();
+    let mut task = rig.task();
+    (task.subtask, task.parallelism) = (1, 2);
+    let second = rig.runtime.block_on(sink.writer(&schema, &task));
+    let mut second = second.unwrap();
+    for epoch in 1..4 {
+        let from = i64::try_from(epoch).unwrap() * 20 - 20;
+        rig.write(&mut *second, batch(from..from + 10));
+        rig.write(&mut *first, batch(from + 10..from + 20));
+        let mut tokens = rig.prepare(&mut *second);
+        tokens.extend(rig.prepare(&mut *first));
+        assert_eq!(tokens.len(), 2);
+        // A crash after the first of them, then all again, one by one, in another process.
+        rig.commit(&sink, epoch, &tokens[..1]);
+        let later = rig.sink(&schema).unwrap();
+        rig.start(&later, Start::Resumed(Epoch(epoch))).unwrap();
+        for token in &tokens {
+            rig.commit(&later, epoch, std::slice::from_ref(token));
+        }
+    }
+    assert_eq!(ids(kafka, &topic), (0..60).collect::<Vec<_>>());
+}
+
+#[test]
 fn two_instances_write_each_row_once() {
     let kafka = Kafka::shared();
     let topic = kafka.topic("two", 1);

@@ -210,8 +210,7 @@ impl Own {
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
              transaction.abort.timed.out.transaction.cleanup.interval.ms=500\n\
-             log.retention.check.interval.ms=500\n\
-             file.delete.delay.ms=100\n\
+             log.retention.ms=-1\n\
              log.cleaner.dedupe.buffer.size=4194304\n\
              num.network.threads=2\n\
              num.io.threads=4\n"
