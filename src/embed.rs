@@ -157,10 +157,11 @@ impl Program {
         stop: &watch::Sender<Stop>,
     ) -> Result<Step, Failure> {
         let (session, format) = (&mut self.session, self.format);
+        let is_endless = matches!(statement.kind, StatementKind::Subscribe(_));
         let step = async {
             tokio::select! {
-                step = execute(session, statement, format, out) => step,
-                error = stopped(stop.subscribe()) => Err(Failure::Script(error)),
+                step = execute(session, statement, format, out, stop) => step,
+                error = stopped(stop.subscribe()), if !is_endless => Err(Failure::Script(error)),
             }
         };
         self.host.block_on(step).map_err(Failure::Job)?
@@ -266,6 +267,7 @@ async fn execute(
     statement: &Statement,
     format: Format,
     out: &mut dyn Write,
+    stop: &watch::Sender<Stop>,
 ) -> Result<Step, Failure> {
     // Standard output writes each line on its own: rows go out by the batch.
     let out = BufWriter::new(out);
@@ -285,6 +287,21 @@ async fn execute(
                 rows.write(&batch.map_err(|error| Failure::Job(Error::from(error)))?)?;
             }
             rows.finish().map(Step::Rows)
+        }
+        Outcome::Subscription(mut stream) => {
+            let mut rows = RowWriter::new(out, format, stream.schema());
+            loop {
+                // A stop request is how a subscription ends: that is no failure.
+                let batch = tokio::select! {
+                    batch = stream.next() => batch,
+                    _ = stopped(stop.subscribe()) => None,
+                };
+                let Some(batch) = batch else {
+                    return rows.finish().map(Step::Rows);
+                };
+                rows.write(&batch.map_err(|error| Failure::Job(Error::from(error)))?)?;
+                rows.show()?;
+            }
         }
     }
 }

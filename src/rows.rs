@@ -71,6 +71,14 @@ impl<W: Write> RowWriter<W> {
         self.out.flush().map_err(Failure::output)
     }
 
+    /// Writes what is kept: rows that come for ever are shown as they come.
+    pub fn show(&mut self) -> Result<(), Failure> {
+        if self.kept_rows > 0 {
+            self.table()?;
+        }
+        self.out.flush().map_err(Failure::output)
+    }
+
     /// Writes what is kept and gives the count of rows. A result without rows still has its header.
     pub fn finish(mut self) -> Result<u64, Failure> {
         match self.format {

@@ -33,6 +33,10 @@ impl Connector for BlackholeConnector {
         Some(vec![OPTIONS])
     }
 
+    fn takes_changelog(&self) -> Option<&'static str> {
+        Some("connector = 'blackhole'")
+    }
+
     async fn sink(&self, request: SinkRequest) -> Result<Arc<dyn Sink>> {
         drop(Options::check(
             "connector 'blackhole'",
@@ -66,6 +70,10 @@ impl Sink for BlackholeSink {
 
     async fn abort(&self, _token: &CommitToken) -> Result<()> {
         Ok(())
+    }
+
+    fn takes_changelog(&self) -> bool {
+        true
     }
 
     fn describe(&self) -> String {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int8Array};
+use arrow::array::{ArrayRef, AsArray, Int8Array, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int8Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
@@ -115,6 +115,31 @@ pub fn adds(kinds: Option<&Int8Array>, rows: usize) -> Result<Vec<bool>> {
                 .ok_or_else(|| Error::internal(format!("{number} is no kind of row")))
         })
         .collect()
+}
+
+/// The schema in which people are shown a changelog: the kind in words in front.
+pub fn shown_schema(rows: &SchemaRef) -> SchemaRef {
+    let op: FieldRef = Arc::new(Field::new(OP_COLUMN, DataType::Utf8, false));
+    let rows = rows_schema(rows);
+    let fields = std::iter::once(op).chain(rows.fields().iter().map(Arc::clone));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Brings a batch into [`shown_schema`]; the rows of a batch without kinds are insertions.
+pub fn shown(batch: &RecordBatch) -> Result<RecordBatch> {
+    let (columns, kinds) = split(batch);
+    let name = |number: i8| RowKind::from_number(number).map_or("?", RowKind::name);
+    let words = match kinds {
+        Some(kinds) => StringArray::from_iter_values(kinds.values().iter().map(|k| name(*k))),
+        None => {
+            let insert = std::iter::repeat_n(RowKind::Insert.name(), batch.num_rows());
+            StringArray::from_iter_values(insert)
+        }
+    };
+    let words: ArrayRef = Arc::new(words);
+    let columns = std::iter::once(words).chain(columns.iter().map(Arc::clone));
+    let schema = shown_schema(batch.schema_ref());
+    Ok(RecordBatch::try_new(schema, columns.collect())?)
 }
 
 /// Makes the column of kinds of rows that are all of one kind.

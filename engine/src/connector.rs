@@ -100,6 +100,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// How its sinks take updating results, as people would write it: `connector = 'print'`, or
+    /// with the options that make it so. `None` when they only append.
+    fn takes_changelog(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What its sinks promise.
     fn guarantee(&self) -> Guarantee {
         Guarantee::None

@@ -293,6 +293,8 @@ pub mod codes {
         EMPTY_SCRIPT = "E0113";
         /// The query is wrong in another way.
         PLAN = "E0114";
+        /// Updating results cannot go into this sink.
+        CHANGELOG = "E0115";
         /// A connector or format is unknown.
         UNKNOWN_CONNECTOR = "E0201";
         /// An option is unknown.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
 use weir_engine::limits;
-use weir_engine::options::parse_bytes;
+use weir_engine::options::{parse_bytes, parse_duration};
 
 use crate::embed::RunOptions;
 use crate::units;
@@ -38,11 +38,13 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<usize>,
 
-    /// Folder or URL (s3://bucket/folder) of the checkpoints; a start goes on from the last one. Bad
-    /// rows are kept there too, or in .weir/NAME if it is a URL [default: .weir/NAME, with
-    /// checkpoints when an input has no end]
-    #[arg(long, value_name = "PLACE")]
+    /// Folder for the pipeline's state and dead letters [default: .weir/NAME]
+    #[arg(long, value_name = "DIR")]
     state: Option<String>,
+
+    /// Time between two checkpoints of a streaming pipeline [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    checkpoint_interval: Option<String>,
 
     /// Rows of a batch: smaller lowers latency, larger raises throughput
     #[arg(long, value_name = "N", value_parser = batch_rows)]
@@ -66,6 +68,7 @@ impl JobArgs {
         flag("parallelism", self.parallelism.map(|n| n.to_string()));
         flag("memory", self.memory.map(|bytes| bytes.to_string()));
         flag("state", self.state.clone());
+        flag("checkpoint_interval", self.checkpoint_interval.clone());
         flag("batch_rows", self.batch_rows.map(|rows| rows.to_string()));
         RunOptions {
             variables: self.variables.iter().cloned().collect(),
@@ -96,6 +99,13 @@ fn memory(text: &str) -> Result<usize, String> {
         return Err(format!("a job needs at least {least}"));
     }
     Ok(bytes)
+}
+
+fn duration(text: &str) -> Result<String, String> {
+    match parse_duration(text) {
+        Some(time) if !time.is_zero() => Ok(text.to_owned()),
+        _ => Err("write a time span such as 500ms, 5s or 1min".to_owned()),
+    }
 }
 
 fn batch_rows(text: &str) -> Result<usize, String> {

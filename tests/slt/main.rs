@@ -46,6 +46,7 @@ files! {
     hop
     insert
     join
+    materialized_view
     metadata
     names
     select
@@ -55,6 +56,7 @@ files! {
     sink
     source
     subquery
+    subscribe
     tumble
     types
     unsupported
@@ -177,7 +179,7 @@ impl DB for Engine {
             last = match self.program.outcome(statement)? {
                 Outcome::Done(_) | Outcome::Added => DBOutput::StatementComplete(0),
                 Outcome::Table { schema, batches } => table(&schema, &batches),
-                Outcome::Query(stream) => {
+                Outcome::Query(stream) | Outcome::Subscription(stream) => {
                     let schema = stream.schema();
                     let rows = self.program.host().block_on(stream.try_collect::<Vec<_>>());
                     let rows = rows.map_err(Failure::Job)?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use weir_engine::changelog::{self, is_changelog, shown_schema};
 use weir_engine::connector::{Connector, Guarantee, SinkRequest};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
@@ -58,6 +59,10 @@ impl Connector for PrintConnector {
         Some(vec![OPTIONS])
     }
 
+    fn takes_changelog(&self) -> Option<&'static str> {
+        Some("connector = 'print'")
+    }
+
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
     }
@@ -103,10 +108,14 @@ impl Sink for PrintSink {
         schema: &SchemaRef,
         _context: &TaskContext,
     ) -> Result<Box<dyn SinkWriter>> {
+        let shown = match is_changelog(schema) {
+            true => shown_schema(schema),
+            false => Arc::clone(schema),
+        };
         Ok(Box::new(Printer::new(
             self.format,
             self.limit,
-            schema,
+            &shown,
             (self.output)(),
         )))
     }
@@ -117,6 +126,10 @@ impl Sink for PrintSink {
 
     async fn abort(&self, _token: &CommitToken) -> Result<()> {
         Ok(())
+    }
+
+    fn takes_changelog(&self) -> bool {
+        true
     }
 
     fn is_single(&self) -> bool {
@@ -230,7 +243,11 @@ impl SinkWriter for Printer {
         if shown == 0 {
             return Ok(());
         }
-        let text = self.render(&batch.slice(0, shown))?;
+        let mut batch = batch.slice(0, shown);
+        if is_changelog(batch.schema_ref()) {
+            batch = changelog::shown(&batch)?;
+        }
+        let text = self.render(&batch)?;
         self.put(&text)
     }
 

@@ -9,7 +9,6 @@ use arrow::record_batch::RecordBatch;
 
 use super::program::Keyed;
 use super::shape::Shape;
-use super::slot::Slot;
 use super::spec::Side;
 use super::state::{PART, Part, ROW_COLUMNS, VERSION, schema, unreadable};
 use super::table::{NONE, Table};
@@ -26,12 +25,11 @@ pub(super) struct Restored {
     pub(super) masked: bool,
 }
 
-/// Replays the snapshots of one subtask; `relief` is called after each batch.
+/// Replays the snapshots of one subtask.
 pub(super) fn restore(
     shape: &Shape,
     state: &mut dyn Iterator<Item = Result<RecordBatch>>,
     groups: &KeyGroups,
-    relief: &mut dyn FnMut(&mut Buckets) -> Result<usize>,
 ) -> Result<Restored> {
     let mut replay = Replay {
         shape,
@@ -45,7 +43,6 @@ pub(super) fn restore(
     };
     for batch in state {
         replay.take(&batch?)?;
-        relief(&mut replay.restored.buckets)?;
     }
     for table in replay
         .restored
@@ -147,12 +144,12 @@ impl Replay<'_> {
             Vec::new()
         };
         let mut counts = matches.to_vec();
-        let slot = side
+        let table = side
             .get_mut(&mut self.restored.buckets)
             .entry(bucket)
             .or_default();
         let numbers = side.get_mut(&mut self.numbers).entry(bucket).or_default();
-        let mut next = u32::try_from(slot.rows()).unwrap_or(NONE);
+        let mut next = u32::try_from(table.len()).unwrap_or(NONE);
         let before = numbers.len();
         numbers.resize(before + keyed.len(), NONE);
         for row in &kept {
@@ -172,7 +169,7 @@ impl Replay<'_> {
         if !self.shape.counts(side) {
             counts.clear();
         }
-        slot.live.push(keyed, &counts)
+        table.push(keyed, &counts)
     }
 
     fn counts(&mut self, batch: &RecordBatch) {
@@ -202,10 +199,8 @@ pub(super) fn merge(shape: &Shape, into: &mut Buckets, from: Buckets) -> Result<
             *into = buckets;
             continue;
         }
-        for (bucket, slot) in buckets {
-            let into: &mut Slot = into.entry(bucket).or_default();
-            into.segments.extend(slot.segments);
-            append(shape, side, &mut into.live, &slot.live)?;
+        for (bucket, table) in buckets {
+            append(shape, side, into.entry(bucket).or_default(), &table)?;
         }
     }
     Ok(())

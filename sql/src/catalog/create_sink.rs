@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use weir_engine::changelog::is_changelog;
 use weir_engine::connector::Connector;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::{GivenOptions, OptionValue, Options};
+use weir_engine::sink::Sink;
 
-use super::find_connector;
+use super::{check_reserved, find_connector};
 use crate::ast::{ColumnValue, CreateSink};
 use crate::plan::Planner;
 
@@ -26,6 +28,38 @@ pub(crate) struct SinkTable {
     pub(crate) columns: Option<SchemaRef>,
     /// Where it is declared.
     pub(crate) place: Place,
+    /// How the connectors that take updating results are written.
+    takers: Vec<&'static str>,
+}
+
+impl SinkTable {
+    /// Refuses updating results for a sink that only appends.
+    pub(crate) fn check_takes(&self, made: &dyn Sink, rows: &Schema, place: Place) -> Result<()> {
+        if !is_changelog(rows) || made.takes_changelog() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Invalid,
+            codes::CHANGELOG,
+            format!(
+                "the query updates its rows, but sink \"{}\" only appends",
+                self.name
+            ),
+        )
+        .detail(match self.connector.takes_changelog() {
+            Some(how) => format!("its connector takes updates only with {how}"),
+            None => format!(
+                "connector '{}' writes rows that are never changed or deleted",
+                self.connector.name()
+            ),
+        })
+        .hint(format!(
+            "use a sink that takes updates ({}), keep the rows with CREATE MATERIALIZED VIEW, \
+             or aggregate over windows",
+            self.takers.join("; ")
+        ))
+        .at(Some(place)))
+    }
 }
 
 /// The option that names the partition expressions.
@@ -67,6 +101,7 @@ pub(crate) fn create(
             )
             .at(column.name.place));
         }
+        check_reserved(&column.name.text, column.name.place)?;
         let data_type = planner.data_type(&column.data_type, column.name.place)?;
         fields.push(Arc::new(Field::new(
             &column.name.text,
@@ -82,5 +117,9 @@ pub(crate) fn create(
         partition_by,
         columns,
         place,
+        takers: connectors
+            .iter()
+            .filter_map(|c| c.takes_changelog())
+            .collect(),
     })
 }

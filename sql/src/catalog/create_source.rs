@@ -15,8 +15,8 @@ use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
 use weir_engine::source::Source;
 
-use super::find_connector;
 use super::source::{PROCESSING_TIME, SourceColumn, SourceTable, SourceWatermark};
+use super::{check_reserved, find_connector};
 use crate::ast::{ColumnDef, ColumnValue, CreateSource, Name};
 use crate::plan::{Planner, proctime::is_proctime};
 use crate::settings::{Mode, Settings, parse_on_error};
@@ -77,6 +77,9 @@ pub(crate) async fn create(
         request.columns = Some(found.fields().iter().take(count).map(Arc::clone).collect());
     }
     let resolved = Resolver::new(making.planner, &first)?.resolve(statement, &request)?;
+    for column in &resolved.columns {
+        check_reserved(column.field.name(), Some(place))?;
+    }
     let fields: Vec<FieldRef> = resolved
         .columns
         .iter()

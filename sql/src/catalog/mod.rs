@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
+use weir_engine::changelog::OP_COLUMN;
 use weir_engine::connector::Connector;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::{GivenOptions, unknown};
@@ -299,6 +300,21 @@ impl Tables for Catalog {
             None => Err(unknown_table(name, self.names())),
         }
     }
+}
+
+/// Refuses the name of the column that says what happens to a row.
+pub(crate) fn check_reserved(column: &str, place: Option<Place>) -> Result<()> {
+    if column != OP_COLUMN {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        codes::DUPLICATE,
+        format!("the column name \"{OP_COLUMN}\" is reserved"),
+    )
+    .detail("it says of each row of an updating result whether it is new, changed or gone")
+    .hint("give the column another name")
+    .at(place))
 }
 
 /// Finds the connector that `WITH (connector = '...')` names.

@@ -80,6 +80,7 @@ pub(crate) async fn add_sink(
         })
         .await
         .map_err(|error| error.at(Some(sink.place)))?;
+    sink.check_takes(&*made, &flow.schema, sink.place)?;
     let single = made.is_single() && flow.parallelism > 1;
     let (parallelism, partitioning) = if single {
         (1, Partitioning::Rebalance)

@@ -61,7 +61,7 @@ fn windows(window: &WindowTableNode, gap: i64, keys: &[Column]) -> DfResult<Logi
     let rows: Vec<Expr> = columns(window.input());
     let with = |more: Vec<Expr>| rows.iter().cloned().chain(more).collect::<Vec<_>>();
 
-    let before = lag(time.clone(), None, None)
+    let before = lag(time.clone(), Some(1), None)
         .partition_by(keys.clone())
         .order_by(in_order())
         .build()?;

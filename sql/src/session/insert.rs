@@ -15,7 +15,7 @@ use weir_engine::options::unknown;
 
 use super::{Materialized, Pipeline, Session, partition};
 use crate::ast::{Emit, Name};
-use crate::catalog::create_sink::SinkTable;
+use crate::catalog::{check_reserved, create_sink::SinkTable};
 use crate::lower::{SinkInputs, SinkQuery, add_sink, add_view, is_bounded, share};
 use crate::settings::Mode;
 
@@ -206,6 +206,7 @@ pub(crate) fn rename(plan: LogicalPlan, names: &[Name], place: Place) -> Result<
 fn unique(names: &[String], place: Place) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names {
+        check_reserved(name, Some(place))?;
         if !seen.insert(name) {
             return Err(Error::new(
                 Kind::Invalid,

@@ -2,9 +2,11 @@
 
 mod insert;
 mod materialize;
+mod outlet;
 mod partition;
 mod query;
 pub(crate) mod show;
+mod subscribe;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub enum Outcome {
     },
     /// A bare query gives its rows as they come.
     Query(SendableRecordBatchStream),
+    /// SUBSCRIBE gives changes as they happen, until the stream is dropped.
+    Subscription(SendableRecordBatchStream),
     /// An insert joined the pipeline.
     Added,
 }
@@ -68,6 +72,7 @@ impl std::fmt::Debug for Outcome {
             Self::Done(words) => f.debug_tuple("Done").field(words).finish(),
             Self::Table { batches, .. } => f.debug_tuple("Table").field(batches).finish(),
             Self::Query(_) => f.write_str("Query"),
+            Self::Subscription(_) => f.write_str("Subscription"),
             Self::Added => f.write_str("Added"),
         }
     }
@@ -194,7 +199,9 @@ impl Session {
             StatementKind::Explain { analyze, statement } => {
                 crate::explain::explain(self, *analyze, statement).await
             }
-            StatementKind::Subscribe(_) => Err(Error::internal("not there yet")),
+            StatementKind::Subscribe(subscribe) => Ok(Outcome::Subscription(
+                self.subscribe(subscribe, place).await?,
+            )),
             StatementKind::Query { query, .. } => {
                 let planned = self.planner.query(&self.catalog, query, Some(place))?;
                 Ok(Outcome::Query(

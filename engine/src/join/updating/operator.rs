@@ -20,7 +20,6 @@ use crate::join::program::{Keyed, Program};
 use crate::join::replay;
 use crate::join::results::{self, Collector};
 use crate::join::shape::Shape;
-use crate::join::slot::Slot;
 use crate::join::spec::{JoinKind, Side};
 use crate::join::state;
 use crate::join::table::{GONE, Table};
@@ -113,9 +112,9 @@ impl Operator for UpdatingJoin {
     fn snapshot(&mut self, extent: Extent, _out: &mut Output) -> Result<StateBatches> {
         let anew = std::mem::take(&mut self.anew).map(|anew| anew || extent == Extent::All);
         let tables = std::mem::take(&mut self.tables);
-        let mut buckets = tables.map(|table| BTreeMap::from([(BUCKET, Slot::of(table))]));
+        let mut buckets = tables.map(|table| BTreeMap::from([(BUCKET, table)]));
         let state = state::snapshot(&self.shape, &mut buckets, i64::MIN, anew);
-        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default().live);
+        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default());
         state
     }
 
@@ -124,7 +123,7 @@ impl Operator for UpdatingJoin {
         state: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        let restored = replay::restore(&self.shape, state, groups, &mut |_| Ok(0))?;
+        let restored = replay::restore(&self.shape, state, groups)?;
         let again = std::mem::replace(&mut self.restored, true);
         if again || restored.masked {
             self.anew = [true; 2];
@@ -132,10 +131,10 @@ impl Operator for UpdatingJoin {
         let mut buckets = Buckets::default();
         if again {
             let tables = std::mem::take(&mut self.tables);
-            buckets = tables.map(|table| BTreeMap::from([(BUCKET, Slot::of(table))]));
+            buckets = tables.map(|table| BTreeMap::from([(BUCKET, table)]));
         }
         replay::merge(&self.shape, &mut buckets, restored.buckets)?;
-        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default().live);
+        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default());
         self.settle()
     }
 

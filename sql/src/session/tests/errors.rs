@@ -292,16 +292,10 @@ fn wrong_window_lengths() {
           hint: choose a longer slide or a shorter size"#]],
     );
     check(
-        "SELECT * FROM SESSION(orders, ts, INTERVAL '1 minute')",
+        "SELECT * FROM SESSION(orders, ts, INTERVAL '1 minute', 'id')",
         expect![[r#"
-            +----+--------+--------+---------------------+---------------------+---------------------+
-            | id | status | amount | ts                  | window_start        | window_end          |
-            +----+--------+--------+---------------------+---------------------+---------------------+
-            | 1  | open   | 10.0   | 2024-01-01T00:00:01 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
-            | 2  | paid   | 20.0   | 2024-01-01T00:00:30 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
-            | 3  | open   | 30.0   | 2024-01-01T00:01:10 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
-            | 4  | open   | 40.0   | 2024-01-01T00:02:30 | 2024-01-01T00:00:01 | 2024-01-01T00:03:30 |
-            +----+--------+--------+---------------------+---------------------+---------------------+"#]],
+            error[E0111]: line 1, column 56: a key of SESSION must be a column
+              hint: write SESSION(table, time_column, INTERVAL gap [, key_column, ...])"#]],
     );
     check(
         "SELECT * FROM TUMBLE((SELECT * FROM TUMBLE(orders, ts, INTERVAL '1 s')), ts, INTERVAL '1 minute')",

@@ -75,7 +75,7 @@ pub(super) async fn execute(session: &mut Session, script: &str) -> Result<Strin
             Outcome::Done(words) => words,
             Outcome::Added => "added".to_owned(),
             Outcome::Table { batches, .. } => rows(&batches),
-            Outcome::Query(stream) => {
+            Outcome::Query(stream) | Outcome::Subscription(stream) => {
                 let schema = stream.schema();
                 let mut batches: Vec<RecordBatch> =
                     stream.try_collect().await.map_err(Error::from)?;
