@@ -33,13 +33,12 @@ use weir_engine::connector::{Connector as _, SourceRequest};
 use weir_engine::dead_letter::{DeadLetters, MemoryStore, OnError};
 use weir_engine::env::{Env, SystemClock, TokioSpawner};
 use weir_engine::job::{JobContext, Stop, TaskContext};
+use weir_engine::limits;
 use weir_engine::metrics::{Metrics, SubtaskMetrics};
 use weir_engine::options::OptionValue;
 use weir_engine::source::{Read, Source, SplitReader};
 
 const RUNS: usize = 5;
-/// How long a task waits when no partition has records, as a job does.
-const PENDING_WAIT: Duration = Duration::from_millis(5);
 
 fn main() {
     let argument = |place: usize, default: usize| {
@@ -247,7 +246,7 @@ async fn read(bootstrap: &str, topic: &str, expected: usize) {
             drop(readers.remove(place));
         }
         if rows == before {
-            task.job.env.clock().sleep(PENDING_WAIT).await;
+            task.job.env.clock().sleep(limits::PENDING_WAIT).await;
         }
     }
     assert_eq!(rows, expected);

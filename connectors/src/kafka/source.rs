@@ -44,6 +44,8 @@ pub(super) struct KafkaSource {
 #[derive(Debug, Default)]
 struct Found {
     partitions: BTreeSet<Partition>,
+    /// Whether partitions were looked up before, in this run or in the one that it goes on from:
+    /// what is found now is new.
     once: bool,
 }
 
@@ -248,6 +250,14 @@ impl Source for KafkaSource {
             found: Mutex::default(),
             pumps: Mutex::default(),
         }))
+    }
+
+    fn is_side_by_side(&self) -> bool {
+        true
+    }
+
+    fn resume(&self) {
+        self.found.lock().once = true;
     }
 
     async fn discover(&self) -> Result<Vec<Split>> {

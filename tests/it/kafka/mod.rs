@@ -4,3 +4,4 @@
 mod rig;
 mod sink;
 mod source;
+mod whole;

@@ -125,6 +125,12 @@ fn a_partition_that_is_added_is_read_from_its_beginning() {
     assert_eq!(rig.take(&mut *reader, 1), lines(3..4));
     let mut reader = rig.open(&source, &more[1]);
     assert_eq!(rig.take(&mut *reader, 1), lines(9..10));
+    // A run that goes on from a checkpoint which does not know the partition reads it so too.
+    let resumed = rig.source().unwrap();
+    resumed.resume();
+    let split = rig.discover(&resumed).unwrap().remove(2);
+    let mut reader = rig.open(&resumed, &split);
+    assert_eq!(rig.take(&mut *reader, 1), lines(9..10));
 }
 
 #[test]
