@@ -140,7 +140,7 @@ fn unbounded_aggregate_is_refused_with_a_way_around() {
     );
     place
         .run(&script, &["--mode", "streaming"])
-        .fails(2, "E0110", &["script.sql:", "TUMBLE"]);
+        .fails(2, "E0115", &["script.sql:", "aggregate over windows"]);
     assert!(place.files("out").is_empty());
 }
 

@@ -9,6 +9,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::physical_expr::utils::collect_columns;
+use weir_engine::changelog::rows_schema;
 use weir_engine::connector::{Connector, SourceRequest};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
@@ -72,7 +73,7 @@ pub(crate) async fn create(
         .map_err(|error| error.at(Some(place)))?;
     if request.columns.is_none() {
         // What was found holds for the whole script, also where the source is made anew.
-        let found = first.schema();
+        let found = rows_schema(&first.schema());
         let count = found.fields().len().saturating_sub(request.metadata.len());
         request.columns = Some(found.fields().iter().take(count).map(Arc::clone).collect());
     }
@@ -91,9 +92,17 @@ pub(crate) async fn create(
         first,
         batch: tokio::sync::OnceCell::new(),
         schema: Arc::new(Schema::new(fields)),
+        primary_key: primary_key(statement, &resolved.columns),
         columns: resolved.columns,
         watermark: resolved.watermark,
     })
+}
+
+fn primary_key(statement: &CreateSource, columns: &[SourceColumn]) -> Vec<usize> {
+    let names = statement.primary_key.iter();
+    names
+        .filter_map(|name| columns.iter().position(|c| *c.field.name() == name.text))
+        .collect()
 }
 
 fn check_names(statement: &CreateSource) -> Result<()> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::reassign_expr_columns;
+use weir_engine::changelog::{OP_COLUMN, is_changelog, op_field};
 use weir_engine::error::Result;
 use weir_engine::scan::{Scan, WatermarkSpec};
 use weir_engine::source::Source;
@@ -40,6 +42,8 @@ impl SourceTable {
                 .flat_map(|watermark| watermark.reads.iter().copied()),
         );
         let schema = source.schema();
+        let kind = is_changelog(&schema).then(|| schema.fields().len() - 1);
+        reads.extend(kind);
         if reads.is_empty() {
             // Rows without columns can be counted, but not every format can read them.
             reads.extend(cheapest(&schema));
@@ -55,7 +59,11 @@ impl SourceTable {
                 .map(|column| Ok((place(&column.expr)?, Arc::clone(&column.field))))
                 .collect::<Result<Vec<_>>>()
         };
-        let columns = compute(&wanted)?;
+        let mut columns = compute(&wanted)?;
+        if kind.is_some() {
+            let column = Column::new_with_schema(OP_COLUMN, &read_schema)?;
+            columns.push((Arc::new(column), op_field()));
+        }
         let required = compute(&required)?;
         let watermark = watermark
             .map(|watermark| {

@@ -11,6 +11,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use weir_engine::changelog::is_changelog;
 use weir_engine::connector::{Connector, SourceRequest};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::island::ScanExec;
@@ -62,12 +63,24 @@ pub(crate) struct SourceTable {
     pub(super) schema: SchemaRef,
     pub(super) columns: Vec<SourceColumn>,
     pub(super) watermark: Option<SourceWatermark>,
+    /// The columns of the primary key.
+    pub(super) primary_key: Vec<usize>,
 }
 
 impl SourceTable {
     /// The name in the script.
     pub(crate) fn name(&self) -> &str {
         &self.request.name
+    }
+
+    /// Whether its rows are changes: insertions, updates and deletions.
+    pub(crate) fn is_changelog(&self) -> bool {
+        is_changelog(&self.first.schema())
+    }
+
+    /// The columns of the primary key.
+    pub(crate) fn primary_key(&self) -> &[usize] {
+        &self.primary_key
     }
 
     /// Whether it ends by itself when nothing is said of the mode.
@@ -131,6 +144,18 @@ async fn scan_in_island(
     projection: Option<&Vec<usize>>,
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
+    if table.is_changelog() {
+        return Err(Error::new(
+            Kind::Invalid,
+            codes::UNBOUNDED,
+            format!(
+                "the rows of source \"{}\" are changes of rows",
+                table.name()
+            ),
+        )
+        .detail("a query that has an end would read each change as a row")
+        .hint("keep its rows with CREATE MATERIALIZED VIEW, and query that"));
+    }
     let source = table.source(Mode::Batch).await?;
     let all: Vec<usize> = (0..table.columns.len()).collect();
     let scan = table.scan(source, projection.unwrap_or(&all), false)?;

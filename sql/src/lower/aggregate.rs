@@ -1,5 +1,6 @@
 //! Aggregation by windows: one operator, or two phases around a shuffle.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
@@ -14,11 +15,10 @@ use weir_engine::error::{Error, Result};
 use weir_engine::graph::{Edge, NodeKind, Partitioning};
 use weir_engine::operator::OperatorFactory;
 use weir_engine::window::{
-    AggregateSpec, Assign, Firing, OutputColumn, Phase, WindowAggregateFactory, WindowKind,
-    needs_single_phase,
+    AggregateSpec, Assign, OutputColumn, Phase, WindowAggregateFactory, needs_single_phase,
 };
 
-use super::flow::{Flow, Origin, Role, Windows};
+use super::flow::{Flow, Kind, Origin, Role, Windows};
 use super::stateless::{column_index, node_column};
 use super::{Lowering, refuse};
 use crate::plan::window_table::WINDOW_END;
@@ -53,11 +53,6 @@ impl Lowering<'_> {
         let Some(grouping) = grouping else {
             return self.updating_aggregate(flow, aggregate, plan);
         };
-        if grouping.end.is_none()
-            && matches!(grouping.windows.spec.kind(), WindowKind::Cumulate { .. })
-        {
-            return Err(refuse::shared_start());
-        }
         // Windows of a smaller depth that are still kept back are not those of the grouping.
         let fused = match &flow.pending {
             Some(pending) => {
@@ -65,20 +60,45 @@ impl Lowering<'_> {
             }
             None => false,
         };
+        let session = matches!(grouping.windows.kind, Kind::Session(_));
+        if grouping.end.is_none() && grouping.windows.length().is_none() && !(session && fused) {
+            return Err(refuse::shared_start(&grouping.windows.to_string()));
+        }
         let flow = if fused { flow } else { self.expand(flow)? };
         let mut flow = self.settle_filter(flow)?;
         let (spec, roles) = self.spec(&mut flow, &grouping, aggregate)?;
+        let key = (0..aggregate.group_expr.len()).collect();
         let flow = Flow {
             roles,
+            key: Some(key),
             ..self.phases(flow, spec)?
         };
         self.aggregations += 1;
         Ok(flow)
     }
 
-    /// Whether no key and no argument is computed from the window columns.
+    /// Whether no key and no argument is computed from the window columns, and sessions are those
+    /// of the keys.
     fn is_fusible(&self, flow: &Flow, aggregate: &Aggregate) -> Result<bool> {
         let input = aggregate.input.schema();
+        if let Some(pending) = flow.pending.as_ref().filter(|pending| pending.is_session()) {
+            let keys = aggregate.group_expr.iter().filter_map(|expr| {
+                let index = column_index(expr, input);
+                match index.map(|index| flow.role(index).windows()) {
+                    Some(Some(_)) => None,
+                    _ => Some(index.and_then(|index| flow.origin(index))),
+                }
+            });
+            let keys: BTreeSet<Option<usize>> = keys
+                .map(|origin| match origin {
+                    Some(Origin::Input(index)) => Some(index),
+                    _ => None,
+                })
+                .collect();
+            if keys != pending.keys.iter().map(|key| Some(*key)).collect() {
+                return Ok(false);
+            }
+        }
         let used = |expr: &Expr| expr.column_refs().into_iter().cloned().collect::<Vec<_>>();
         let keys = aggregate
             .group_expr
@@ -161,7 +181,7 @@ impl Lowering<'_> {
                 input,
                 output,
                 schema,
-                firing: Firing::default(),
+                firing: self.firing(grouping.windows)?,
                 sources: self.graph.sources_of(flow.at),
             },
             roles,
@@ -224,9 +244,10 @@ impl Lowering<'_> {
 
     fn assign(&mut self, flow: &mut Flow, grouping: &Grouping) -> Result<Assign> {
         if let Some(pending) = &flow.pending {
-            return Ok(Assign::Time {
-                column: pending.time,
-                spec: grouping.windows.spec,
+            let column = pending.time;
+            return Ok(match grouping.windows.kind {
+                Kind::Fixed(spec) => Assign::Time { column, spec },
+                Kind::Session(gap) => Assign::Session { column, gap },
             });
         }
         let node = |role: Role| flow.roles.iter().position(|other| *other == role);
@@ -257,7 +278,9 @@ impl Lowering<'_> {
         start: usize,
         windows: Windows,
     ) -> Result<usize> {
-        let end = later(node_column(flow, start), windows.spec.size())?;
+        let length = windows.length();
+        let length = length.ok_or_else(|| Error::internal("a window has no fixed length"))?;
+        let end = later(node_column(flow, start), length)?;
         let fields = flow.schema.fields().iter().enumerate();
         let mut computed: Vec<_> = fields
             .map(|(i, field)| (node_column(flow, i), field.name().clone()))
@@ -333,14 +356,6 @@ pub(super) fn later(time: Arc<dyn PhysicalExpr>, micros: i64) -> Result<Arc<dyn 
     let size = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, nanos)));
     let size = Arc::new(Literal::new(size));
     Ok(Arc::new(BinaryExpr::new(time, Operator::Plus, size)))
-}
-
-/// The length of windows that all have the same, in microseconds.
-pub(super) fn length(windows: Windows) -> Option<i64> {
-    match windows.spec.kind() {
-        WindowKind::Tumble { .. } | WindowKind::Hop { .. } => Some(windows.spec.size()),
-        WindowKind::Cumulate { .. } => None,
-    }
 }
 
 /// The windows of the greatest depth among the keys.

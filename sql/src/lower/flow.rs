@@ -1,21 +1,55 @@
 //! Where a lowered stretch of the plan ends, and what is known of its columns.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use weir_engine::changelog;
 use weir_engine::graph::NodeIndex;
-use weir_engine::window::WindowSpec;
+use weir_engine::window::{WindowKind, WindowSpec};
 
 /// The windows that a column tells of. A table function over windowed rows makes windows of a
 /// greater depth, which are others even if their lengths are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Windows {
-    /// Their lengths.
-    pub(super) spec: WindowSpec,
+    /// Which they are.
+    pub(super) kind: Kind,
+    /// For how long after its end a window takes rows, in microseconds.
+    pub(super) lateness: i64,
     /// How many window table functions lie under them, their own included.
     pub(super) depth: u32,
+}
+
+/// How rows find their windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// By the clock.
+    Fixed(WindowSpec),
+    /// By the pauses between rows of equal keys, of so many microseconds.
+    Session(i64),
+}
+
+impl Windows {
+    /// Their length in microseconds, where all have the same.
+    pub(super) fn length(&self) -> Option<i64> {
+        match self.kind {
+            Kind::Fixed(spec) => match spec.kind() {
+                WindowKind::Tumble { .. } | WindowKind::Hop { .. } => Some(spec.size()),
+                WindowKind::Cumulate { .. } => None,
+            },
+            Kind::Session(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Fixed(spec) => spec.fmt(f),
+            Kind::Session(_) => f.write_str("SESSION"),
+        }
+    }
 }
 
 /// What a column means for event time.
@@ -25,6 +59,8 @@ pub(super) enum Role {
     Plain,
     /// The column over which the source's watermark is declared.
     EventTime,
+    /// `PROCTIME()`: windows over it go by the clock.
+    Clock,
     /// The first moment of a window.
     Start(Windows),
     /// The first moment after a window.
@@ -36,7 +72,7 @@ impl Role {
     pub(super) fn windows(self) -> Option<Windows> {
         match self {
             Self::Start(windows) | Self::End(windows) => Some(windows),
-            Self::Plain | Self::EventTime => None,
+            Self::Plain | Self::EventTime | Self::Clock => None,
         }
     }
 }
@@ -53,12 +89,21 @@ pub(super) enum Origin {
 }
 
 /// A window table function that is not lowered yet: an aggregation above it may take it in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Pending {
     /// The windows.
     pub(super) windows: Windows,
     /// The time column among those of the node.
     pub(super) time: usize,
+    /// The columns of the node whose values have sessions of their own.
+    pub(super) keys: Vec<usize>,
+}
+
+impl Pending {
+    /// Whether rows that are left out make other windows of those that stay.
+    pub(super) fn is_session(&self) -> bool {
+        matches!(self.windows.kind, Kind::Session(_))
+    }
 }
 
 /// The end of a lowered stretch: a node, and what is still to be done with its rows. Filters,

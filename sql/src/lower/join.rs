@@ -144,7 +144,7 @@ impl Lowering<'_> {
         if let Some(ends) = self.window_ends(&mut sides)? {
             let keep = sides.roles(|_, role| match role {
                 Role::Start(_) | Role::End(_) => role,
-                Role::Plain | Role::EventTime => Role::Plain,
+                _ => Role::Plain,
             });
             let factory = WindowJoinFactory::try_new(self.join_spec(&sides)?, ends)?;
             return self.connect(sides, Arc::new(factory), keep);

@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod bounds;
+mod emit;
 mod flow;
 mod join;
 mod nodes;
@@ -18,6 +19,7 @@ mod sinks;
 mod stateless;
 mod tables;
 mod updating;
+mod upsert;
 mod views;
 mod window;
 
@@ -35,6 +37,7 @@ use weir_engine::source::Source;
 
 use crate::ast::Emit;
 use crate::catalog::source::SourceTable;
+use crate::plan::lookup::as_lookup;
 use crate::plan::{Planner, window_table::WindowTableNode};
 use crate::settings::Mode;
 use flow::Flow;
@@ -68,6 +71,13 @@ pub(crate) fn is_bounded(plan: &LogicalPlan) -> Result<bool> {
     let mut bounded = true;
     for_each_source(plan, &mut |_, table| bounded &= table.is_bounded())?;
     Ok(bounded)
+}
+
+/// Whether a plan reads a source whose rows are changes.
+fn reads_changes(plan: &LogicalPlan) -> Result<bool> {
+    let mut changes = false;
+    for_each_source(plan, &mut |_, table| changes |= table.is_changelog())?;
+    Ok(changes)
 }
 
 /// Makes the sources of a plan for a mode.
@@ -116,7 +126,8 @@ impl Target<'_> {
         let sources = sources(plan, self.mode)
             .await
             .map_err(|error| error.at(self.place))?;
-        let streaming = self.mode == Mode::Streaming;
+        // Changes are nothing that DataFusion knows.
+        let streaming = self.mode == Mode::Streaming || reads_changes(plan)?;
         if streaming || (has_windows(plan)? && closes_windows(plan, &sources)?) {
             let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
             // A failed attempt must leave no nodes behind.
@@ -128,9 +139,11 @@ impl Target<'_> {
             };
             let mut lowering = Lowering::new(*self, graph.clone(), sources);
             lowering.tables = tables;
+            lowering.streaming = streaming;
             let flow = lowering
                 .lower(&optimised)
                 .and_then(|flow| lowering.settle(flow));
+            let flow = flow.and_then(|flow| lowering.check_emit().map(|()| flow));
             match flow {
                 Ok(flow) if streaming || lowering.aggregations > 0 => {
                     *graph = lowering.graph;
@@ -165,10 +178,16 @@ struct Lowering<'a> {
     graph: Graph,
     sources: Sources,
     tables: tables::Tables,
+    /// The operators are to run as streams, whose results may change.
+    streaming: bool,
     /// Nodes so far, by what they do: their ids are made of it.
     counts: BTreeMap<&'static str, usize>,
     /// Window aggregations so far.
     aggregations: usize,
+    /// Whether an aggregation reads what is being lowered.
+    inner: bool,
+    /// Whether an aggregation does what EMIT says.
+    emits: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -178,13 +197,16 @@ impl<'a> Lowering<'a> {
             graph,
             sources,
             tables: Vec::new(),
+            streaming: target.mode == Mode::Streaming,
             counts: BTreeMap::new(),
             aggregations: 0,
+            inner: false,
+            emits: false,
         }
     }
 
     fn is_streaming(&self) -> bool {
-        self.target.mode == Mode::Streaming
+        self.streaming
     }
 
     fn lower(&mut self, plan: &LogicalPlan) -> Result<Flow> {
@@ -215,7 +237,9 @@ impl<'a> Lowering<'a> {
                 self.union(flows, union.schema.inner())
             }
             LogicalPlan::Aggregate(aggregate) => {
+                let inner = std::mem::replace(&mut self.inner, true);
                 let flow = self.lower(&aggregate.input)?;
+                self.inner = inner;
                 self.aggregate(flow, aggregate, plan)
             }
             LogicalPlan::Join(join) if self.is_streaming() => self.join(join, plan),
@@ -225,6 +249,7 @@ impl<'a> Lowering<'a> {
                         let flow = self.lower(window.input())?;
                         self.window(flow, window)
                     }
+                    None if as_lookup(plan).is_some() => Err(refuse::lookup_alone()),
                     None => Err(refuse::node(plan)),
                 }
             }

@@ -97,11 +97,19 @@ impl Lowering<'_> {
         let role = |column: &usize| {
             if Some(*column) == event_time {
                 Role::EventTime
+            } else if table.is_processing_time(*column) {
+                Role::Clock
             } else {
                 Role::Plain
             }
         };
         let roles = projection.iter().map(role).collect();
+        let place = |column: &usize| projection.iter().position(|read| read == column);
+        let key = table
+            .primary_key()
+            .iter()
+            .map(place)
+            .collect::<Option<Vec<_>>>();
         let read = table.scan(Arc::clone(source), projection, true)?;
         let schema = read.schema();
         let parallelism = self.target.parallelism;
@@ -112,10 +120,12 @@ impl Lowering<'_> {
             parallelism,
             &schema,
         )?;
-        let watermarked = event_time.is_some();
+        let flow = Flow::of(at, parallelism, schema, roles);
         Ok(Flow {
-            watermarked,
-            ..Flow::of(at, parallelism, schema, roles)
+            watermarked: event_time.is_some(),
+            // Rows that are only added may repeat the key.
+            key: key.filter(|key| flow.is_changelog() && !key.is_empty()),
+            ..flow
         })
     }
 

@@ -69,18 +69,22 @@ fn subquery() -> Error {
     )
 }
 
-/// Materialized views.
-pub(super) fn materialized() -> Error {
+/// FOR SYSTEM_TIME AS OF over a source that can only be read from its beginning, without an end.
+pub(super) fn no_lookup(source: &str) -> Error {
     refuse(
-        "MATERIALIZED VIEW",
-        "it has no streaming operator yet",
-        BATCH,
+        &format!("FOR SYSTEM_TIME AS OF PROCTIME() over \"{source}\""),
+        "its connector cannot look rows up by key, and it has no end, so it cannot be read whole",
+        "leave FOR SYSTEM_TIME out to join with its rows as they come",
     )
 }
 
-/// SESSION windows.
-pub(super) fn sessions() -> Error {
-    refuse("SESSION", "it has no streaming operator yet", BATCH)
+/// FOR SYSTEM_TIME AS OF where no row asks.
+pub(super) fn lookup_alone() -> Error {
+    refuse(
+        "FOR SYSTEM_TIME AS OF PROCTIME() here",
+        "a table is looked up for the rows of the other side of a join",
+        "write it behind the right side of JOIN or LEFT JOIN",
+    )
 }
 
 /// NOT IN over keys that may be null.
@@ -102,11 +106,30 @@ pub(super) fn grouping_sets() -> Error {
 }
 
 /// GROUP BY window_start alone, where several windows share their start.
-pub(super) fn shared_start() -> Error {
+pub(super) fn shared_start(windows: &str) -> Error {
     refuse(
-        "GROUP BY window_start alone over CUMULATE",
+        &format!("GROUP BY window_start alone over {windows}"),
         "several windows have the same start",
         "add window_end to GROUP BY",
+    )
+}
+
+/// EMIT ON WINDOW CLOSE over an aggregate that has no windows.
+pub(super) fn never_closes() -> Error {
+    refuse(
+        "EMIT ON WINDOW CLOSE without a window",
+        "rows keep coming, so the result of the aggregate is never final",
+        "leave EMIT out, or aggregate over windows: FROM TUMBLE(table, time, INTERVAL '1 minute') \
+         GROUP BY window_start, window_end",
+    )
+}
+
+/// EMIT over a query that aggregates nothing.
+pub(super) fn nothing_to_emit(emit: &str) -> Error {
+    refuse(
+        &format!("{emit} without an aggregate"),
+        "rows that are not aggregated come out as they come",
+        "leave EMIT out",
     )
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
+use weir_engine::changelog::rows_schema;
 use weir_engine::connector::SinkRequest;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::graph::{Edge, Graph, Node, NodeKind, Partitioning};
 
 use super::flow::Flow;
-use super::{Lowering, Target};
+use super::{Lowering, Target, upsert};
 use crate::ast::Emit;
 use crate::catalog::create_sink::SinkTable;
 use crate::plan::Planner;
@@ -67,12 +68,28 @@ pub(crate) async fn add_sink(
         check_same(&flows, &flow, sink, query.place)?;
         flows.push(flow);
     }
-    let flow = join(graph, flows, planner, (mode, parallelism), sink)?;
+    let prefix = format!("{}.all", sink.name);
+    let target = Target {
+        planner,
+        mode,
+        parallelism,
+        prefix: &prefix,
+        place: Some(sink.place),
+        emit: None,
+    };
+    let mut lowering = Lowering::new(target, std::mem::take(graph), Default::default());
+    let flow = lowering.join_all(flows)?;
+    let (options, key) = upsert::key_of(sink, &flow);
+    let flow = match key {
+        Some(key) => lowering.ordered_by(flow, &key)?,
+        None => flow,
+    };
+    *graph = lowering.graph;
     let made = sink
         .connector
         .sink(SinkRequest {
             name: sink.name.clone(),
-            options: sink.options.clone(),
+            options,
             schema: Arc::clone(&flow.schema),
             partition_columns: inputs.partition_columns,
             streaming: mode == Mode::Streaming,
@@ -102,35 +119,18 @@ pub(crate) async fn add_sink(
     })
 }
 
-/// Brings the rows of all queries together.
-fn join(
-    graph: &mut Graph,
-    mut flows: Vec<Flow>,
-    planner: &Planner,
-    (mode, parallelism): (Mode, u32),
-    sink: &SinkTable,
-) -> Result<Flow> {
-    if flows.len() == 1 {
-        return Ok(flows.swap_remove(0));
+impl Lowering<'_> {
+    /// Brings the rows of all queries together.
+    fn join_all(&mut self, mut flows: Vec<Flow>) -> Result<Flow> {
+        if flows.len() == 1 {
+            return Ok(flows.swap_remove(0));
+        }
+        let Some(first) = flows.first() else {
+            return Err(Error::internal("a sink without a query"));
+        };
+        let names = rows_schema(&first.schema);
+        self.union(flows, &names)
     }
-    let Some(first) = flows.first() else {
-        return Err(Error::internal("a sink without a query"));
-    };
-    let names = Arc::clone(&first.schema);
-    let prefix = format!("{}.all", sink.name);
-    let place = Some(sink.place);
-    let target = Target {
-        planner,
-        mode,
-        parallelism,
-        prefix: &prefix,
-        place,
-        emit: None,
-    };
-    let mut lowering = Lowering::new(target, graph.clone(), Default::default());
-    let flow = lowering.union(flows, &names)?;
-    *graph = lowering.graph;
-    Ok(flow)
 }
 
 /// Rows of several queries go into one sink only if their columns have the same types.
@@ -139,7 +139,8 @@ fn check_same(flows: &[Flow], flow: &Flow, sink: &SinkTable, place: Place) -> Re
         return Ok(());
     };
     let describe = |flow: &Flow| {
-        let columns = flow.schema.fields().iter();
+        let rows = rows_schema(&flow.schema);
+        let columns = rows.fields().iter();
         columns
             .map(|f| format!("{} {}", f.name(), f.data_type()))
             .collect::<Vec<_>>()

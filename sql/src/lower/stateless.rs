@@ -6,15 +6,16 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError};
 use datafusion::logical_expr::{Expr, Operator};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column};
 use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use weir_engine::changelog::OP_COLUMN;
 use weir_engine::error::{Error, Result};
 use weir_engine::operator::project_filter::ProjectFilter;
 
 use super::Lowering;
 use super::flow::{Flow, Origin, Role};
+use crate::plan::proctime;
 
 impl Lowering<'_> {
     /// Compiles an expression over the columns of a flow into one over those of its node. `None`
@@ -60,7 +61,11 @@ impl Lowering<'_> {
         predicate: &Expr,
         schema: &DFSchemaRef,
     ) -> Result<Flow> {
-        let Some(compiled) = self.compile(&flow, predicate, schema)? else {
+        let compiled = match &flow.pending {
+            Some(pending) if pending.is_session() => None,
+            _ => self.compile(&flow, predicate, schema)?,
+        };
+        let Some(compiled) = compiled else {
             let flow = self.expand(flow)?;
             return self.filter(flow, predicate, schema);
         };
@@ -108,9 +113,12 @@ impl Lowering<'_> {
                 ..flow
             });
         }
-        let mut pending = flow.pending;
+        let mut pending = flow.pending.clone();
         if let Some(pending) = &mut pending {
-            pending.time = keep_time(&mut computed, &flow, pending.time);
+            pending.time = keep(&mut computed, &flow, pending.time);
+            for key in &mut pending.keys {
+                *key = keep(&mut computed, &flow, *key);
+            }
         }
         let flow = self.compute(flow, computed)?;
         Ok(Flow {
@@ -211,22 +219,18 @@ fn moved_key(key: &[usize], computed: &[(Arc<dyn PhysicalExpr>, String)]) -> Opt
     key.iter().map(place).collect()
 }
 
-/// Finds the time column among computed ones, or adds it: the windows above need it.
-fn keep_time(
-    computed: &mut Vec<(Arc<dyn PhysicalExpr>, String)>,
-    flow: &Flow,
-    time: usize,
-) -> usize {
-    let is_time = |expr: &Arc<dyn PhysicalExpr>| {
+/// Finds a column of the node among computed ones, or adds it: the windows above need it.
+fn keep(computed: &mut Vec<(Arc<dyn PhysicalExpr>, String)>, flow: &Flow, column: usize) -> usize {
+    let is_it = |expr: &Arc<dyn PhysicalExpr>| {
         expr.downcast_ref::<Column>()
-            .is_some_and(|column| column.index() == time)
+            .is_some_and(|found| found.index() == column)
     };
-    if let Some(found) = computed.iter().position(|(expr, _)| is_time(expr)) {
+    if let Some(found) = computed.iter().position(|(expr, _)| is_it(expr)) {
         return found;
     }
     computed.push((
-        node_column(flow, time),
-        flow.schema.field(time).name().clone(),
+        node_column(flow, column),
+        flow.schema.field(column).name().clone(),
     ));
     computed.len() - 1
 }
@@ -240,11 +244,19 @@ pub(super) fn column_index(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     }
 }
 
+fn is_proctime(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    expr.downcast_ref::<ScalarFunctionExpr>()
+        .is_some_and(|function| function.name() == proctime::NAME)
+}
+
 /// What an expression over a node's columns means: that of the column it is. Event time stays so in
 /// another unit.
 fn role_of(expr: &Arc<dyn PhysicalExpr>, flow: &Flow) -> Role {
     if let Some(column) = expr.downcast_ref::<Column>() {
         return flow.node_role(column.index());
+    }
+    if is_proctime(expr) {
+        return Role::Clock;
     }
     let Some(cast) = expr.downcast_ref::<CastExpr>() else {
         return Role::Plain;

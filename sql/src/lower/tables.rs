@@ -9,30 +9,39 @@ use datafusion::physical_plan::ExecutionPlan;
 use weir_engine::error::Result;
 use weir_engine::source::Boundedness;
 
-use super::{Lowering, Sources, for_each_source};
+use super::{Lowering, Sources, for_each_source, refuse};
 use crate::plan::Planner;
+use crate::plan::lookup::as_lookup;
 
 /// Plans of sides that end, with what DataFusion makes of them.
 pub(super) type Tables = Vec<(Arc<LogicalPlan>, Arc<dyn ExecutionPlan>)>;
 
 /// Plans the sides of all joins of a plan that end and whose rows have no event time: one with a
-/// watermark is a stream, whose rows count when they come.
+/// watermark is a stream, whose rows count when they come. A side that is to be looked up is read
+/// whole too.
 pub(super) async fn tables(
     plan: &LogicalPlan,
     sources: &Sources,
     planner: &Planner,
 ) -> Result<Tables> {
     let mut sides = Vec::new();
+    let mut asked = Ok(());
     plan.apply(|node| {
         if let LogicalPlan::Join(join) = node {
             for side in [&join.left, &join.right] {
-                if is_table(side, sources)? {
-                    sides.push(Arc::clone(side));
+                match is_table(side, sources) {
+                    Ok(true) => sides.push(Arc::clone(side)),
+                    Ok(false) => {}
+                    Err(error) => {
+                        asked = Err(error);
+                        return Ok(TreeNodeRecursion::Stop);
+                    }
                 }
             }
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
+    asked?;
     let mut tables = Tables::new();
     for side in sides {
         let island = planner.island(&side, None).await?;
@@ -42,13 +51,28 @@ pub(super) async fn tables(
 }
 
 fn is_table(plan: &LogicalPlan, sources: &Sources) -> Result<bool> {
-    let mut ends = true;
+    let (mut ends, mut timeless) = (None, true);
     for_each_source(plan, &mut |_, table| {
         let source = sources.get(table.name());
-        ends &= table.watermark().is_none()
-            && source.is_some_and(|source| source.boundedness() == Boundedness::Bounded);
+        if source.is_none_or(|source| source.boundedness() != Boundedness::Bounded) {
+            ends = Some(table.name().to_owned());
+        }
+        timeless &= table.watermark().is_none() && !table.is_changelog();
     })?;
-    Ok(ends)
+    match (ends, is_looked_up(plan)) {
+        (Some(name), true) => Err(refuse::no_lookup(&name)),
+        (ends, looked_up) => Ok(ends.is_none() && (timeless || looked_up)),
+    }
+}
+
+/// Whether a side is `FOR SYSTEM_TIME AS OF PROCTIME()`, whatever is computed of it.
+pub(super) fn is_looked_up(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_looked_up(&projection.input),
+        LogicalPlan::Filter(filter) => is_looked_up(&filter.input),
+        LogicalPlan::SubqueryAlias(alias) => is_looked_up(&alias.input),
+        other => as_lookup(other).is_some(),
+    }
 }
 
 impl Lowering<'_> {

@@ -8,7 +8,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use weir_engine::error::{Error, Result};
 use weir_engine::graph::{Edge, NodeKind, Partitioning};
 use weir_engine::operator::OperatorFactory;
-use weir_engine::updating::aggregate::{AggregateFactory, AggregateSpec, Emit, OutputColumn};
+use weir_engine::updating::aggregate::{AggregateFactory, AggregateSpec, OutputColumn};
 use weir_engine::updating::distinct::DistinctFactory;
 
 use super::flow::Flow;
@@ -103,7 +103,7 @@ impl Lowering<'_> {
     }
 
     fn updating_spec(
-        &self,
+        &mut self,
         flow: &Flow,
         keys: Named,
         aggregate: &Aggregate,
@@ -131,7 +131,7 @@ impl Lowering<'_> {
             input: Arc::clone(&flow.schema),
             output,
             schema: Arc::new(Schema::new(fields)),
-            emit: Emit::OnUpdate,
+            emit: self.updates()?,
             ttl: self.target.planner.state_ttl(),
         })
     }

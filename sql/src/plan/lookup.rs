@@ -52,11 +52,6 @@ impl LookupNode {
     pub(crate) fn new(input: LogicalPlan) -> Self {
         Self { input }
     }
-
-    /// The table.
-    pub(crate) fn input(&self) -> &LogicalPlan {
-        &self.input
-    }
 }
 
 impl PartialOrd for LookupNode {

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use weir_engine::env::Env;
 
 /// The function's name.
-const NAME: &str = "proctime";
+pub(crate) const NAME: &str = "proctime";
 
 /// `PROCTIME()`; all rows of a batch have the same time.
 #[derive(Debug)]

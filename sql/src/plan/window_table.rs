@@ -163,9 +163,16 @@ impl UserDefinedLogicalNodeCore for WindowTableNode {
         columns.cloned().map(Expr::Column).collect()
     }
 
-    /// A filter on the window columns must see them; all others commute with the replication.
+    /// A filter on the window columns must see them; all others commute with the replication. Rows
+    /// that are left out make other sessions of those that stay, unless all of a key are.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        HashSet::from([WINDOW_START.to_owned(), WINDOW_END.to_owned()])
+        let mut columns = HashSet::from([WINDOW_START.to_owned(), WINDOW_END.to_owned()]);
+        if let Windowing::Session { keys, .. } = &self.windowing {
+            let fields = self.schema.fields().iter();
+            let others = fields.filter(|f| !keys.iter().any(|key| key.name == *f.name()));
+            columns.extend(others.map(|field| field.name().clone()));
+        }
+        columns
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use datafusion::physical_expr::expressions::Column;
 use weir_engine::error::{Error, Result};
 use weir_engine::join::JoinKind;
 
-use crate::lower::aggregate::{later, length};
+use crate::lower::aggregate::later;
 use crate::lower::bounds::{Bounds, Time, Times};
 use crate::lower::flow::{Flow, Role, Windows};
 use crate::lower::stateless::node_column;
@@ -135,7 +135,7 @@ impl Sides<'_> {
             let starts = equal.contains(&(Role::Start(*l), Role::Start(*r)));
             let ends = equal.contains(&(Role::End(*l), Role::End(*r)));
             // Where all windows are of one length, the start tells the end.
-            l.spec == r.spec && ((starts && ends) || ((starts || ends) && length(*l).is_some()))
+            l.kind == r.kind && ((starts && ends) || ((starts || ends) && l.length().is_some()))
         })
     }
 
@@ -229,11 +229,11 @@ fn follow_watermark(flow: &Flow) -> impl Iterator<Item = Time> + '_ {
                 let end = Role::End(windows);
                 let end = flow.roles.iter().position(|role| *role == end);
                 match end {
-                    Some(end) => (end, length(windows)?.checked_neg()?),
-                    None => (column, length(windows).map(|_| 0)?),
+                    Some(end) => (end, windows.length()?.checked_neg()?),
+                    None => (column, windows.length().map(|_| 0)?),
                 }
             }
-            Role::Plain => return None,
+            Role::Plain | Role::Clock => return None,
         };
         Some(Time { column, base, more })
     })
@@ -245,7 +245,7 @@ fn time(flow: &Flow, column: usize) -> Result<(Arc<dyn PhysicalExpr>, i64)> {
     let Role::Start(windows) = flow.node_role(column) else {
         return Ok((expr, 0));
     };
-    let length = length(windows);
+    let length = windows.length();
     let length = length.ok_or_else(|| Error::internal("a window has no fixed length"))?;
     Ok((later(expr, length)?, length))
 }

@@ -77,7 +77,7 @@ fn window_queries_not_in_streaming() {
         "SELECT window_start, count(*) AS n
          FROM CUMULATE(orders, ts, INTERVAL '1 minute', INTERVAL '1 hour') GROUP BY window_start",
         expect![[r#"
-            error[E0110]: line 2, column 1: GROUP BY window_start alone over CUMULATE cannot run in streaming mode
+            error[E0110]: line 2, column 1: GROUP BY window_start alone over CUMULATE(1min, 1h) cannot run in streaming mode
               detail: several windows have the same start
               hint: add window_end to GROUP BY"#]],
     );

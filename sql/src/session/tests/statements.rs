@@ -57,20 +57,22 @@ fn things_are_listed() {
     check(
         "SHOW SETTINGS",
         expect![[r#"
-        +------------------------------+-------------+---------------------+----------------------------------------------------------------------------+
-        | name                         | value       | default             | description                                                                |
-        +------------------------------+-------------+---------------------+----------------------------------------------------------------------------+
-        | pipeline.batch_rows          | 8192        | 8192                | rows of a batch at most                                                    |
-        | pipeline.checkpoint_interval | 5 seconds   | 5 seconds           | time between two checkpoints of a streaming pipeline                       |
-        | pipeline.idle_timeout        |             |                     | time without rows after which a source does not hold back the watermark    |
-        | pipeline.memory              | 1GiB        | 1GiB                | memory of the job for state, sorts, joins and queues                       |
-        | pipeline.mode                |             |                     | batch or streaming; batch when every source is bounded                     |
-        | pipeline.name                | pipeline    | pipeline            | the name under which state is kept                                         |
-        | pipeline.on_error            | dead_letter | dead_letter         | what happens to rows that cannot be decoded, where the source says nothing |
-        | pipeline.parallelism         | 2           | the number of cores | subtasks of each node                                                      |
-        | pipeline.state               |             |                     | folder or URL of the state and the dead letters                            |
-        | pipeline.state_ttl           |             |                     | time after which the state of a key without rows is dropped                |
-        +------------------------------+-------------+---------------------+----------------------------------------------------------------------------+"#]],
+            +-------------------------------+-------------+---------------------+-------------------------------------------------------------------------------+
+            | name                          | value       | default             | description                                                                   |
+            +-------------------------------+-------------+---------------------+-------------------------------------------------------------------------------+
+            | pipeline.batch_rows           | 8192        | 8192                | rows of a batch at most                                                       |
+            | pipeline.checkpoint_interval  | 5 seconds   | 5 seconds           | time between two checkpoints of a streaming pipeline                          |
+            | pipeline.checkpoints_retained | 3           | 3                   | checkpoints that are kept; savepoints stay until they are removed             |
+            | pipeline.idle_timeout         |             |                     | time without rows after which a source does not hold back the watermark       |
+            | pipeline.max_drift            |             |                     | how far a partition may be ahead of the slowest in event time before it waits |
+            | pipeline.memory               | 1GiB        | 1GiB                | memory of the job for state, sorts, joins and queues                          |
+            | pipeline.mode                 |             |                     | batch or streaming; batch when every source is bounded                        |
+            | pipeline.name                 | pipeline    | pipeline            | the name under which state is kept                                            |
+            | pipeline.on_error             | dead_letter | dead_letter         | what happens to rows that cannot be decoded, where the source says nothing    |
+            | pipeline.parallelism          | 2           | the number of cores | subtasks of each node                                                         |
+            | pipeline.state                |             |                     | folder or URL of the state and the dead letters                               |
+            | pipeline.state_ttl            |             |                     | time after which the state of a key without rows is dropped                   |
+            +-------------------------------+-------------+---------------------+-------------------------------------------------------------------------------+"#]],
     );
 }
 

@@ -157,6 +157,107 @@ fn rows_of_an_interval_join_have_event_times() {
 }
 
 #[test]
+fn joins_with_tables() {
+    for (kind, table) in [
+        ("JOIN", "Table join"),
+        ("LEFT JOIN", "Table join"),
+        ("FULL JOIN", "Updating join"),
+    ] {
+        check_stream(
+            table,
+            &format!("SELECT b.id, i.name FROM bids b {kind} items i ON b.item = i.item"),
+        );
+    }
+    check_stream(
+        "Table join",
+        "SELECT b.id, i.name FROM items i RIGHT JOIN bids b ON b.item = i.item AND i.name <> 'hat'",
+    );
+    check_stream(
+        "Table join",
+        "SELECT b.id FROM bids b WHERE b.item IN (SELECT item FROM items WHERE kind = 'a')",
+    );
+    check_stream(
+        "Table join",
+        "SELECT b.id FROM bids b WHERE NOT EXISTS (SELECT 1 FROM items i WHERE b.item = i.item)",
+    );
+    check_stream(
+        "Table join",
+        "SELECT b.id, i.n FROM bids b
+         JOIN (SELECT kind, count(*) AS n FROM items GROUP BY kind ORDER BY n DESC LIMIT 1) i ON b.item < i.n + 2",
+    );
+    check_stream(
+        "Table join",
+        "SELECT window_start, name, count(*) AS n
+         FROM TUMBLE((SELECT b.ts, i.name FROM bids b LEFT JOIN items i ON b.item = i.item), ts, INTERVAL '1 minute')
+         GROUP BY window_start, window_end, name",
+    );
+}
+
+#[test]
+fn looked_up_tables() {
+    check_stream(
+        "Table join",
+        "SELECT b.id, s.place FROM bids b
+         LEFT JOIN sales FOR SYSTEM_TIME AS OF PROCTIME() AS s ON b.item = s.item",
+    );
+}
+
+#[test]
+fn sessions() {
+    let sessions = "SESSION(bids, ts, INTERVAL '20 seconds', item)";
+    check_stream(
+        "WindowAggregate SESSION",
+        &format!(
+            "SELECT window_start, window_end, item, count(*) AS n, max(price) AS most
+             FROM {sessions} GROUP BY window_start, window_end, item"
+        ),
+    );
+    // Sessions of one key, grouped by another: the windows come first.
+    check_stream(
+        "aggregates",
+        &format!(
+            "SELECT window_start, window_end, who, count(*) AS n FROM {sessions}
+             GROUP BY window_start, window_end, who"
+        ),
+    );
+    check_stream(
+        "Window SESSION",
+        &format!(
+            "SELECT id, item, window_start, window_end FROM {sessions} WHERE price > 5 OR id = 4"
+        ),
+    );
+    check_stream(
+        "Window join",
+        "SELECT a.item, a.n, b.n AS others
+         FROM (SELECT window_start, window_end, item, count(*) AS n
+               FROM SESSION(bids, ts, INTERVAL '20 seconds', item) GROUP BY window_start, window_end, item) a
+         LEFT JOIN (SELECT window_start, window_end, item, count(*) AS n
+               FROM SESSION(bids, ts, INTERVAL '20 seconds', item) WHERE id <> 5
+               GROUP BY window_start, window_end, item) b
+         ON a.item = b.item AND a.window_start = b.window_start AND a.window_end = b.window_end",
+    );
+}
+
+#[test]
+fn windows_that_are_updated() {
+    let query = "SELECT window_start, item, count(*) AS n, max(price) AS most
+                 FROM TUMBLE(bids, ts, INTERVAL '1 minute') GROUP BY window_start, window_end, item";
+    check_stream("emit on update", &format!("{query} EMIT ON UPDATE"));
+    check_stream(
+        "emit every 1s",
+        &format!("{query} EMIT EVERY INTERVAL '1 second'"),
+    );
+    check_stream(
+        "UpdatingAggregate keys [n]",
+        &format!("SELECT n, count(*) AS k FROM ({query}) GROUP BY n EMIT ON UPDATE"),
+    );
+    check_stream(
+        "every 1s",
+        "SELECT item, count(*) AS n FROM bids GROUP BY item EMIT EVERY INTERVAL '1 second'",
+    );
+}
+
+#[test]
 fn updating_joins() {
     for kind in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"] {
         check_stream(
