@@ -105,6 +105,14 @@ pub trait Operator: Send + fmt::Debug {
         Ok(())
     }
 
+    /// Called again and again after [`Operator::watermark`] and [`Operator::end`], when what they
+    /// sent has gone on, until it says that there was nothing more: results that are larger than
+    /// memory come a few batches at a time.
+    fn resume(&mut self, out: &mut Output) -> Result<bool> {
+        let _ = out;
+        Ok(false)
+    }
+
     /// All inputs have ended: everything that is kept is sent.
     fn end(&mut self, out: &mut Output) -> Result<()>;
 }

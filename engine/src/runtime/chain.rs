@@ -92,6 +92,7 @@ impl Chain {
             };
             let mut out = Output::default();
             link.operator.watermark(watermark, &mut out)?;
+            while link.operator.resume(&mut out)? {}
             link.metrics.set_watermark(watermark);
             watermark = link.operator.output_watermark(watermark);
             self.pass(at, out, results)?;
@@ -113,6 +114,7 @@ impl Chain {
             link.metrics.set_watermark(watermark);
             watermark = link.operator.output_watermark(watermark);
             self.pass(at, out, &mut results)?;
+            self.drain(at, &mut results).await?;
         }
         self.count_busy(start);
         self.send(results).await?;
@@ -193,6 +195,7 @@ impl Chain {
             link.operator.end(&mut out)?;
             link.metrics.set_watermark(EventTime::MAX);
             self.pass(at, out, &mut results)?;
+            self.drain(at, &mut results).await?;
         }
         self.count_busy(start);
         self.send(results).await?;
@@ -206,6 +209,21 @@ impl Chain {
             splits: None,
             tokens,
         })
+    }
+
+    /// Sends on what an operator could not give at once.
+    async fn drain(&mut self, at: usize, results: &mut Vec<RecordBatch>) -> Result<()> {
+        loop {
+            let Some(link) = self.links.get_mut(at) else {
+                return Ok(());
+            };
+            let mut out = Output::default();
+            if !link.operator.resume(&mut out)? {
+                return Ok(());
+            }
+            self.pass(at, out, results)?;
+            self.send(std::mem::take(results)).await?;
+        }
     }
 
     async fn send(&mut self, results: Vec<RecordBatch>) -> Result<()> {

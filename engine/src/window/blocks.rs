@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pane::Panes;
+use super::panes::Panes;
+use super::part::Part;
 use super::program::Program;
 use super::spec::{Span, WindowSpec};
-use super::table::{Part, Scratch, merge_parts};
+use super::table::{Scratch, merge_parts};
 use crate::error::Result;
 
 /// Merged blocks of the slices of HOP and CUMULATE windows.
@@ -57,7 +58,8 @@ impl Blocks {
 
     /// Gives parts whose sum is a window.
     pub(super) fn parts(&mut self, window: Span, work: &mut Work<'_>) -> Result<Vec<Arc<Part>>> {
-        if self.levels == 0 || work.program.sorted {
+        // What is on disk must not come back into memory as a block.
+        if self.levels == 0 || work.program.sorted || work.panes.on_disk() {
             return work
                 .panes
                 .parts_within(window.start, window.end, work.program, work.scratch);
@@ -124,6 +126,12 @@ impl Blocks {
             }
         }
         Ok(())
+    }
+
+    /// Drops all blocks: they can be merged again.
+    pub(super) fn clear(&mut self) {
+        self.blocks.clear();
+        self.bytes = 0;
     }
 
     /// A slice has got another row: blocks with it are merged again when they are needed.

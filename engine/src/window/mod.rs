@@ -7,10 +7,11 @@
 //!
 //! The same operator runs in three phases: rows to results, rows to partial states before a
 //! shuffle, and partial states to results after it. State is in memory, accounted in the job's
-//! pool; it does not spill.
+//! pool; panes go to temporary files when it is used up.
 
 mod aggregate;
 mod blocks;
+mod closing;
 mod columns;
 mod emit;
 mod expand;
@@ -21,11 +22,14 @@ mod length;
 mod local;
 mod operator;
 mod pane;
+mod panes;
+mod part;
 mod proctime;
 mod program;
 mod results;
 mod session;
 mod spec;
+mod spill;
 mod split;
 mod state;
 mod table;

@@ -4,21 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::record_batch::RecordBatch;
+use datafusion_execution::disk_manager::DiskManager;
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
-use super::aggregate::{Assign, Phase};
-use super::blocks::{Blocks, Work};
+use super::aggregate::Phase;
+use super::blocks::Blocks;
+use super::closing::Open;
 use super::columns::Evaluator;
 use super::emit::Emit;
 use super::late;
 use super::local::Saving;
-use super::pane::{Pane, Panes};
+use super::panes::Panes;
 use super::program::Program;
-use super::results::{self, Collector};
-use super::spec::Span;
-use super::split::{PaneId, Share, Split, split};
+use super::results::Collector;
+use super::split::{Share, Split, split};
 use super::state::{self, Past, is_over};
-use super::table::{Scratch, merge_parts};
+use super::table::Scratch;
 use super::updates::Updates;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
@@ -47,8 +48,14 @@ pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Bo
         updates: (!local && program.firing.is_updating()).then(Updates::default),
         watermark: i64::MIN,
         late: LateRows::new(context, &program.sources),
+        closing: None,
+        open: None,
+        batch_rows: context.job.batch_rows.max(1),
+        disk: Arc::clone(&context.job.datafusion.runtime_env().disk_manager),
         past: Vec::new(),
-        memory: MemoryConsumer::new(name).register(&context.job.memory),
+        memory: MemoryConsumer::new(name)
+            .with_can_spill(!local)
+            .register(&context.job.memory),
         metrics: Arc::clone(&context.metrics),
         program: Arc::clone(program),
     }))
@@ -60,13 +67,18 @@ pub(super) struct WindowAggregate {
     pub(super) program: Arc<Program>,
     pub(super) panes: Panes,
     pub(super) blocks: Option<Blocks>,
-    saving: Option<Saving>,
+    pub(super) saving: Option<Saving>,
     pub(super) updates: Option<Updates>,
     pub(super) scratch: Scratch,
     evaluator: Evaluator,
     pub(super) collector: Collector,
     pub(super) watermark: i64,
     late: LateRows,
+    /// A watermark whose windows are not all given yet, and the one of them that is being given.
+    closing: Option<i64>,
+    pub(super) open: Option<Open>,
+    pub(super) batch_rows: usize,
+    disk: Arc<DiskManager>,
     /// What earlier subtasks left, until there is somewhere to send results to.
     past: Vec<Past>,
     memory: MemoryReservation,
@@ -109,6 +121,17 @@ impl Operator for WindowAggregate {
         self.settle(out)
     }
 
+    fn resume(&mut self, out: &mut Output) -> Result<bool> {
+        match self.closing {
+            Some(watermark) => {
+                self.advance(watermark, out)?;
+                self.settle(out)?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
     fn tick(&mut self, now_micros: i64, out: &mut Output) -> Result<()> {
         self.catch_up(out)?;
         if self.saving.is_none() {
@@ -136,10 +159,17 @@ impl Operator for WindowAggregate {
         state: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        self.past
-            .push(state::restore(&self.program, state, groups)?);
-        self.account()
-            .map_err(|error| memory_error(error, self.bytes()))
+        let mut past = Past::default();
+        for batch in state {
+            state::restore(&self.program, &mut past, &batch?, groups)?;
+            // It is accounted, and spilled, with the others.
+            self.past.push(past);
+            let done = self.account_or_spill();
+            past = self.past.pop().unwrap_or_default();
+            done?;
+        }
+        self.past.push(past);
+        Ok(())
     }
 
     fn end(&mut self, out: &mut Output) -> Result<()> {
@@ -172,6 +202,7 @@ impl WindowAggregate {
             self.watermark = watermark;
             if watermark < highest {
                 self.advance(highest, out)?;
+                while self.resume(out)? {}
                 self.blocks = self.program.merging().map(Blocks::new);
             }
             self.panes.absorb(own)?;
@@ -216,16 +247,16 @@ impl WindowAggregate {
 
     /// Goes on to a watermark: gives the results of what it closes.
     fn advance(&mut self, watermark: i64, out: &mut Output) -> Result<()> {
-        if self.updates.is_some() {
+        let done = if self.updates.is_some() {
             self.advance_updating(watermark, out)?;
-        } else if self.blocks.is_some() {
-            self.close_windows(watermark, out)?;
+            true
         } else {
-            while let Some((id, pane)) = self.panes.pop_if(|id| id.end <= watermark) {
-                self.close_pane(id, pane, out)?;
-            }
+            self.close(watermark, out)?
+        };
+        self.closing = (!done).then_some(watermark);
+        if done {
+            self.watermark = watermark;
         }
-        self.watermark = watermark;
         self.collector.flush(out)
     }
 
@@ -246,66 +277,6 @@ impl WindowAggregate {
             self.watermark,
         )?;
         Ok(live)
-    }
-
-    /// Closes a pane that is a window by itself, or hands its partial states on.
-    fn close_pane(&mut self, id: PaneId, pane: Pane, out: &mut Output) -> Result<()> {
-        let (program, scratch) = (&self.program, &mut self.scratch);
-        let Some(saving) = &mut self.saving else {
-            let groups = pane.into_results(program, scratch)?;
-            let window = Span {
-                start: id.start,
-                end: id.end,
-            };
-            return self
-                .collector
-                .push(results::results(program, window, &groups)?, out);
-        };
-        let (rows, groups) = pane.saving();
-        saving.finished(rows, groups);
-        for part in pane.into_parts(program, scratch)? {
-            self.collector
-                .push(results::states(program, id, &part)?, out)?;
-        }
-        Ok(())
-    }
-
-    /// Emits the windows that a watermark closes, in order, and drops what no later one needs.
-    fn close_windows(&mut self, watermark: i64, out: &mut Output) -> Result<()> {
-        let Some(blocks) = &mut self.blocks else {
-            return Ok(());
-        };
-        let Assign::Time { spec, .. } = self.program.assign else {
-            return Ok(());
-        };
-        let mut done = self.watermark;
-        while let Some(window) =
-            spec.next_window(done, watermark, |from| self.panes.first_from(from))
-        {
-            let mut work = Work {
-                panes: &mut self.panes,
-                program: &self.program,
-                scratch: &mut self.scratch,
-            };
-            let parts = blocks.parts(window, &mut work)?;
-            let groups = merge_parts(&self.program, &parts, &mut self.scratch)?
-                .into_results(&mut self.scratch)?;
-            self.collector
-                .push(results::results(&self.program, window, &groups)?, out)?;
-            done = window.end;
-            while self
-                .panes
-                .pop_if(|id| spec.last_end(id.start) <= done)
-                .is_some()
-            {}
-            blocks.evict(done);
-        }
-        while self
-            .panes
-            .pop_if(|id| spec.last_end(id.start) <= watermark)
-            .is_some()
-        {}
-        Ok(())
     }
 
     /// Accounts the state; holds its bounds, in the local phase by handing everything on.
@@ -335,6 +306,29 @@ impl WindowAggregate {
             ))
             .hint("choose longer windows, or a watermark with less delay"));
         }
+        self.account_or_spill()
+    }
+
+    /// Accounts the state; puts panes on disk when there is no room for them.
+    fn account_or_spill(&mut self) -> Result<()> {
+        if self.account().is_ok() {
+            return Ok(());
+        }
+        if let Some(blocks) = &mut self.blocks {
+            blocks.clear();
+        }
+        let all =
+            std::iter::once(&mut self.panes).chain(self.past.iter_mut().map(|p| &mut p.panes));
+        for panes in all {
+            // Half of it: what is used most stays, and the next spill is not the next batch's.
+            let keep = panes.bytes() / 2;
+            panes.spill(keep, &self.disk, &self.program, &mut self.scratch)?;
+        }
+        if self.account().is_ok() {
+            return Ok(());
+        }
+        self.panes
+            .spill(0, &self.disk, &self.program, &mut self.scratch)?;
         self.account()
             .map_err(|error| memory_error(error, self.bytes()))
     }
@@ -386,7 +380,7 @@ fn memory_error(error: datafusion_common::DataFusionError, bytes: usize) -> Erro
     .detail(format!("they take {} MiB in one subtask", bytes >> 20))
     .hint(
         "give the job more memory with --memory, or use shorter windows, fewer keys or a \
-             watermark with less delay: open windows are not spilled to disk yet",
+             watermark with less delay",
     )
     .caused_by(error)
 }

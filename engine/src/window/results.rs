@@ -9,10 +9,11 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::aggregate::{Assign, OutputColumn};
 use super::columns::fit;
+use super::part::Part;
 use super::program::Program;
 use super::spec::Span;
 use super::split::PaneId;
-use super::table::{Groups, Part, pick};
+use super::table::{Groups, pick};
 use super::times;
 use crate::error::{Error, Result};
 use crate::operator::Output;

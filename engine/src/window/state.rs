@@ -19,10 +19,11 @@ use arrow::record_batch::RecordBatch;
 use super::aggregate::Assign;
 use super::given::Given;
 use super::operator::WindowAggregate;
-use super::pane::Panes;
+use super::panes::Panes;
+use super::part::Part;
 use super::program::Program;
 use super::split::{PaneId, by_id};
-use super::table::{Groups, Part, pick};
+use super::table::{Groups, pick};
 use crate::error::{Error, Kind, Result, codes};
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
@@ -45,6 +46,16 @@ pub(super) struct Past {
     pub(super) watermark: i64,
 }
 
+impl Default for Past {
+    fn default() -> Self {
+        Self {
+            panes: Panes::default(),
+            given: Given::default(),
+            watermark: i64::MIN,
+        }
+    }
+}
+
 /// Gives what is new, or all.
 pub(super) fn snapshot(of: &mut WindowAggregate, extent: Extent) -> Result<StateBatches> {
     let watermark: ArrayRef = Arc::new(Int64Array::from(vec![of.watermark]));
@@ -59,8 +70,13 @@ pub(super) fn snapshot(of: &mut WindowAggregate, extent: Extent) -> Result<State
         }
     }
     let schema = part_schema(&of.program);
-    let parts = parts.into_iter().map(move |(id, part)| {
-        of_pane(&schema, id, part.columns.iter().map(Arc::clone), part.rows)
+    // What is on disk is read piece by piece, when it is asked for.
+    let parts = parts.into_iter().flat_map(move |(id, part)| {
+        let schema = Arc::clone(&schema);
+        part.into_pieces().map(move |piece| {
+            let (columns, rows) = piece?;
+            of_pane(&schema, id, columns.into_iter(), rows)
+        })
     });
     Ok(Box::new(
         std::iter::once(Ok(header))
@@ -83,51 +99,44 @@ fn of_pane(
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-/// Takes back what the snapshots of one earlier subtask gave, in their order.
+/// Takes back the next batch of what the snapshots of one earlier subtask gave, in their order.
 pub(super) fn restore(
     program: &Program,
-    state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+    past: &mut Past,
+    batch: &RecordBatch,
     groups: &KeyGroups,
-) -> Result<Past> {
-    let mut past = Past {
-        panes: Panes::default(),
-        given: Given::default(),
-        watermark: i64::MIN,
-    };
-    for batch in state {
-        let batch = batch?;
-        let metadata = batch.schema_ref().metadata();
-        let version = metadata.get(VERSION.0).map(String::as_str);
-        if version != Some(VERSION.1) {
-            let version = version.unwrap_or("missing");
-            return Err(unreadable(format!("its version is {version}")));
-        }
-        match metadata.get(KIND).map(String::as_str) {
-            Some(HEADER) => restore_header(program, &mut past, &batch)?,
-            Some(PARTS) => {
-                let kept = own(&batch, &part_schema(program), &program.part_keys(), groups)?;
-                each_pane(&kept, |id, columns, rows| {
-                    past.panes.restore(id, Part::new(columns, rows))
-                })?;
-            }
-            Some(GIVEN) => {
-                let keys: Vec<usize> = (0..program.keys.len()).collect();
-                let kept = own(&batch, &given_schema(program), &keys, groups)?;
-                each_pane(&kept, |id, mut columns, rows| {
-                    let aggregates = columns.split_off(keys.len().min(columns.len()));
-                    let keys = columns;
-                    let groups = Groups {
-                        keys,
-                        aggregates,
-                        rows,
-                    };
-                    past.given.restore(program, id, groups)
-                })?;
-            }
-            _ => return Err(unreadable("what a batch holds is not said".to_owned())),
-        }
+) -> Result<()> {
+    let metadata = batch.schema_ref().metadata();
+    let version = metadata.get(VERSION.0).map(String::as_str);
+    if version != Some(VERSION.1) {
+        let version = version.unwrap_or("missing");
+        return Err(unreadable(format!("its version is {version}")));
     }
-    Ok(past)
+    match metadata.get(KIND).map(String::as_str) {
+        Some(HEADER) => restore_header(program, past, batch)?,
+        Some(PARTS) => {
+            let kept = own(batch, &part_schema(program), &program.part_keys(), groups)?;
+            each_pane(&kept, |id, columns, rows| {
+                past.panes.restore(id, Part::new(columns, rows))
+            })?;
+        }
+        Some(GIVEN) => {
+            let keys: Vec<usize> = (0..program.keys.len()).collect();
+            let kept = own(batch, &given_schema(program), &keys, groups)?;
+            each_pane(&kept, |id, mut columns, rows| {
+                let aggregates = columns.split_off(keys.len().min(columns.len()));
+                let keys = columns;
+                let groups = Groups {
+                    keys,
+                    aggregates,
+                    rows,
+                };
+                past.given.restore(program, id, groups)
+            })?;
+        }
+        _ => return Err(unreadable("what a batch holds is not said".to_owned())),
+    }
+    Ok(())
 }
 
 fn restore_header(program: &Program, past: &mut Past, batch: &RecordBatch) -> Result<()> {

@@ -3,43 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
-use arrow::compute::{SortColumn, concat, lexsort_to_indices, take};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::compute::{SortColumn, lexsort_to_indices, take};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
 
 use super::columns::fit;
+use super::part::{Part, concat_parts};
 use super::program::{Aggregate, Program};
 use crate::error::{Error, Result};
 
 /// Key tables kept for the next panes: as many as close and open at once in a steady stream.
 const SPARE_TABLES_MAX: usize = 4;
-
-/// Groups that no longer change: their keys and states, or the rows themselves where an aggregate
-/// needs them in order. Columns as in the program's part fields.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) columns: Vec<ArrayRef>,
-    pub(super) rows: usize,
-    pub(super) bytes: usize,
-}
-
-impl Part {
-    pub(super) fn new(columns: Vec<ArrayRef>, rows: usize) -> Self {
-        let size = |c: &ArrayRef| {
-            c.to_data()
-                .get_slice_memory_size()
-                .unwrap_or_else(|_| c.get_array_memory_size())
-        };
-        let bytes = columns.iter().map(size).sum();
-        Self {
-            columns,
-            rows,
-            bytes,
-        }
-    }
-}
 
 /// The results of the groups of one window.
 #[derive(Debug)]
@@ -56,6 +32,13 @@ pub(super) struct Scratch {
     groups: Vec<usize>,
     /// Empty key tables.
     spare: Vec<Box<dyn GroupValues>>,
+}
+
+impl Scratch {
+    /// Gives back the memory of empty key tables.
+    pub(super) fn forget(&mut self) {
+        self.spare.clear();
+    }
 }
 
 impl fmt::Debug for Scratch {
@@ -319,25 +302,11 @@ pub(super) fn merge_parts(
         table.update_sorted(program, &all.columns, all.rows, scratch)?;
         return Ok(table);
     }
-    for part in parts {
-        table.merge(program, &part.columns, part.rows, scratch)?;
+    for piece in parts.iter().flat_map(|part| part.pieces()) {
+        let (columns, rows) = piece?;
+        table.merge(program, &columns, rows, scratch)?;
     }
     Ok(table)
-}
-
-/// Puts parts one after the other.
-pub(super) fn concat_parts(parts: &[Arc<Part>]) -> Result<Part> {
-    let width = parts.first().map_or(0, |p| p.columns.len());
-    let mut columns = Vec::with_capacity(width);
-    for i in 0..width {
-        let arrays: Vec<&dyn Array> = parts
-            .iter()
-            .filter_map(|p| p.columns.get(i))
-            .map(|c| &**c)
-            .collect();
-        columns.push(concat(&arrays)?);
-    }
-    Ok(Part::new(columns, parts.iter().map(|p| p.rows).sum()))
 }
 
 fn sorted(aggregate: &Aggregate, columns: &[ArrayRef], rows: usize) -> Result<UInt32Array> {

@@ -10,9 +10,10 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use crate::error::{Error, Result};
 use crate::window::columns::Evaluator;
+use crate::window::part::Part;
 use crate::window::program::Program;
 use crate::window::results;
-use crate::window::table::{Part, Table, pick};
+use crate::window::table::{Table, pick};
 use crate::window::times;
 
 /// What happens to rows.

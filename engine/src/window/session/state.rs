@@ -20,8 +20,8 @@ use super::store::gather;
 use crate::error::{Error, Result};
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
+use crate::window::part::Part;
 use crate::window::state::unreadable;
-use crate::window::table::Part;
 
 /// The version of the layout below, in the metadata of every batch.
 const VERSION: (&str, &str) = ("weir.session.state", "1");

@@ -8,7 +8,7 @@ use arrow::compute::interleave;
 
 use super::index::Place;
 use crate::error::{Error, Result};
-use crate::window::table::Part;
+use crate::window::part::Part;
 
 /// Parts that are kept apart; more are rewritten as one.
 const PARTS_MAX: usize = 256;

@@ -169,6 +169,7 @@ impl Node {
         self.operator
             .watermark(EventTime(time), &mut self.out)
             .unwrap();
+        while self.operator.resume(&mut self.out).unwrap() {}
     }
 
     pub(super) fn snapshot(&mut self) {
@@ -185,6 +186,13 @@ impl Node {
         self.operator
             .restore(&mut state, &KeyGroups::all())
             .unwrap();
+    }
+
+    /// The end of the input, as the runtime brings it.
+    pub(super) fn end(&mut self) {
+        self.watermark(i64::MAX);
+        self.operator.end(&mut self.out).unwrap();
+        while self.operator.resume(&mut self.out).unwrap() {}
     }
 
     pub(super) fn take(&mut self) -> Vec<RecordBatch> {

@@ -11,6 +11,7 @@ mod results;
 mod rows;
 mod sessions;
 mod spec;
+mod spill;
 mod state;
 mod times;
 mod updates;
