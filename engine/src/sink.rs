@@ -4,11 +4,13 @@
 //! tokens of the last checkpoint are committed again.
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
 
 use crate::error::Result;
 use crate::job::TaskContext;
@@ -51,9 +53,32 @@ pub enum Start {
     Resumed(Epoch),
 }
 
+/// Whose work a sink makes visible: the same for all instances that go on with one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The pipeline.
+    pub pipeline: Arc<str>,
+    /// The sink's node in the graph.
+    pub node: Arc<str>,
+    /// The run that began the pipeline. A run that begins anew counts its epochs from 1 again, so
+    /// that names of work need more than the epoch.
+    pub origin: Arc<str>,
+}
+
+impl Owner {
+    /// Gives a short name of the owner for paths and marks.
+    pub fn mark(&self) -> String {
+        let text = format!("{}\0{}\0{}", self.pipeline, self.node, self.origin);
+        format!("{:016x}", XxHash3_64::oneshot(text.as_bytes()))
+    }
+}
+
 /// A sink: shared by the subtasks of its node.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
+    /// Tells whose work the sink makes visible, before all other calls.
+    fn own(&self, _owner: &Owner) {}
+
     /// Checks that the place can be written to, before the first row is read, and sweeps what an
     /// earlier run of the same pipeline left unfinished.
     async fn check(&self, schema: &SchemaRef, start: Start) -> Result<()>;
@@ -101,6 +126,10 @@ pub trait Sink: fmt::Debug + Send + Sync {
 /// Writes the rows of one subtask.
 #[async_trait]
 pub trait SinkWriter: fmt::Debug + Send {
+    /// Tells the epoch in which what is written from now on becomes visible; never called without
+    /// checkpoints.
+    fn begin(&mut self, _epoch: Epoch) {}
+
     /// Takes rows.
     async fn write(&mut self, batch: RecordBatch) -> Result<()>;
 

@@ -20,8 +20,10 @@ use tokio::sync::Mutex;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::limits;
 use weir_engine::options::Options;
+use weir_engine::sink::Start;
 
 use super::local::LocalPlace;
+use super::names::Names;
 use super::object::ObjectPlace;
 use super::place::Place;
 use super::transfer::spawn;
@@ -75,19 +77,27 @@ impl Existing {
         }
     }
 
-    /// Looks at what is there before the first row is read.
-    pub(super) async fn check(&self, place: &Place) -> Result<()> {
+    /// Looks at what is there before the first row is read. A run that goes on finds its own files
+    /// there, which are not old; a stream has replaced what was before them already.
+    pub(super) async fn check(&self, place: &Place, start: Start, own: &Names) -> Result<()> {
+        let resumed = start != Start::Fresh;
         match self.rule {
             OnExisting::Append => Ok(()),
+            OnExisting::Replace if resumed && self.streaming => Ok(()),
+            OnExisting::Fail if resumed => Ok(()),
             OnExisting::Replace => {
-                let found = list(place, Some(self.extension), limits::FILES_LISTED_MAX).await?;
+                let (extension, own) = (self.extension, own.clone());
+                let is_old = move |name: &str| {
+                    counts(name, extension) && !(resumed && own.epoch(name).is_some())
+                };
+                let found = list(place, Arc::new(is_old), limits::FILES_LISTED_MAX).await?;
                 if found.len() > limits::FILES_LISTED_MAX {
                     return Err(too_many(place.url()));
                 }
                 *self.old.lock().await = found.into_iter().collect();
                 Ok(())
             }
-            OnExisting::Fail => match list(place, None, 0).await?.first() {
+            OnExisting::Fail => match list(place, Arc::new(|_: &str| true), 0).await?.first() {
                 None => Ok(()),
                 Some(file) => Err(occupied(place.url(), file)),
             },
@@ -121,26 +131,33 @@ async fn clear(place: &Place, old: &mut HashSet<String>) -> Result<()> {
         return Ok(());
     }
     let paths: Vec<String> = old.iter().cloned().collect();
-    let removed = match place {
-        Place::Local(place) => remove_local(place, paths).await,
-        Place::Object(place) => remove_objects(place, paths).await,
-    };
-    removed.map_err(|e| {
+    remove(place, paths).await.map_err(|e| {
         e.hint("the new files are visible, and some of those that they replace still stand there")
     })?;
     old.clear();
     Ok(())
 }
 
-/// Lists files, and stops at the first that is more than `max`.
-async fn list(place: &Place, extension: Option<&'static str>, max: usize) -> Result<Vec<String>> {
+/// Says of a visible file's name whether it is looked for.
+pub(super) type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Lists visible files, and stops at the first that is more than `max`.
+pub(super) async fn list(place: &Place, wanted: Wanted, max: usize) -> Result<Vec<String>> {
     match place {
         Place::Local(place) => {
             let (root, url) = (place.root.clone(), place.url().to_owned());
-            let walk = move || walk(&root, extension, max).map_err(|e| io_error(e, &url));
+            let walk = move || walk(&root, &*wanted, max).map_err(|e| io_error(e, &url));
             place.env.blocking(walk).await?
         }
-        Place::Object(place) => list_objects(place, extension, max).await,
+        Place::Object(place) => list_objects(place, wanted, max).await,
+    }
+}
+
+/// Removes files; one that is gone already is success.
+pub(super) async fn remove(place: &Place, paths: Vec<String>) -> Result<()> {
+    match place {
+        Place::Local(place) => remove_local(place, paths).await,
+        Place::Object(place) => remove_objects(place, paths).await,
     }
 }
 
@@ -153,18 +170,15 @@ fn is_partition(name: &str) -> bool {
     !name.starts_with('.') && name.contains('=')
 }
 
-/// Whether a file of this name counts; without an extension, any that is visible does.
-fn counts(name: &str, extension: Option<&str>) -> bool {
-    let fits = |extension: &str| {
-        COMPRESSED.iter().any(|end| {
-            name.strip_suffix(end)
-                .is_some_and(|n| n.ends_with(extension))
-        })
-    };
-    !is_hidden(name) && extension.is_none_or(fits)
+/// Whether a file is one of this format.
+fn counts(name: &str, extension: &str) -> bool {
+    COMPRESSED.iter().any(|end| {
+        name.strip_suffix(end)
+            .is_some_and(|n| n.ends_with(extension))
+    })
 }
 
-fn walk(root: &Path, extension: Option<&str>, max: usize) -> std::io::Result<Vec<String>> {
+fn walk(root: &Path, wanted: &dyn Fn(&str) -> bool, max: usize) -> std::io::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
@@ -184,7 +198,7 @@ fn walk(root: &Path, extension: Option<&str>, max: usize) -> std::io::Result<Vec
             };
             if kind.is_dir() && is_partition(name) {
                 folders.push(path);
-            } else if kind.is_file() && counts(name, extension) {
+            } else if kind.is_file() && !is_hidden(name) && wanted(name) {
                 found.push(path);
             }
             if found.len() > max || folders.len() > limits::FILES_LISTED_MAX {
@@ -197,7 +211,7 @@ fn walk(root: &Path, extension: Option<&str>, max: usize) -> std::io::Result<Vec
 
 async fn list_objects(
     place: &ObjectPlace,
-    extension: Option<&'static str>,
+    wanted: Wanted,
     max: usize,
 ) -> Result<Vec<String>> {
     let (store, prefix) = (Arc::clone(&place.store), place.prefix.clone());
@@ -215,7 +229,7 @@ async fn list_objects(
                 continue;
             };
             let ours = folders.iter().all(|folder| is_partition(folder.as_ref()));
-            if ours && counts(name.as_ref(), extension) {
+            if ours && !is_hidden(name.as_ref()) && wanted(name.as_ref()) {
                 let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
                 found.push(parts.join("/"));
                 if found.len() > max {
@@ -228,7 +242,7 @@ async fn list_objects(
     spawn(&place.env, work).wait().await
 }
 
-/// Removes files; one that is gone already is success. Folders stay: another job may be about to
+/// Folders stay: another job may be about to
 /// put a file there.
 async fn remove_local(place: &LocalPlace, paths: Vec<String>) -> Result<()> {
     let (root, url) = (place.root.clone(), place.url().to_owned());

@@ -3,7 +3,8 @@
 //!
 //! A file appears only when it is whole. On the local disk it grows under `_temporary/`, is synced
 //! and then renamed; in an object store it is a multipart upload that `commit` completes. Both can
-//! be repeated. What a job leaves when it fails is deleted, never shown. Files of earlier jobs stay
+//! be repeated. With checkpoints a file ends at each barrier and its name tells the epoch of its
+//! commit: exactly once costs small files where epochs are small. What a job leaves when it fails is deleted, never shown. Files of earlier jobs stay
 //! beside the new ones, unless `on_existing` says otherwise.
 //!
 //! A query without rows writes no file. The partition columns stand in the path
@@ -14,12 +15,14 @@ mod buffer;
 mod encoder;
 mod existing;
 mod local;
+mod names;
 mod object;
 mod output;
 mod partition;
 mod place;
 mod settings;
 mod sink;
+mod sweep;
 mod transfer;
 mod writer;
 

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use weir_engine::connector::SinkRequest;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
 use weir_engine::message::Epoch;
 use weir_engine::options::Options;
-use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
+use weir_engine::sink::{CommitToken, Owner, Sink, SinkWriter, Start};
 
 use super::encoder::Encoder;
 use super::existing::Existing;
+use super::names::Names;
 use super::partition;
 use super::place::Place;
 use super::settings::Settings;
+use super::sweep::sweep;
 use super::writer::Writer;
 
 /// A sink of files.
@@ -23,6 +26,8 @@ use super::writer::Writer;
 pub(super) struct FileSink {
     layout: Arc<Layout>,
     existing: Existing,
+    /// Told before all else.
+    names: Mutex<Option<Names>>,
 }
 
 /// What the writers of one sink share.
@@ -74,7 +79,13 @@ impl FileSink {
         Ok(Self {
             layout: Arc::new(layout),
             existing: Existing::new(rule, extension, request.streaming),
+            names: Mutex::default(),
         })
+    }
+
+    fn names(&self) -> Result<Names> {
+        let names = self.names.lock().clone();
+        names.ok_or_else(|| Error::internal("a file sink was not told whose it is"))
     }
 }
 
@@ -111,9 +122,17 @@ fn partition_columns(request: &SinkRequest, options: &Options) -> Result<Vec<usi
 
 #[async_trait]
 impl Sink for FileSink {
-    async fn check(&self, _schema: &SchemaRef, _start: Start) -> Result<()> {
-        self.layout.place.check().await?;
-        self.existing.check(&self.layout.place).await
+    fn own(&self, owner: &Owner) {
+        *self.names.lock() = Some(Names::of(owner));
+    }
+
+    async fn check(&self, _schema: &SchemaRef, start: Start) -> Result<()> {
+        let (place, names) = (&self.layout.place, self.names()?);
+        place.check().await?;
+        if let Start::Resumed(last) = start {
+            sweep(place, &names, last).await?;
+        }
+        self.existing.check(place, start, &names).await
     }
 
     async fn writer(
@@ -121,7 +140,8 @@ impl Sink for FileSink {
         _schema: &SchemaRef,
         context: &TaskContext,
     ) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(Writer::new(Arc::clone(&self.layout), context)?))
+        let (layout, names) = (Arc::clone(&self.layout), self.names()?);
+        Ok(Box::new(Writer::new(layout, names, context)?))
     }
 
     async fn commit(&self, _epoch: Epoch, tokens: &[CommitToken]) -> Result<()> {

@@ -5,6 +5,7 @@ mod formats;
 mod objects;
 mod partitions;
 mod protocol;
+mod resumed;
 mod rolling;
 mod stopped;
 
@@ -29,7 +30,7 @@ use weir_engine::job::{JobContext, Stop, TaskContext};
 use weir_engine::message::Epoch;
 use weir_engine::metrics::{Metrics, SubtaskMetrics};
 use weir_engine::options::{OptionValue, Options};
-use weir_engine::sink::{Sink, SinkWriter, Start};
+use weir_engine::sink::{Owner, Sink, SinkWriter, Start};
 
 use super::{OPTIONS, create};
 use crate::store::{Location, PATH};
@@ -67,6 +68,7 @@ struct Rig {
     streaming: bool,
     partitions: Vec<String>,
     run_id: String,
+    origin: String,
 }
 
 impl Rig {
@@ -82,6 +84,7 @@ impl Rig {
             streaming: false,
             partitions: Vec::new(),
             run_id: "run1".to_owned(),
+            origin: "run1".to_owned(),
         }
     }
 
@@ -122,7 +125,13 @@ impl Rig {
             streaming: self.streaming,
             env: self.env.clone(),
         };
-        create(request, location, options).await
+        let sink = create(request, location, options).await?;
+        sink.own(&Owner {
+            pipeline: "test".into(),
+            node: "lake/sink".into(),
+            origin: self.origin.as_str().into(),
+        });
+        Ok(sink)
     }
 
     async fn writer(&self, sink: &Arc<dyn Sink>, schema: &SchemaRef) -> Box<dyn SinkWriter> {

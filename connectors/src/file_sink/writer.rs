@@ -12,10 +12,12 @@ use async_trait::async_trait;
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
+use weir_engine::message::Epoch;
 use weir_engine::sink::{CommitToken, SinkWriter};
 
 use super::encoder::Encoder;
-use super::output::{Output, plain};
+use super::names::{self, Names};
+use super::output::Output;
 use super::partition::{Key, Part, Partitioner};
 use super::place::Place;
 use super::sink::Layout;
@@ -57,6 +59,7 @@ pub(super) struct Writer {
     budget: usize,
     memory: MemoryReservation,
     chunk_bytes: usize,
+    names: Names,
     stem: String,
     files: u64,
     writes: u64,
@@ -76,7 +79,7 @@ struct OpenFile {
 
 impl Writer {
     /// Makes a writer without files.
-    pub(super) fn new(layout: Arc<Layout>, context: &TaskContext) -> Result<Self> {
+    pub(super) fn new(layout: Arc<Layout>, names: Names, context: &TaskContext) -> Result<Self> {
         let columns = &layout.partition_columns;
         let partitioner = (!columns.is_empty())
             .then(|| Partitioner::new(&layout.schema, columns.clone()).map(Arc::new))
@@ -102,12 +105,8 @@ impl Writer {
             budget: share.clamp(*BUDGET_BYTES.start(), *BUDGET_BYTES.end()),
             memory: MemoryConsumer::new(name).register(&context.job.memory),
             chunk_bytes,
-            stem: format!(
-                "{}-{}-{}",
-                context.job.run_id,
-                plain(&context.node),
-                context.subtask
-            ),
+            names,
+            stem: names::stem(context),
             files: 0,
             writes: 0,
             context: context.clone(),
@@ -327,6 +326,10 @@ enum Folder<'a> {
 
 #[async_trait]
 impl SinkWriter for Writer {
+    fn begin(&mut self, epoch: Epoch) {
+        self.stem = self.names.stem(epoch, &self.context);
+    }
+
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());

@@ -24,6 +24,9 @@ pub struct Manifest {
     pub format: u32,
     /// The pipeline's name.
     pub pipeline: String,
+    /// The instance that began the pipeline: its sinks tell their work by it from that of an
+    /// earlier run whose epochs had the same numbers.
+    pub origin: String,
     /// The claim of the instance that wrote it.
     pub generation: u64,
     /// The epoch: its place in the log.

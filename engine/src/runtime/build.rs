@@ -19,6 +19,7 @@ use crate::feed::{Feed, WatermarkMode};
 use crate::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
 use crate::island;
 use crate::job::{JobContext, TaskContext};
+use crate::message::Epoch;
 use crate::source::Boundedness;
 
 /// How a graph is run.
@@ -318,11 +319,16 @@ async fn chain(
             }
             NodeKind::Sink(sink) => {
                 let task = context(node, subtask, job);
+                let commits = commits(&plan.commits, &node.id, subtask);
+                let mut writer = sink.writer(&node.schema, &task).await?;
+                if let Commits::WithEpoch(keeper) = &commits {
+                    writer.begin(Epoch(keeper.epoch));
+                }
                 tail = Some(Tail::Sink(Writing {
                     sink: Arc::clone(sink),
-                    writer: sink.writer(&node.schema, &task).await?,
+                    writer,
                     metrics: task.metrics,
-                    commits: commits(&plan.commits, &node.id, subtask),
+                    commits,
                     uncommitted: VecDeque::new(),
                     clock: job.env.clock_arc(),
                 }));

@@ -31,6 +31,11 @@ pub(super) async fn run(
         state.resumed = recovered.resumed();
         state.notes.clone_from(&recovered.notes);
     });
+    for (_, node) in graph.nodes() {
+        if let NodeKind::Sink(sink) = &node.kind {
+            sink.own(&recovered.owner(node));
+        }
+    }
     if !hold || recovered.read {
         commit_again(&recovered.manifest, &options.store, graph, &context).await?;
     }

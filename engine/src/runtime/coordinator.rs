@@ -379,6 +379,7 @@ impl Coordinator {
         Manifest {
             format: crate::checkpoint::manifest::FORMAT,
             pipeline: self.job.pipeline.to_string(),
+            origin: self.recovered.manifest.origin.clone(),
             generation: self.recovered.generation,
             epoch: epoch.0,
             writer: self.recovered.writer.clone(),

@@ -21,7 +21,7 @@ use crate::feed::WatermarkMode;
 use crate::graph::{Graph, NodeKind};
 use crate::job::JobContext;
 use crate::message::Epoch;
-use crate::sink::Start;
+use crate::sink::{Owner, Start};
 use crate::source::Boundedness;
 
 /// How a job treats time.
@@ -127,6 +127,11 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
             if let Some(why) = sink.needs_checkpoints() {
                 return Err(needs_checkpoints(&node.name, why));
             }
+            sink.own(&Owner {
+                pipeline: Arc::clone(&context.pipeline),
+                node: Arc::clone(&node.id),
+                origin: Arc::clone(&context.run_id),
+            });
             sink.check(&node.schema, Start::Fresh).await?;
         }
     }

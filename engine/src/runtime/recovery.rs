@@ -17,7 +17,7 @@ use crate::job::JobContext;
 use crate::key_group::KeyGroups;
 use crate::message::Epoch;
 use crate::operator::{Operator, StateBatches};
-use crate::sink::{CommitToken, Sink, Start};
+use crate::sink::{CommitToken, Owner, Sink, Start};
 
 /// The name under which a manifest keeps the tokens of dead letters.
 pub(super) const DEAD_LETTERS: &str = "dead_letters";
@@ -141,6 +141,15 @@ impl Recovered {
         match self.resumed() {
             Some(epoch) if known => Start::Resumed(Epoch(epoch)),
             _ => Start::Fresh,
+        }
+    }
+
+    /// Whose work the sink of a node makes visible.
+    pub(super) fn owner(&self, node: &Node) -> Owner {
+        Owner {
+            pipeline: self.manifest.pipeline.as_str().into(),
+            node: Arc::clone(&node.id),
+            origin: self.manifest.origin.as_str().into(),
         }
     }
 

@@ -122,7 +122,11 @@ impl Writing {
         tokens.extend(self.writer.prepare().await?);
         self.commit(tokens).await?;
         Ok(match &mut self.commits {
-            Commits::WithEpoch(keeper) => keeper.take(epoch),
+            Commits::WithEpoch(keeper) => {
+                let taken = keeper.take(epoch);
+                self.writer.begin(Epoch(keeper.epoch));
+                taken
+            }
             _ => Vec::new(),
         })
     }

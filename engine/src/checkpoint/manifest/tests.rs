@@ -31,6 +31,7 @@ pub(in crate::checkpoint) fn sample() -> Manifest {
     Manifest {
         format: FORMAT,
         pipeline: "orders \"ä\"\n".to_owned(),
+        origin: "host-0".to_owned(),
         generation: 2,
         epoch: 41,
         writer: "host-1".to_owned(),

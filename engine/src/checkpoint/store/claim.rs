@@ -247,6 +247,7 @@ impl Store {
         let empty = || Manifest {
             format: FORMAT,
             pipeline: pipeline.to_owned(),
+            origin: claim.writer.clone(),
             generation: 0,
             epoch: 0,
             writer: String::new(),

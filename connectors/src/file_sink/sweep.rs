@@ -1,0 +1,78 @@
+//! What an earlier instance of the same pipeline has left after the epoch from which a run goes
+//! on: unfinished files, and visible ones of epochs that do not count any more because their
+//! checkpoint was damaged or a user went back. Their rows come again.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_engine::error::{Result, codes};
+use weir_engine::limits;
+use weir_engine::message::Epoch;
+
+use super::existing::{list, remove};
+use super::names::Names;
+use super::place::{Place, TEMPORARY};
+use crate::store::io_error;
+
+/// Removes what this sink has of epochs after `last`. Files of other sinks, of other pipelines and
+/// of earlier runs stay.
+pub(super) async fn sweep(place: &Place, names: &Names, last: Epoch) -> Result<()> {
+    let is_later = {
+        let names = names.clone();
+        Arc::new(move |name: &str| names.epoch(name).is_some_and(|epoch| epoch > last))
+    };
+    if let Place::Local(local) = place {
+        let (root, url) = (local.root.clone(), local.url().to_owned());
+        let is_later = Arc::clone(&is_later);
+        let swept = move || leftovers(&root, &*is_later).map_err(|e| io_error(e, &url));
+        local.env.blocking(swept).await??;
+    }
+    loop {
+        let found = match list(place, is_later.clone(), limits::FILES_LISTED_MAX).await {
+            // Who may write need not be allowed to list.
+            Err(error) if error.code() == codes::PERMISSION => {
+                tracing::warn!(
+                    place = place.url(),
+                    "files of epochs that do not count any more cannot be looked for"
+                );
+                return Ok(());
+            }
+            other => other?,
+        };
+        let more = found.len() > limits::FILES_LISTED_MAX;
+        if !found.is_empty() {
+            tracing::warn!(
+                place = place.url(),
+                files = found.len(),
+                epoch = last.0,
+                "removed the files of later epochs: their rows come again"
+            );
+            remove(place, found).await?;
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+fn leftovers(root: &Path, is_later: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
+    let folder = root.join(TEMPORARY);
+    let entries = match fs::read_dir(&folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_later) {
+            match fs::remove_file(entry.path()) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+    }
+    // Fails as long as there are other files, which is how it is meant.
+    drop(fs::remove_dir(folder));
+    Ok(())
+}
