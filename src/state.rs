@@ -92,7 +92,7 @@ pub fn open_store(place: &str, env: &Env) -> Result<Store> {
 }
 
 /// Where state is kept when nothing is said: a name becomes one folder, whatever is in it.
-fn default_state(name: &str) -> PathBuf {
+pub fn default_state(name: &str) -> PathBuf {
     let safe = |c: char| {
         if c.is_alphanumeric() || "-_".contains(c) {
             c

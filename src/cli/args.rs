@@ -38,8 +38,10 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<usize>,
 
-    /// Folder for the pipeline's state and dead letters [default: .weir/NAME]
-    #[arg(long, value_name = "DIR")]
+    /// Folder or URL (s3://bucket/folder) of the checkpoints; a start goes on from the last one. Bad
+    /// rows are kept there too, or in .weir/NAME if it is a URL [default: .weir/NAME, with
+    /// checkpoints when an input has no end]
+    #[arg(long, value_name = "PLACE")]
     state: Option<String>,
 
     /// Time between two checkpoints of a streaming pipeline [default: 5s]

@@ -9,6 +9,7 @@ use weir_engine::limits;
 use crate::failure::{Failure, render};
 
 mod args;
+mod checkpoint;
 mod complete;
 mod connector;
 mod explain;
@@ -44,6 +45,7 @@ Examples:
   weir sql                                   explore sources in a shell
   weir explain orders.sql                    see what a pipeline will do
   weir connector show file                   see all options of a connector
+  weir checkpoint list orders.sql            see what a pipeline can go on from
 
 Exit codes: 0 done, 1 the job failed, 2 the command or the script is wrong.
 Logs: WEIR_LOG=info (or debug, or weir_engine=trace) writes more to standard error.";
@@ -59,6 +61,9 @@ enum Command {
     /// Show the connectors and their options
     #[command(subcommand)]
     Connector(connector::ConnectorCommand),
+    /// List, inspect and restore the checkpoints of a pipeline
+    #[command(subcommand)]
+    Checkpoint(checkpoint::CheckpointCommand),
 }
 
 impl Cli {
@@ -69,6 +74,7 @@ impl Cli {
             Command::Sql(args) => sql::sql(&args),
             Command::Explain(args) => explain::explain(&args),
             Command::Connector(command) => told(connector::connector(&command), &Script::none()),
+            Command::Checkpoint(command) => told(checkpoint::checkpoint(&command), &Script::none()),
         }
     }
 }

@@ -41,10 +41,12 @@ Examples:
   weir run orders.sql
   weir run orders.sql --set BUCKET=s3://lake --memory 256MB --parallelism 2
   weir run orders.sql --mode streaming --progress always
+  weir run orders.sql --state s3://bucket/orders    go on from the last checkpoint there
   weir run orders.sql --summary json | tail -1 | jq .rows_per_second
 
 Rows of bare queries in the script and the summary go to standard output, everything else to
-standard error. Ctrl-C drains: what was read is finished and committed; a second Ctrl-C stops.";
+standard error. Ctrl-C takes a checkpoint and stops: the next start goes on from it. Without
+checkpoints it drains: what was read is finished and committed. A second Ctrl-C stops at once.";
 
 /// The form of the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,4 +19,4 @@ pub mod store;
 pub use manifest::{
     Chain, Manifest, ManifestKind, NodeState, SavedToken, SinkCommit, StateFile, ViewInfo,
 };
-pub use store::{Claim, Collected, Published, Rejected, Store};
+pub use store::{Claim, Collected, Listed, Published, Rejected, Store};

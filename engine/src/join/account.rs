@@ -12,7 +12,7 @@ use crate::metrics::SubtaskMetrics;
 
 /// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
 /// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = 64 << 10;
+const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// The account of one subtask.
 #[derive(Debug)]

@@ -9,12 +9,16 @@
 mod account;
 mod chunks;
 mod lookup;
+mod meet;
+mod on_disk;
 mod pairs;
 mod program;
 mod replay;
 mod results;
 mod shape;
+mod slot;
 mod spec;
+mod spill;
 mod state;
 mod table;
 mod table_join;

@@ -121,6 +121,14 @@ impl Program {
         })
     }
 
+    /// The times of rows; none where pairs have no condition on time.
+    pub(super) fn times(&self, side: Side, rows: &RecordBatch) -> Result<Vec<i64>> {
+        match &self.times {
+            Some(times) => micros(side.get(times), rows),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The columns of a side without the keys that were computed.
     pub(super) fn without_keys(&self, side: Side, batch: &RecordBatch) -> Vec<ArrayRef> {
         let columns = batch.columns().iter();
@@ -159,10 +167,7 @@ impl Program {
         let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
         let mut hashes = Vec::new();
         hash_keys(&self.key_arrays(side, &batch), rows.num_rows(), &mut hashes)?;
-        let times = match &self.times {
-            Some(times) => micros(side.get(times), rows)?,
-            None => Vec::new(),
-        };
+        let times = self.times(side, rows)?;
         Ok(Keyed {
             batch,
             hashes,

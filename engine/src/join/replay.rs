@@ -9,6 +9,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::program::Keyed;
 use super::shape::Shape;
+use super::slot::Slot;
 use super::spec::Side;
 use super::state::{PART, Part, ROW_COLUMNS, VERSION, schema, unreadable};
 use super::table::{NONE, Table};
@@ -25,11 +26,12 @@ pub(super) struct Restored {
     pub(super) masked: bool,
 }
 
-/// Replays the snapshots of one subtask.
+/// Replays the snapshots of one subtask; `relief` is called after each batch.
 pub(super) fn restore(
     shape: &Shape,
     state: &mut dyn Iterator<Item = Result<RecordBatch>>,
     groups: &KeyGroups,
+    relief: &mut dyn FnMut(&mut Buckets) -> Result<usize>,
 ) -> Result<Restored> {
     let mut replay = Replay {
         shape,
@@ -43,6 +45,7 @@ pub(super) fn restore(
     };
     for batch in state {
         replay.take(&batch?)?;
+        relief(&mut replay.restored.buckets)?;
     }
     for table in replay
         .restored
@@ -144,12 +147,12 @@ impl Replay<'_> {
             Vec::new()
         };
         let mut counts = matches.to_vec();
-        let table = side
+        let slot = side
             .get_mut(&mut self.restored.buckets)
             .entry(bucket)
             .or_default();
         let numbers = side.get_mut(&mut self.numbers).entry(bucket).or_default();
-        let mut next = u32::try_from(table.len()).unwrap_or(NONE);
+        let mut next = u32::try_from(slot.rows()).unwrap_or(NONE);
         let before = numbers.len();
         numbers.resize(before + keyed.len(), NONE);
         for row in &kept {
@@ -169,7 +172,7 @@ impl Replay<'_> {
         if !self.shape.counts(side) {
             counts.clear();
         }
-        table.push(keyed, &counts)
+        slot.live.push(keyed, &counts)
     }
 
     fn counts(&mut self, batch: &RecordBatch) {
@@ -199,8 +202,10 @@ pub(super) fn merge(shape: &Shape, into: &mut Buckets, from: Buckets) -> Result<
             *into = buckets;
             continue;
         }
-        for (bucket, table) in buckets {
-            append(shape, side, into.entry(bucket).or_default(), &table)?;
+        for (bucket, slot) in buckets {
+            let into: &mut Slot = into.entry(bucket).or_default();
+            into.segments.extend(slot.segments);
+            append(shape, side, &mut into.live, &slot.live)?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use arrow::compute::{concat_batches, take};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::meet::Results;
 use super::pairs::Pairs;
 use super::program::{Keyed, Program};
 use super::spec::Side;
@@ -58,6 +59,29 @@ pub(super) fn stored_alone(
     padded(program, side, rows.len(), |column| {
         table.rows.column(column, &places)
     })
+}
+
+/// Sends the rows of a batch that have no match.
+pub(super) fn send_unmatched(
+    program: &Program,
+    side: Side,
+    rows: &Keyed,
+    matches: &[u32],
+    results: &mut Results<'_>,
+) -> Result<()> {
+    for numbers in unmatched(matches).chunks(results.collector.rows_max) {
+        let alone = alone(program, side, &rows.batch, numbers)?;
+        results.collector.push(alone, results.out)?;
+    }
+    Ok(())
+}
+
+/// The numbers of the rows that have no match.
+pub(super) fn unmatched(matches: &[u32]) -> Vec<u32> {
+    let rows = (0_u32..).zip(matches);
+    rows.filter(|(_, matches)| **matches == 0)
+        .map(|(row, _)| row)
+        .collect()
 }
 
 fn padded(

@@ -14,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 use super::program::Program;
 use super::shape::Shape;
 use super::spec::Side;
+use super::spill::Spilled;
 use super::timed::Buckets;
 use crate::error::{Error, Kind, Result, codes};
 use crate::operator::StateBatches;
@@ -74,16 +75,28 @@ pub(super) fn snapshot(
     let (mut sides, mut of, mut numbers, mut counts) = (vec![], vec![], vec![], vec![]);
     for side in Side::BOTH {
         let all = *side.get(&anew);
-        for (bucket, table) in side.get_mut(buckets) {
+        for (bucket, slot) in side.get_mut(buckets) {
+            for segment in &slot.segments {
+                let from = if all { 0 } else { segment.saved() };
+                if from < segment.rows {
+                    let matches = segment.matches(0, segment.rows);
+                    rows.push((
+                        side,
+                        *bucket,
+                        Rows::OnDisk(segment.file.clone(), from, matches),
+                    ));
+                }
+            }
+            let table = &slot.live;
             let from = if all { 0 } else { table.saved };
             let mut start = from;
             for (batch, matches) in table.part(from) {
                 let end = start + batch.num_rows();
                 let times = table.times().get(start..end).unwrap_or_default().to_vec();
-                rows.push((side, *bucket, batch, times, matches));
+                rows.push((side, *bucket, Rows::InMemory(batch, times, matches)));
                 start = end;
             }
-            for (row, count) in table.save().into_iter().filter(|_| !all) {
+            for (row, count) in slot.save().into_iter().filter(|_| !all) {
                 sides.push(side_number(side));
                 of.push(*bucket);
                 numbers.push(row);
@@ -103,17 +116,69 @@ pub(super) fn snapshot(
             ],
         )?);
     }
-    let program = Arc::clone(program);
+    let shape = Arc::clone(program);
     let rows = rows
         .into_iter()
-        .map(move |(side, bucket, batch, times, matches)| {
-            encode(&program.program, side, bucket, &batch, times, matches)
-        });
+        .flat_map(move |(side, bucket, rows)| rows.encode(&shape, side, bucket));
     Ok(Box::new(
         std::iter::once(Ok(header))
             .chain(rows)
             .chain(last.into_iter().map(Ok)),
     ))
+}
+
+/// Rows on their way into a snapshot.
+enum Rows {
+    /// With their times and counts.
+    InMemory(RecordBatch, Vec<i64>, Vec<u32>),
+    /// The rows of a file from a number on, with the counts of all.
+    OnDisk(Spilled, usize, Vec<u32>),
+}
+
+impl Rows {
+    fn encode(self, shape: &Arc<Shape>, side: Side, bucket: i64) -> StateBatches {
+        match self {
+            Self::InMemory(batch, times, matches) => {
+                let batch = encode(&shape.program, side, bucket, &batch, times, matches);
+                Box::new(std::iter::once(batch))
+            }
+            Self::OnDisk(file, from, matches) => {
+                let shape = Arc::clone(shape);
+                let batches = match file.read() {
+                    Ok(batches) => batches,
+                    Err(error) => return Box::new(std::iter::once(Err(error))),
+                };
+                let mut start = 0;
+                Box::new(batches.filter_map(move |batch| {
+                    let batch = match batch {
+                        Ok(batch) => batch,
+                        Err(error) => return Some(Err(error)),
+                    };
+                    let end = start + batch.num_rows();
+                    let skip = from.saturating_sub(start).min(batch.num_rows());
+                    let counts = matches.get(start + skip..end).unwrap_or_default().to_vec();
+                    start = end;
+                    let rows = batch.slice(skip, batch.num_rows() - skip);
+                    (rows.num_rows() > 0).then(|| from_disk(&shape, side, bucket, &rows, counts))
+                }))
+            }
+        }
+    }
+}
+
+fn from_disk(
+    shape: &Shape,
+    side: Side,
+    bucket: i64,
+    rows: &RecordBatch,
+    counts: Vec<u32>,
+) -> Result<RecordBatch> {
+    let times = if shape.times {
+        shape.program.times(side, rows)?
+    } else {
+        Vec::new()
+    };
+    encode(&shape.program, side, bucket, rows, times, counts)
 }
 
 fn side_number(side: Side) -> u8 {

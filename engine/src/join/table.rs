@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::chunks::Chunks;
 use super::program::Keyed;
+use super::results::unmatched;
 use crate::error::Result;
 
 /// The end of a chain.
@@ -115,6 +116,16 @@ impl Table {
         &self.times
     }
 
+    /// The counts of all rows; empty where nobody asks.
+    pub(super) fn matches(&self) -> &[u32] {
+        &self.matches
+    }
+
+    /// Gives the rows in a snapshot whose counts have changed since.
+    pub(super) fn into_changed(self) -> Vec<u32> {
+        self.changed
+    }
+
     pub(super) fn matches_of(&self, row: u32) -> u32 {
         self.matches.get(row as usize).copied().unwrap_or(0)
     }
@@ -156,11 +167,7 @@ impl Table {
 
     /// Rows that have no match.
     pub(super) fn unmatched(&self) -> Vec<u32> {
-        (0_u32..)
-            .zip(&self.matches)
-            .filter(|(_, matches)| **matches == 0)
-            .map(|(row, _)| row)
-            .collect()
+        unmatched(&self.matches)
     }
 
     /// Takes the rows from a number on with their counts, without a copy of the rows.

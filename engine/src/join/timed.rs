@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
-use super::account::{Account, memory_error};
-use super::pairs::{Pairs, Search};
-use super::program::{Keyed, NO_TIME, Program};
-use super::replay::{self, Restored};
-use super::results::{self, Collector};
+use super::meet::{Results, meet};
+use super::on_disk::{self, Relief, meet_at_once};
+use super::program::{Keyed, NO_TIME};
+use super::replay;
+use super::results::{self, Collector, send_unmatched, unmatched};
 use super::shape::Shape;
-use super::spec::{JoinKind, Side};
+use super::slot::Slot;
+use super::spec::Side;
 use super::state;
-use super::table::Table;
 use super::timing::Timing;
 use crate::error::Result;
 use crate::job::TaskContext;
@@ -23,20 +23,23 @@ use crate::message::EventTime;
 use crate::operator::{Extent, Operator, Output, StateBatches};
 
 /// The rows of both sides by bucket.
-pub(super) type Buckets = [BTreeMap<i64, Table>; 2];
+pub(super) type Buckets = [BTreeMap<i64, Slot>; 2];
 
 /// The running join of one subtask.
 #[derive(Debug)]
 pub(super) struct TimedJoin {
-    shape: Arc<Shape>,
-    buckets: Buckets,
-    bytes: usize,
-    watermark: i64,
+    pub(super) shape: Arc<Shape>,
+    pub(super) buckets: Buckets,
+    /// Bytes of the buckets.
+    pub(super) bytes: usize,
+    pub(super) watermark: i64,
+    /// Since which watermark rows wait to meet rows on disk.
+    pub(super) waiting: Option<i64>,
     /// Row numbers are not those of the last snapshot: the next one gives all.
     renumbered: bool,
     restored: bool,
-    collector: Collector,
-    account: Account,
+    pub(super) collector: Collector,
+    pub(super) relief: Relief,
     late: [LateRows; 2],
 }
 
@@ -56,12 +59,12 @@ impl Operator for TimedJoin {
             return Ok(());
         }
         self.watermark = watermark.0;
+        self.meet_before_close(out)?;
         for side in Side::BOTH {
-            while let Some((_, table)) =
-                pop_over(&mut self.buckets, self.shape.timing, side, watermark.0)
-            {
-                self.bytes = self.bytes.saturating_sub(table.bytes());
-                self.close(side, &table, out)?;
+            let timing = self.shape.timing;
+            while let Some((_, slot)) = pop_over(&mut self.buckets, timing, side, watermark.0) {
+                self.bytes = self.bytes.saturating_sub(slot.bytes());
+                self.close(side, &slot, out)?;
             }
         }
         self.collector.flush(out)?;
@@ -70,11 +73,18 @@ impl Operator for TimedJoin {
 
     fn output_watermark(&self, watermark: EventTime) -> EventTime {
         let (timing, kind) = (self.shape.timing, self.shape.program.kind);
-        EventTime(timing.output_watermark(kind, watermark.0))
+        let EventTime(mut watermark) = watermark;
+        // The results of rows that have not met all rows on disk come out later.
+        if let (Some(since), Timing::Interval { .. }) = (self.waiting, timing) {
+            watermark = watermark.min(since);
+        }
+        EventTime(timing.output_watermark(kind, watermark))
     }
 
-    fn snapshot(&mut self, extent: Extent, _out: &mut Output) -> Result<StateBatches> {
-        let all = extent == Extent::All || std::mem::take(&mut self.renumbered);
+    fn snapshot(&mut self, extent: Extent, out: &mut Output) -> Result<StateBatches> {
+        self.meet_all(out)?;
+        self.collector.flush(out)?;
+        let all = std::mem::take(&mut self.renumbered) || extent == Extent::All;
         state::snapshot(&self.shape, &mut self.buckets, self.watermark, [all; 2])
     }
 
@@ -83,26 +93,20 @@ impl Operator for TimedJoin {
         state: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        let Restored {
-            buckets,
-            watermark,
-            masked,
-        } = replay::restore(&self.shape, state, groups)?;
+        let kept = self.bytes;
+        let mut relief = |buckets: &mut Buckets| self.relief.settle(&self.shape, buckets, kept);
+        let restored = replay::restore(&self.shape, state, groups, &mut relief)?;
         let again = std::mem::replace(&mut self.restored, true);
-        self.renumbered |= again || masked;
+        self.renumbered |= again || restored.masked;
         self.watermark = if again {
-            self.watermark.min(watermark)
+            self.watermark.min(restored.watermark)
         } else {
-            watermark
+            restored.watermark
         };
-        replay::merge(&self.shape, &mut self.buckets, buckets)?;
-        self.bytes = self
-            .buckets
-            .iter()
-            .flat_map(BTreeMap::values)
-            .map(Table::bytes)
-            .sum();
-        self.settle()
+        replay::merge(&self.shape, &mut self.buckets, restored.buckets)?;
+        self.bytes = self.relief.settle(&self.shape, &mut self.buckets, 0)?;
+        on_disk::have_met_all(&mut self.buckets, self.shape.timing);
+        Ok(())
     }
 
     fn end(&mut self, out: &mut Output) -> Result<()> {
@@ -116,7 +120,7 @@ pub(super) fn pop_over(
     timing: Timing,
     side: Side,
     watermark: i64,
-) -> Option<(i64, Table)> {
+) -> Option<(i64, Slot)> {
     let buckets = side.get_mut(buckets);
     let oldest = buckets.first_entry()?;
     timing
@@ -132,10 +136,11 @@ impl TimedJoin {
             buckets: Buckets::default(),
             bytes: 0,
             watermark: i64::MIN,
+            waiting: None,
             renumbered: false,
             restored: false,
             collector: Collector::new(schema, context.job.batch_rows),
-            account: Account::new(context),
+            relief: Relief::new(context),
             late: sources
                 .each_ref()
                 .map(|sources| LateRows::new(context, sources)),
@@ -226,38 +231,33 @@ impl TimedJoin {
         let (kind, timing) = (shape.program.kind, shape.timing);
         let mut matches = vec![0_u32; rows.len()];
         let partners = timing.partners(side, bucket);
-        let once = !kind.gives_pairs();
-        let by_time = timing != Timing::Window;
-        for (_, table) in side.other().get_mut(&mut self.buckets).range_mut(partners) {
-            let before = table.bytes();
-            let rows_max = self.collector.rows_max;
-            let mut search = Search::new(&shape.program, side, &rows, table, rows_max);
-            loop {
-                let accept = |row: usize, stored: u32| {
-                    let time = rows.times.get(row).copied().unwrap_or(NO_TIME);
-                    (!by_time || timing.fits(side, time, table.time(stored)))
-                        && !(once && is_matched(side, &matches, table, row, stored))
-                };
-                let Some(pairs) = search.next(table, accept)? else {
-                    break;
-                };
-                let batch = found(&shape.program, side, &rows, table, &pairs, &mut matches)?;
-                if let Some(batch) = batch {
-                    self.collector.push(batch, out)?;
-                }
-            }
-            self.bytes = (self.bytes + table.bytes()).saturating_sub(before);
-        }
         let over = timing.is_over(side, bucket, self.watermark);
-        if over && kind.keeps_unmatched(side) {
-            let alone = numbers(&matches, |matches| matches == 0);
-            for alone in alone.chunks(self.collector.rows_max) {
-                let alone = results::alone(&shape.program, side, &rows.batch, alone)?;
-                self.collector.push(alone, out)?;
+        let mut results = Results {
+            collector: &mut self.collector,
+            out,
+        };
+        for (_, slot) in side.other().get_mut(&mut self.buckets).range_mut(partners) {
+            let before = slot.live.bytes();
+            meet(
+                &shape,
+                side,
+                &rows,
+                &mut matches,
+                (&mut slot.live, 0),
+                &mut results,
+            )?;
+            self.bytes = (self.bytes + slot.live.bytes()).saturating_sub(before);
+            if over {
+                meet_at_once(&shape, side, &rows, &mut matches, slot, &mut results)?;
+            } else if !slot.segments.is_empty() {
+                self.waiting.get_or_insert(self.watermark);
             }
         }
-        if once && side == Side::Left && matches.iter().any(|matches| *matches > 0) {
-            rows = rows.take(&numbers(&matches, |matches| matches == 0))?;
+        if over && kind.keeps_unmatched(side) {
+            send_unmatched(&shape.program, side, &rows, &matches, &mut results)?;
+        }
+        if !kind.gives_pairs() && side == Side::Left && matches.iter().any(|m| *m > 0) {
+            rows = rows.take(&unmatched(&matches))?;
             matches = vec![0; rows.len()];
         }
         if over || rows.len() == 0 {
@@ -266,89 +266,13 @@ impl TimedJoin {
         if !kind.counts(side) {
             matches.clear();
         }
-        if !by_time {
+        if !shape.times {
             rows.times.clear();
         }
-        let table = side.get_mut(&mut self.buckets).entry(bucket).or_default();
-        let before = table.bytes();
-        table.push(rows, &matches)?;
-        self.bytes = (self.bytes + table.bytes()).saturating_sub(before);
+        let slot = side.get_mut(&mut self.buckets).entry(bucket).or_default();
+        let before = slot.live.bytes();
+        slot.live.push(rows, &matches)?;
+        self.bytes = (self.bytes + slot.live.bytes()).saturating_sub(before);
         Ok(())
     }
-
-    /// Sends the rows of a bucket that found no match.
-    fn close(&mut self, side: Side, table: &Table, out: &mut Output) -> Result<()> {
-        let program = &self.shape.program;
-        if program.kind.keeps_unmatched(side) {
-            for rows in table.unmatched().chunks(self.collector.rows_max) {
-                let rows = results::stored_alone(program, side, table, rows)?;
-                self.collector.push(rows, out)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Accounts the state.
-    fn settle(&mut self) -> Result<()> {
-        self.account.settle(self.bytes).map_err(|error| {
-            let hint = "give the job more memory with --memory, or join over shorter windows or \
-                        intervals";
-            memory_error(error, self.bytes, hint)
-        })
-    }
-}
-
-/// Whether a left row of a semi or anti join has its match already.
-fn is_matched(side: Side, matches: &[u32], table: &Table, row: usize, stored: u32) -> bool {
-    match side {
-        Side::Left => matches.get(row).is_some_and(|matches| *matches > 0),
-        Side::Right => table.matches_of(stored) > 0,
-    }
-}
-
-/// Notes pairs on both sides, and gives what comes out at once.
-fn found(
-    program: &Program,
-    side: Side,
-    rows: &Keyed,
-    table: &mut Table,
-    pairs: &Pairs,
-    matches: &mut [u32],
-) -> Result<Option<RecordBatch>> {
-    // Left rows that had no match before this portion, for semi joins.
-    let (mut first, mut first_stored) = (Vec::new(), Vec::new());
-    for row in pairs.probe.values() {
-        if let Some(matches @ 0) = matches.get_mut(*row as usize) {
-            *matches = 1;
-            first.push(*row);
-        }
-    }
-    if program.kind.counts(side.other()) {
-        for row in &pairs.stored {
-            if table.matches_of(*row) == 0 {
-                table.set_matches(*row, 1);
-                first_stored.push(*row);
-            }
-        }
-    }
-    Ok(match (program.kind, side) {
-        (JoinKind::LeftAnti, _) => None,
-        (JoinKind::LeftSemi, Side::Left) => {
-            Some(results::alone(program, side, &rows.batch, &first)?)
-        }
-        (JoinKind::LeftSemi, Side::Right) => {
-            let left = side.other();
-            Some(results::stored_alone(program, left, table, &first_stored)?)
-        }
-        _ => Some(results::pairs(program, side, rows, table, pairs)?),
-    })
-}
-
-/// The numbers of the rows whose count is so.
-fn numbers(matches: &[u32], is: impl Fn(u32) -> bool) -> Vec<u32> {
-    (0_u32..)
-        .zip(matches)
-        .filter(|(_, matches)| is(**matches))
-        .map(|(row, _)| row)
-        .collect()
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(
     let hold = is_bounded(graph) && !time.streaming;
     let recovered = Recovered::take_over(graph, options.store.clone(), &context).await?;
     progress.set(|state| {
-        state.resumed = recovered.resumed();
+        state.resumed = recovered.resumed;
         state.notes.clone_from(&recovered.notes);
     });
     for (_, node) in graph.nodes() {

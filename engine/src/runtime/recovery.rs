@@ -29,6 +29,8 @@ pub(super) struct Recovered {
     pub(super) writer: String,
     /// The manifest that the job begins with: the content of the last epoch, taken over.
     pub(super) manifest: Manifest,
+    /// The epoch whose content the job goes on from; `None` for a new pipeline.
+    pub(super) resumed: Option<u64>,
     /// All input was read before: only the sinks may have something left to show.
     pub(super) read: bool,
     env: Env,
@@ -74,15 +76,18 @@ impl Recovered {
             };
             claim = store.claim_at(&job.run_id, Some(earlier)).await?;
         }
-        let read = match &claim.latest {
-            Some(latest) => is_read(&store, latest).await?,
-            None => false,
+        let origin = match &claim.latest {
+            Some(latest) => Some(origin(&store, latest).await),
+            None => None,
         };
+        let manifest = store.fence(&claim, &job.pipeline).await?;
+        let was_read = origin.is_some_and(|(_, kind)| kind == ManifestKind::Finished);
         let mut recovered = Self {
-            read,
+            read: was_read && !manifest.commits.is_empty(),
+            resumed: origin.map(|(epoch, _)| epoch),
             generation: claim.generation,
             writer: claim.writer.clone(),
-            manifest: store.fence(&claim, &job.pipeline).await?,
+            manifest,
             env: job.env.clone(),
             store,
             ledgers: BTreeMap::new(),
@@ -113,11 +118,6 @@ impl Recovered {
         self.manifest.epoch
     }
 
-    /// The epoch whose content the job goes on from; `None` for a new pipeline.
-    pub(super) fn resumed(&self) -> Option<u64> {
-        self.manifest.restored_from
-    }
-
     /// The splits of a source, as the checkpoint has them.
     pub(super) fn ledger(&self, node: &str) -> Ledger {
         self.ledgers.get(node).cloned().unwrap_or_default()
@@ -138,7 +138,7 @@ impl Recovered {
     /// Whether a sink wrote for this pipeline before.
     pub(super) fn start_of(&self, node: &Node) -> Start {
         let known = self.manifest.nodes.iter().any(|n| *n.id == *node.id);
-        match self.resumed() {
+        match self.resumed {
             Some(epoch) if known => Start::Resumed(Epoch(epoch)),
             _ => Start::Fresh,
         }
@@ -188,7 +188,7 @@ impl Recovered {
 
     /// Finds for each node what the checkpoint has of it; notes what fits nowhere.
     fn match_nodes(&mut self, graph: &Graph) {
-        if self.resumed().is_none() {
+        if self.resumed.is_none() {
             return;
         }
         let prints: BTreeMap<&str, String> = graph
@@ -244,18 +244,19 @@ fn is_over(manifest: &Manifest) -> bool {
     manifest.kind == ManifestKind::Finished && manifest.commits.is_empty()
 }
 
-/// Whether a pipeline has read all of its input, and its sinks may have not shown all.
-async fn is_read(store: &Store, latest: &Manifest) -> Result<bool> {
-    let mut kind = latest.kind;
-    let mut from = latest.restored_from;
-    // Each start that did not come further took the same content over once more.
-    while let (ManifestKind::Restored, Some(epoch)) = (kind, from) {
-        let Ok(manifest) = store.inspect(epoch).await else {
-            return Ok(false);
-        };
-        (kind, from) = (manifest.kind, manifest.restored_from);
+/// The epoch whose rows were the last to be prepared, and its kind: starts that did not come
+/// further, and a user who went back, took the same content over once more.
+async fn origin(store: &Store, latest: &Manifest) -> (u64, ManifestKind) {
+    let (mut epoch, mut kind, mut from) = (latest.epoch, latest.kind, latest.restored_from);
+    while let (ManifestKind::Restored, Some(earlier)) = (kind, from) {
+        epoch = earlier;
+        match store.inspect(earlier).await {
+            Ok(manifest) => (kind, from) = (manifest.kind, manifest.restored_from),
+            // It is collected, so that it is not the newest of its content.
+            Err(_) => break,
+        }
     }
-    Ok(kind == ManifestKind::Finished && !latest.commits.is_empty())
+    (epoch, kind)
 }
 
 /// The newest epoch before another one that can be read.

@@ -1,6 +1,7 @@
 //! Joins with several subtasks, fed by hash, with restarts in between.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
@@ -155,6 +156,11 @@ pub(super) struct Cluster {
     /// The snapshots of each subtask.
     snapshots: Vec<Vec<RecordBatch>>,
     pub(super) out: Output,
+    memory: usize,
+    /// Most files with rows that there were at once.
+    pub(super) files: usize,
+    /// Most bytes of state of one subtask.
+    pub(super) bytes: usize,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -177,6 +183,9 @@ impl Cluster {
             subtasks: Vec::new(),
             snapshots: Vec::new(),
             out: Output::default(),
+            memory,
+            files: 0,
+            bytes: 0,
             _runtime: runtime,
         };
         cluster.subtasks = (0..subtasks).map(|_| cluster.create()).collect();
@@ -185,7 +194,10 @@ impl Cluster {
     }
 
     fn create(&self) -> Box<dyn Operator> {
-        self.factory.create(&self.context).unwrap()
+        let mut context = self.context.clone();
+        // Each subtask has its own share.
+        context.job.memory = Arc::new(GreedyMemoryPool::new(self.memory));
+        self.factory.create(&context).unwrap()
     }
 
     pub(super) fn rows(&mut self, side: usize, rows: &[Row]) {
@@ -228,6 +240,14 @@ impl Cluster {
         for subtask in &mut self.subtasks {
             subtask.tick(now, &mut self.out).unwrap();
         }
+    }
+
+    pub(super) fn note_state(&mut self) {
+        let disk = self.context.job.datafusion.runtime_env();
+        let files = disk.spilling_progress().active_files_count;
+        self.files = self.files.max(files);
+        let bytes = self.context.metrics.state_bytes.load(Relaxed);
+        self.bytes = self.bytes.max(usize::try_from(bytes).unwrap());
     }
 
     pub(super) fn end(&mut self) {

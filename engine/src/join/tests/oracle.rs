@@ -20,6 +20,14 @@ pub(super) const KINDS: [JoinKind; 6] = [
     JoinKind::LeftAnti,
 ];
 
+/// Long, so that a few hundred rows do not fit in a small memory.
+const NAMES: [&str; 2] = [
+    "a, one of the names of rows, long enough that some hundred of them take a good part of what \
+     a subtask may take in the tests that have little memory, so that it must put rows on disk",
+    "b, one of the names of rows, long enough that some hundred of them take a good part of what \
+     a subtask may take in the tests that have little memory, so that it must put rows on disk",
+];
+
 /// One row of either side.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Row {
@@ -82,7 +90,7 @@ pub(super) fn random_row(rng: &mut StdRng, time: i64, keys: i64) -> Row {
     Row {
         time: rng.random_bool(0.97).then_some(time),
         key: rng.random_bool(0.93).then(|| rng.random_range(0..keys)),
-        name: ["a", "b"][rng.random_range(0..2)],
+        name: NAMES[rng.random_range(0..2)],
         value: rng.random_range(0..6),
     }
 }

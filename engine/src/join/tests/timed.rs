@@ -134,6 +134,7 @@ fn run(
         assert!(next >= on, "the watermark goes back from {on} to {next}");
         let results = cluster.out.take();
         let rows_max = cluster.context.job.batch_rows;
+        cluster.note_state();
         assert!(results.iter().all(|batch| batch.num_rows() <= rows_max));
         for row in cells(&results) {
             for time in times.iter().filter_map(|at| row[*at].parse::<i64>().ok()) {
@@ -164,6 +165,7 @@ fn random_bound(rng: &mut StdRng, window: bool) -> Bound {
 }
 
 fn random_runs(test: &str, window: bool) {
+    let mut spilled = 0;
     for seed in seeds(72) {
         let mut rng = rng(test, seed);
         let kind = KINDS[usize::try_from(seed).unwrap() % KINDS.len()];
@@ -176,7 +178,7 @@ fn random_runs(test: &str, window: bool) {
 
         let batch_rows = rng.random_range(1..=100);
         let subtasks = [1, 2, 3, 5][rng.random_range(0..4)];
-        let mut quiet = cluster(&case, bound, subtasks, batch_rows, 1 << 30);
+        let mut quiet = cluster(&case, bound, 1, batch_rows, 1 << 30);
         same(&run(&mut quiet, &case, &steps, None), &expected, &what);
         let counted = quiet
             .context
@@ -188,7 +190,23 @@ fn random_runs(test: &str, window: bool) {
         let mut disturbed = cluster(&case, bound, subtasks, batch_rows, 1 << 30);
         let found = run(&mut disturbed, &case, &steps, Some(&mut rng));
         same(&found, &expected, &format!("disturbed {what}"));
+
+        let memory = (quiet.bytes * rng.random_range(50..90) / 100).max(40_000);
+        let mut poor = cluster(&case, bound, 1, batch_rows, memory);
+        let found = run(&mut poor, &case, &steps, None);
+        same(&found, &expected, &format!("with {memory} bytes {what}"));
+        spilled += u64::from(poor.files > 0);
+        let mut both = cluster(&case, bound, subtasks, batch_rows, memory);
+        let found = run(&mut both, &case, &steps, Some(&mut rng));
+        same(
+            &found,
+            &expected,
+            &format!("disturbed with {memory} bytes {what}"),
+        );
     }
+    // A replay of one seed need not spill.
+    println!("{spilled} runs had rows on disk");
+    assert!(spilled > 20 || std::env::var("SEED").is_ok());
 }
 
 #[test]

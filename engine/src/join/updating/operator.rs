@@ -20,6 +20,7 @@ use crate::join::program::{Keyed, Program};
 use crate::join::replay;
 use crate::join::results::{self, Collector};
 use crate::join::shape::Shape;
+use crate::join::slot::Slot;
 use crate::join::spec::{JoinKind, Side};
 use crate::join::state;
 use crate::join::table::{GONE, Table};
@@ -112,9 +113,9 @@ impl Operator for UpdatingJoin {
     fn snapshot(&mut self, extent: Extent, _out: &mut Output) -> Result<StateBatches> {
         let anew = std::mem::take(&mut self.anew).map(|anew| anew || extent == Extent::All);
         let tables = std::mem::take(&mut self.tables);
-        let mut buckets = tables.map(|table| BTreeMap::from([(BUCKET, table)]));
+        let mut buckets = tables.map(|table| BTreeMap::from([(BUCKET, Slot::of(table))]));
         let state = state::snapshot(&self.shape, &mut buckets, i64::MIN, anew);
-        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default());
+        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default().live);
         state
     }
 
@@ -123,7 +124,7 @@ impl Operator for UpdatingJoin {
         state: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        let restored = replay::restore(&self.shape, state, groups)?;
+        let restored = replay::restore(&self.shape, state, groups, &mut |_| Ok(0))?;
         let again = std::mem::replace(&mut self.restored, true);
         if again || restored.masked {
             self.anew = [true; 2];
@@ -131,10 +132,10 @@ impl Operator for UpdatingJoin {
         let mut buckets = Buckets::default();
         if again {
             let tables = std::mem::take(&mut self.tables);
-            buckets = tables.map(|table| BTreeMap::from([(BUCKET, table)]));
+            buckets = tables.map(|table| BTreeMap::from([(BUCKET, Slot::of(table))]));
         }
         replay::merge(&self.shape, &mut buckets, restored.buckets)?;
-        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default());
+        self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default().live);
         self.settle()
     }
 

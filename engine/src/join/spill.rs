@@ -1,0 +1,86 @@
+//! Rows in a temporary file: what a join puts on disk when the job's memory is used up.
+
+use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use arrow::record_batch::RecordBatch;
+use datafusion_execution::SpillFile;
+use datafusion_execution::disk_manager::DiskManager;
+
+use crate::error::{Error, Kind, Result, codes};
+
+/// Rows of one batch in a file: what is in memory at once when it is read.
+const FILE_BATCH_ROWS: usize = if cfg!(test) { 16 } else { 8_192 };
+
+/// A file of rows; it is deleted with its last owner.
+#[derive(Clone)]
+pub(super) struct Spilled {
+    file: Arc<dyn SpillFile>,
+}
+
+impl fmt::Debug for Spilled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Spilled").field(&self.file.path()).finish()
+    }
+}
+
+impl Spilled {
+    /// Writes rows, in batches of a bounded size.
+    pub(super) fn write(
+        disk: &Arc<DiskManager>,
+        schema: &SchemaRef,
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+    ) -> Result<Self> {
+        let file = disk.create_tmp_file("join rows")?;
+        let writer = file.open_writer()?;
+        let mut writer = StreamWriter::try_new(writer, schema).map_err(|e| no_room(e.into()))?;
+        for batch in batches {
+            let batch = batch?;
+            for start in (0..batch.num_rows()).step_by(FILE_BATCH_ROWS) {
+                let rows = FILE_BATCH_ROWS.min(batch.num_rows() - start);
+                let part = own_views(&batch.slice(start, rows))?;
+                writer.write(&part).map_err(|e| no_room(e.into()))?;
+            }
+        }
+        writer.finish().map_err(|e| no_room(e.into()))?;
+        let mut inner = writer.into_inner().map_err(|e| no_room(e.into()))?;
+        inner.finish()?;
+        Ok(Self { file })
+    }
+
+    /// Reads all rows, in their order.
+    pub(super) fn read(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let path = self.file.path();
+        let path = path.ok_or_else(|| Error::internal("a temporary file has no path"))?;
+        let file = File::open(path).map_err(|e| no_room(e.into()))?;
+        let reader = StreamReader::try_new(BufReader::new(file), None)?;
+        Ok(reader.map(|batch| Ok(batch?)))
+    }
+}
+
+/// Copies what views show: a file would get all that they could show.
+fn own_views(batch: &RecordBatch) -> Result<RecordBatch> {
+    let own = |column: &ArrayRef| match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    };
+    let columns = batch.columns().iter().map(own).collect();
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+fn no_room(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::new(
+        Kind::Limit,
+        codes::DISK,
+        "the rows of a join cannot be put into a temporary file",
+    )
+    .hint("free some room where TMPDIR is, or give the job more memory with --memory")
+    .caused_by(cause)
+}
