@@ -3,6 +3,9 @@
 //! Each subtask reports, at its barrier, the splits that it holds and those that it has read to
 //! their end since the last one. A split that nobody reported yet is unread: what a subtask opens
 //! after its barrier is opened again from where the checkpoint has it.
+//!
+//! Reports of one epoch come in any order, and who found a split need not be who reads it, nor
+//! report in the same epoch: what a report says of a split holds without any other report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,8 +41,8 @@ pub struct Entry {
 pub struct SplitReport {
     /// Splits that the scan has found since the last report of any subtask.
     pub found: Vec<Split>,
-    /// The splits that it holds: id, place to go on, watermark.
-    pub open: Vec<(String, Position, EventTime)>,
+    /// The splits that it holds, as they were found: the split, place to go on, watermark.
+    pub open: Vec<(Split, Position, EventTime)>,
     /// Splits that it has read to their end since its last report.
     pub finished: Vec<String>,
 }
@@ -57,34 +60,44 @@ impl Ledger {
         for split in report.found {
             let id = split.id.clone();
             if !self.entries.contains_key(&id) {
-                let entry = Entry {
-                    split,
-                    watermark: EventTime::MIN,
-                    finished: false,
-                };
-                self.entries.insert(id.clone(), entry);
                 self.changed.insert(id);
+                self.entry(split);
             }
         }
-        for (id, position, watermark) in report.open {
-            if let Some(entry) = self.entries.get_mut(&id) {
-                let position = Some(position);
-                if entry.split.position != position || entry.watermark != watermark {
-                    entry.split.position = position;
-                    entry.watermark = watermark;
-                    self.changed.insert(id);
-                }
+        for (split, position, watermark) in report.open {
+            let id = split.id.clone();
+            let entry = self.entry(split);
+            let position = Some(position);
+            if entry.split.position != position || entry.watermark != watermark {
+                entry.split.position = position;
+                entry.watermark = watermark;
+                self.changed.insert(id);
             }
         }
         for id in report.finished {
-            if let Some(entry) = self.entries.get_mut(&id) {
-                entry.finished = true;
-                // Only the name is asked for again.
-                entry.split.payload.clear();
-                entry.split.position = None;
-                self.changed.insert(id);
-            }
+            let entry = self.entry(Split {
+                id: id.clone(),
+                order: String::new(),
+                payload: String::new(),
+                bytes: None,
+                position: None,
+            });
+            entry.finished = true;
+            // Only the name is asked for again.
+            entry.split.payload.clear();
+            entry.split.position = None;
+            self.changed.insert(id);
         }
+    }
+
+    /// The entry of a split, which may be the first word of it.
+    fn entry(&mut self, split: Split) -> &mut Entry {
+        let id = split.id.clone();
+        self.entries.entry(id).or_insert(Entry {
+            split,
+            watermark: EventTime::MIN,
+            finished: false,
+        })
     }
 
     /// Gives what has changed since the last call, or all.
@@ -226,7 +239,7 @@ mod tests {
             found: found.iter().map(|id| split(id)).collect(),
             open: open
                 .iter()
-                .map(|(id, at)| ((*id).to_owned(), Position((*at).to_owned()), EventTime(5)))
+                .map(|(id, at)| (split(id), Position((*at).to_owned()), EventTime(5)))
                 .collect(),
             finished: finished.iter().map(|id| (*id).to_owned()).collect(),
         }
@@ -256,6 +269,30 @@ mod tests {
         let mut again = Ledger::default();
         again.restore(&mut all.into_iter().map(Ok)).unwrap();
         assert_eq!(again.entries, ledger.entries);
+    }
+
+    /// One subtask finds the splits, the other reads them, and its report comes first.
+    #[test]
+    fn reports_hold_in_any_order() {
+        let finder = || report(&["a", "b", "c"], &[("a", "10")], &[]);
+        let reader = || report(&[], &[("b", "380")], &["c"]);
+        let mut due = Ledger::default();
+        due.take(finder());
+        due.take(reader());
+        let mut ledger = Ledger::default();
+        ledger.take(reader());
+        ledger.take(finder());
+        let stand = |ledger: &Ledger| -> Vec<_> {
+            ledger
+                .entries()
+                .map(|e| (e.split.id.clone(), e.split.position.clone(), e.finished))
+                .collect()
+        };
+        assert_eq!(stand(&ledger), stand(&due));
+        // What was opened before the finder's report is whole: its payload is kept.
+        let open = ledger.entries().find(|e| e.split.id == "b").unwrap();
+        assert_eq!(open.split.payload, "payload of b");
+        assert_eq!(ledger.changed.len(), 3);
     }
 
     #[test]

@@ -13,11 +13,12 @@ use crate::job::{Stop, TaskContext};
 use crate::limits;
 use crate::message::EventTime;
 use crate::scan::Scan;
-use crate::source::{Read, SplitReader};
+use crate::source::{Read, Split, SplitReader};
 
 #[derive(Debug)]
 struct Open {
-    split: String,
+    /// As it was found: where it stands is what the reader says.
+    split: Split,
     watermark: EventTime,
     reader: Box<dyn SplitReader>,
 }
@@ -105,11 +106,11 @@ impl Reading {
             }
             match open.reader.next().await? {
                 Read::Rows { batch, bytes } => return self.rows(index, &batch, bytes),
-                Read::Pending => self.feed.heard(&open.split, false),
+                Read::Pending => self.feed.heard(&open.split.id, false),
                 Read::End => {
                     let open = self.open.remove(index);
-                    self.feed.close(&open.split);
-                    self.finished.push(open.split);
+                    self.feed.close(&open.split.id);
+                    self.finished.push(open.split.id);
                     return Ok(Next::Moved);
                 }
             }
@@ -128,16 +129,16 @@ impl Reading {
         let Some(open) = self.open.get_mut(index) else {
             return Ok(Next::Wait);
         };
-        self.feed.heard(&open.split, true);
+        self.feed.heard(&open.split.id, true);
         self.task.metrics.add_in(batch.num_rows());
         self.task.metrics.bytes.fetch_add(bytes, Relaxed);
         if self.feed.follows_rows()
             && let Some(watermark) = self.scan.watermark_after(batch)?
         {
             open.watermark = open.watermark.max(watermark);
-            self.feed.advance(&open.split, open.watermark);
+            self.feed.advance(&open.split.id, open.watermark);
         }
-        let rows = self.scan.shape(batch, &open.split, &self.task)?;
+        let rows = self.scan.shape(batch, &open.split.id, &self.task)?;
         self.task.metrics.add_out(rows.num_rows());
         Ok(Next::Rows(rows))
     }
@@ -160,7 +161,7 @@ impl Reading {
                 .open(&lease.split, &self.scan.projection, &self.task)
                 .await?;
             self.open.push(Open {
-                split: lease.split.id,
+                split: lease.split,
                 watermark: lease.low,
                 reader,
             });

@@ -156,8 +156,8 @@ impl Island {
         };
         let position = Position(read.max(self.given).to_string());
         SplitReport {
-            found: vec![split],
-            open: vec![(self.id.clone(), position, EventTime::MIN)],
+            found: Vec::new(),
+            open: vec![(split, position, EventTime::MIN)],
             finished: Vec::new(),
         }
     }
