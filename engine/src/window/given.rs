@@ -179,10 +179,10 @@ fn compare(program: &Program, old: Option<&Results>, new: &Groups) -> Result<Cha
     let mut keys = converter(program.key_schema.fields())?;
     let fields: Fields = program.result_fields.iter().map(Arc::clone).collect();
     let mut values = converter(&fields)?;
-    let old_keys = rows_of(&mut keys, &old.groups.keys, old.groups.rows)?;
-    let new_keys = rows_of(&mut keys, &new.keys, new.rows)?;
-    let old_values = rows_of(&mut values, &old.groups.aggregates, old.groups.rows)?;
-    let new_values = rows_of(&mut values, &new.aggregates, new.rows)?;
+    let old_keys = rows_of(&mut keys, &old.groups.keys)?;
+    let new_keys = rows_of(&mut keys, &new.keys)?;
+    let old_values = rows_of(&mut values, &old.groups.aggregates)?;
+    let new_values = rows_of(&mut values, &new.aggregates)?;
     let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(old.groups.rows);
     for row in 0..old.groups.rows {
         places.insert(bytes_at(&old_keys, row), row);
@@ -208,8 +208,8 @@ fn compare(program: &Program, old: Option<&Results>, new: &Groups) -> Result<Cha
 /// The groups of `new`, and those of `old` with other keys.
 fn overlay(program: &Program, old: &Groups, new: &Groups) -> Result<Groups> {
     let mut keys = converter(program.key_schema.fields())?;
-    let old_keys = rows_of(&mut keys, &old.keys, old.rows)?;
-    let new_keys = rows_of(&mut keys, &new.keys, new.rows)?;
+    let old_keys = rows_of(&mut keys, &old.keys)?;
+    let new_keys = rows_of(&mut keys, &new.keys)?;
     let newer: HashSet<&[u8]> = (0..new.rows).map(|row| bytes_at(&new_keys, row)).collect();
     let kept = (0..old.rows).filter(|row| !newer.contains(bytes_at(&old_keys, *row)));
     let mut places: Vec<(usize, usize)> = kept.map(|row| (0, row)).collect();
@@ -235,19 +235,9 @@ fn converter(fields: &Fields) -> Result<Option<RowConverter>> {
     Ok(Some(RowConverter::new(fields.collect())?))
 }
 
-fn rows_of(
-    converter: &mut Option<RowConverter>,
-    columns: &[ArrayRef],
-    rows: usize,
-) -> Result<Option<Rows>> {
-    let Some(converter) = converter else {
-        return Ok(None);
-    };
-    let rows = converter.convert_columns(columns).map(|found| {
-        debug_assert_eq!(found.num_rows(), rows);
-        found
-    })?;
-    Ok(Some(rows))
+fn rows_of(converter: &mut Option<RowConverter>, columns: &[ArrayRef]) -> Result<Option<Rows>> {
+    let converter = converter.as_mut();
+    Ok(converter.map(|c| c.convert_columns(columns)).transpose()?)
 }
 
 fn bytes_at(rows: &Option<Rows>, row: usize) -> &[u8] {

@@ -121,16 +121,7 @@ impl Program {
         updates::check(spec.firing, &[&key_fields[..], &result_fields].concat())?;
         let mut exprs = exprs.exprs;
         if sorted {
-            part_fields = exprs
-                .iter()
-                .map(|e| {
-                    Ok(Arc::new(Field::new(
-                        e.to_string(),
-                        e.data_type(&spec.input)?,
-                        true,
-                    )))
-                })
-                .collect::<Result<_>>()?;
+            part_fields = computed_fields(&exprs, &spec.input)?;
         }
         let mut local_fields = id_fields(spec.assign);
         let assign = if phase == Phase::Final {
@@ -274,6 +265,17 @@ pub(super) fn key_fields(spec: &AggregateSpec) -> Result<Vec<FieldRef>> {
         )))
     };
     spec.keys.iter().map(field).collect()
+}
+
+fn computed_fields(exprs: &[Arc<dyn PhysicalExpr>], input: &SchemaRef) -> Result<Vec<FieldRef>> {
+    let field = |expr: &Arc<dyn PhysicalExpr>| {
+        Ok(Arc::new(Field::new(
+            expr.to_string(),
+            expr.data_type(input)?,
+            true,
+        )))
+    };
+    exprs.iter().map(field).collect()
 }
 
 fn check_output(spec: &AggregateSpec) -> Result<()> {

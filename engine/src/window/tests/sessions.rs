@@ -76,8 +76,11 @@ fn join_near(sessions: &mut Vec<Naive>, gap: i64) {
     }
 }
 
+/// Rows with their windows.
+type InWindows = Vec<(Row, (i64, i64))>;
+
 /// Rows in their sessions, and how many were late.
-fn sessions(steps: &[Step], gap: i64, keys: &[&str]) -> (Vec<(Row, (i64, i64))>, u64) {
+fn sessions(steps: &[Step], gap: i64, keys: &[&str]) -> (InWindows, u64) {
     let mut open: BTreeMap<Vec<String>, Vec<Naive>> = BTreeMap::new();
     let (mut done, mut late, mut watermark) = (Vec::new(), 0, i64::MIN);
     let mut finish = |session: Naive| {
@@ -240,7 +243,7 @@ fn sessions_move_with_their_keys() {
             let keys: Vec<Arc<dyn PhysicalExpr>> = keys.iter().map(|k| column(k)).collect();
             let job = Job {
                 first: None,
-                last: expand(gap, &KEYS[if keys.len() == 1 { 1 } else { 3 }]),
+                last: expand(gap, KEYS[if keys.len() == 1 { 1 } else { 3 }]),
                 keys,
             };
             let found = run(&job, &steps, 100, before, after, &mut rng);

@@ -153,7 +153,7 @@ fn equal_results_give_nothing() {
     };
     let mut spec = with(firing, kind, 0, &["key"]);
     // max(value) alone: a smaller value changes nothing.
-    spec.aggregates = vec![spec.aggregates[4].clone()];
+    spec.aggregates = vec![spec.aggregates.swap_remove(4)];
     let kept = spec_of(spec.assign, &["key"], spec.aggregates, vec![None]);
     let spec = AggregateSpec { firing, ..kept };
     let mut node = Node::new(&spec, Phase::Single, 64);
