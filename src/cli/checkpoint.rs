@@ -1,6 +1,5 @@
 //! `weir checkpoint`: what a pipeline keeps to go on from, and going back to an earlier epoch.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use chrono::DateTime;
@@ -199,7 +198,7 @@ async fn inspect(store: &Store, epoch: Option<u64>, place: &str) -> weir_engine:
 }
 
 fn describe(text: &mut String, manifest: &Manifest) {
-    let mut row = |name: &str, value: String| drop(writeln!(text, "{name:<12} {value}"));
+    let mut row = |name: &str, value: String| text.push_str(&format!("{name:<12} {value}\n"));
     row("pipeline", manifest.pipeline.clone());
     row("epoch", format!("{} ({})", manifest.epoch, kind(manifest)));
     row("time", time(manifest.created_micros));

@@ -138,9 +138,11 @@ fn unbounded_aggregate_is_refused_with_a_way_around() {
         "{SOURCE}{}",
         sink("SELECT status, count(*) FROM orders GROUP BY status")
     );
-    place
-        .run(&script, &["--mode", "streaming"])
-        .fails(2, "E0115", &["script.sql:", "aggregate over windows"]);
+    place.run(&script, &["--mode", "streaming"]).fails(
+        2,
+        "E0115",
+        &["script.sql:", "aggregate over windows"],
+    );
     assert!(place.files("out").is_empty());
 }
 

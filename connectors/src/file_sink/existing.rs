@@ -209,11 +209,7 @@ fn walk(root: &Path, wanted: &dyn Fn(&str) -> bool, max: usize) -> std::io::Resu
     Ok(found)
 }
 
-async fn list_objects(
-    place: &ObjectPlace,
-    wanted: Wanted,
-    max: usize,
-) -> Result<Vec<String>> {
+async fn list_objects(place: &ObjectPlace, wanted: Wanted, max: usize) -> Result<Vec<String>> {
     let (store, prefix) = (Arc::clone(&place.store), place.prefix.clone());
     let url = place.url().to_owned();
     let work = async move {

@@ -140,6 +140,12 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether its state still means something when the input has ended and more of it comes in a
+    /// later run: totals do, windows that the end has closed do not.
+    fn outlives_input(&self) -> bool {
+        false
+    }
+
     /// The materialized view whose rows are its state.
     fn view(&self) -> Option<ViewInfo> {
         None

@@ -26,7 +26,8 @@ pub(super) async fn run(
     progress: CheckpointProgress,
 ) -> Result<JobEnd> {
     let hold = is_bounded(graph) && !time.streaming;
-    let recovered = Recovered::take_over(graph, options.store.clone(), &context).await?;
+    let recovered =
+        Recovered::take_over(graph, options.store.clone(), &context, time.streaming).await?;
     progress.set(|state| {
         state.resumed = recovered.resumed;
         state.notes.clone_from(&recovered.notes);

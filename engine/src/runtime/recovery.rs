@@ -1,7 +1,7 @@
 //! Where a job begins: takes the pipeline over, commits what the last checkpoint has prepared, and
 //! gives each node back what it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub(super) struct Recovered {
     pub(super) manifest: Manifest,
     /// The epoch whose content the job goes on from; `None` for a new pipeline.
     pub(super) resumed: Option<u64>,
+    /// All input was read and shown before; what is new since is read now.
+    more: bool,
     /// All input was read before: only the sinks may have something left to show.
     pub(super) read: bool,
     env: Env,
@@ -51,12 +53,13 @@ impl fmt::Debug for Recovered {
 
 impl Recovered {
     /// Takes a pipeline over: whoever had it before can't extend its log any more.
-    pub(super) async fn take_over(graph: &Graph, store: Store, job: &JobContext) -> Result<Self> {
+    pub(super) async fn take_over(
+        graph: &Graph,
+        store: Store,
+        job: &JobContext,
+        streaming: bool,
+    ) -> Result<Self> {
         let mut claim = store.claim(&job.run_id).await?;
-        if claim.latest.as_ref().is_some_and(is_over) {
-            // All was read and shown: this is another run of the pipeline.
-            claim.latest = None;
-        }
         let mut rejected = std::mem::take(&mut claim.rejected);
         while let Some(latest) = &claim.latest {
             let Err(error) = store.verify(latest).await else {
@@ -76,14 +79,20 @@ impl Recovered {
             };
             claim = store.claim_at(&job.run_id, Some(earlier)).await?;
         }
-        let origin = match &claim.latest {
+        let mut origin = match &claim.latest {
             Some(latest) => Some(origin(&store, latest).await),
             None => None,
         };
-        let manifest = store.fence(&claim, &job.pipeline).await?;
         let was_read = origin.is_some_and(|(_, kind)| kind == ManifestKind::Finished);
+        let shown = claim.latest.as_ref().is_some_and(|m| m.commits.is_empty());
+        if was_read && shown && !streaming {
+            // All was read and shown: this is another run over the input.
+            (claim.latest, origin) = (None, None);
+        }
+        let manifest = store.fence(&claim, &job.pipeline).await?;
         let mut recovered = Self {
-            read: was_read && !manifest.commits.is_empty(),
+            read: was_read && !shown,
+            more: was_read && shown && streaming,
             resumed: origin.map(|(epoch, _)| epoch),
             generation: claim.generation,
             writer: claim.writer.clone(),
@@ -195,8 +204,16 @@ impl Recovered {
             .nodes()
             .filter_map(|(_, node)| Some((&*node.id, fingerprint(node)?)))
             .collect();
+        let over: BTreeSet<&str> = graph
+            .nodes()
+            .filter(|(_, node)| self.more && !outlives_input(node))
+            .map(|(_, node)| &*node.id)
+            .collect();
         for state in &self.manifest.nodes {
             let id = &state.id;
+            if over.contains(id.as_str()) {
+                continue;
+            }
             match prints.get(id.as_str()) {
                 Some(print) if *print == state.fingerprint => {
                     self.kept.insert(id.clone(), state.chains.clone());
@@ -239,11 +256,6 @@ impl Recovered {
     }
 }
 
-/// Whether a pipeline has read all of its input and its sinks have shown all.
-fn is_over(manifest: &Manifest) -> bool {
-    manifest.kind == ManifestKind::Finished && manifest.commits.is_empty()
-}
-
 /// The epoch whose rows were the last to be prepared, and its kind: starts that did not come
 /// further, and a user who went back, took the same content over once more.
 async fn origin(store: &Store, latest: &Manifest) -> (u64, ManifestKind) {
@@ -280,6 +292,14 @@ fn lost(rejected: &[Rejected]) -> Error {
     )
     .detail(told.join("; "))
     .hint("bring the files back from a copy, or begin anew with another --state")
+}
+
+/// Whether the state of a node goes on when a run has ended with its input.
+fn outlives_input(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Operator(factory) => factory.outlives_input(),
+        NodeKind::Scan(_) | NodeKind::Island(_) | NodeKind::Sink(_) => true,
+    }
 }
 
 fn told(rejected: &Rejected) -> String {

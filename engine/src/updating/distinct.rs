@@ -76,6 +76,10 @@ impl DistinctFactory {
 }
 
 impl OperatorFactory for DistinctFactory {
+    fn outlives_input(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.spec.input)
     }

@@ -71,6 +71,10 @@ impl ViewFactory {
 }
 
 impl OperatorFactory for ViewFactory {
+    fn outlives_input(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.program.schema)
     }

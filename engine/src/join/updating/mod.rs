@@ -64,6 +64,10 @@ impl UpdatingJoinFactory {
 }
 
 impl OperatorFactory for UpdatingJoinFactory {
+    fn outlives_input(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }

@@ -98,6 +98,10 @@ impl AggregateFactory {
 }
 
 impl OperatorFactory for AggregateFactory {
+    fn outlives_input(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.program.schema)
     }

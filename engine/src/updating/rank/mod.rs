@@ -90,6 +90,10 @@ impl RankFactory {
 }
 
 impl OperatorFactory for RankFactory {
+    fn outlives_input(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.program.schema)
     }
