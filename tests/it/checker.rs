@@ -80,7 +80,8 @@ pub(crate) fn read(folder: &Path) -> [Found; 2] {
     })
 }
 
-fn python() -> PathBuf {
+/// Python with DuckDB and pyarrow.
+pub(crate) fn python() -> PathBuf {
     let cache = std::env::var_os("WEIR_CACHE").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/weir"),
         PathBuf::from,

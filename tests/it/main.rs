@@ -14,6 +14,7 @@
 mod broken_data;
 mod broken_script;
 mod broken_store;
+mod chaos;
 mod checker;
 mod examples;
 mod kafka;

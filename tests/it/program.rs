@@ -175,6 +175,12 @@ impl Running {
         ended
     }
 
+    /// Kills it as a crash does, unless it has ended by itself; then its code is not -1.
+    pub(crate) fn kill(mut self) -> Ended {
+        self.child.kill().ok();
+        self.wait()
+    }
+
     /// Sends a signal by name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")

@@ -1,0 +1,138 @@
+//! What a pipeline's own log says is durable: how far each source is read, by the newest manifest.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weir::state::open_store;
+use weir_engine::checkpoint::{Manifest, ManifestKind, Store};
+use weir_engine::env::{Env, SystemClock, TokioSpawner};
+use weir_engine::feed::Ledger;
+
+/// How far the splits of all sources are read: rows by the split's id, `None` for all of them.
+pub(crate) type Read = BTreeMap<String, Option<u64>>;
+
+/// The log of one pipeline, below a folder on disk.
+#[derive(Debug)]
+pub(crate) struct Log {
+    manifests: PathBuf,
+    store: Store,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What the newest manifest says.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    /// All input is read, and all rows are visible.
+    pub(crate) over: bool,
+    /// What may be visible.
+    pub(crate) high: Read,
+    /// What must be visible: less than `high` when the epoch's commit may not have been made.
+    pub(crate) low: Read,
+}
+
+impl Log {
+    /// Opens the log of a pipeline whose `--state` is this folder.
+    pub(crate) fn open(state: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let handle = runtime.handle().clone();
+        let spawner = TokioSpawner::new(handle.clone(), handle);
+        let env = Env::new(Arc::new(SystemClock::default()), Arc::new(spawner), 1);
+        Self {
+            manifests: state.join("checkpoints/manifests"),
+            store: open_store(&state.display().to_string(), &env).unwrap(),
+            runtime,
+        }
+    }
+
+    /// The newest epoch that has a file, by its name alone.
+    pub(crate) fn newest(&self) -> u64 {
+        let Ok(entries) = std::fs::read_dir(&self.manifests) else {
+            return 0;
+        };
+        let number = |name: String| name.split('.').next()?.parse().ok();
+        let names = entries.flatten().map(|entry| entry.file_name());
+        names
+            .filter_map(|name| number(name.to_string_lossy().into_owned()))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// All manifests that can be read, from the newest.
+    pub(crate) fn manifests(&self) -> Vec<Manifest> {
+        let listed = self.runtime.block_on(self.store.list()).unwrap();
+        listed
+            .into_iter()
+            .filter_map(|listed| listed.manifest.ok())
+            .collect()
+    }
+
+    /// Reads the newest manifest. Nobody may be writing.
+    pub(crate) fn durable(&self) -> Durable {
+        let manifests = self.manifests();
+        let Some(newest) = manifests.first() else {
+            return Durable {
+                over: false,
+                high: Read::new(),
+                low: Read::new(),
+            };
+        };
+        let high = self.read(newest);
+        // The tokens of an epoch are in its manifest, and in those that took it over, until they
+        // are committed: what was shown before is what the manifest before it says.
+        let low = match newest.commits.iter().map(|commit| commit.epoch).min() {
+            None => high.clone(),
+            Some(open) => manifests
+                .iter()
+                .find(|manifest| manifest.epoch < open)
+                .map_or_else(Read::new, |manifest| self.read(manifest)),
+        };
+        Durable {
+            over: newest.kind == ManifestKind::Finished && newest.commits.is_empty(),
+            high,
+            low,
+        }
+    }
+
+    fn read(&self, manifest: &Manifest) -> Read {
+        let sources = manifest
+            .nodes
+            .iter()
+            .filter(|node| node.id.contains("source"));
+        let files = sources.flat_map(|node| node.chains.iter().flat_map(|chain| &chain.files));
+        let mut ledger = Ledger::default();
+        for file in files {
+            let state = self.runtime.block_on(self.store.read_state(file));
+            ledger.restore(&mut state.unwrap()).unwrap();
+        }
+        let rows = ledger.entries().map(|entry| {
+            let position = entry.split.position.as_ref().map(|p| p.0.as_str());
+            let rows = match position {
+                _ if entry.finished => None,
+                None | Some("beginning") => Some(0),
+                Some(rows) => Some(rows.parse().unwrap()),
+            };
+            (entry.split.id.clone(), rows)
+        });
+        rows.collect()
+    }
+}
+
+/// Rows per partition: split `number/parts` of a generator, or partition `topic/number`.
+pub(crate) fn per_part(
+    read: &Read,
+    parts: usize,
+    name: impl Fn(usize) -> String,
+    all: u64,
+) -> Vec<u64> {
+    let rows = |part| match read.get(&name(part)) {
+        None => 0,
+        Some(None) => (all + parts as u64 - 1 - part as u64) / parts as u64,
+        Some(Some(rows)) => *rows,
+    };
+    (0..parts).map(rows).collect()
+}

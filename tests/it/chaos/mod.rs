@@ -1,0 +1,20 @@
+//! The proof that crashes lose nothing and double nothing: the real program is killed, frozen,
+//! robbed of its disk and given damaged files, and readers that are not Weir hold what they see
+//! against an answer in closed form.
+//!
+//! `bash tests/run` does a few of each. `CHAOS_KILLS`, `CHAOS_ZOMBIES` and `CHAOS_SEED` ask for
+//! more: see `docs/reliability/README.md`.
+
+mod checker;
+mod join;
+mod kills;
+mod log;
+mod relay;
+mod stateless;
+mod topic;
+mod window;
+
+/// Pipelines that `CHAOS_KILLS` is spread over.
+const PIPELINES: u32 = 4;
+/// Partitions of every source.
+const PARTS: usize = 4;
