@@ -78,6 +78,8 @@ pub struct CheckpointSummary {
     pub path: String,
     /// The epoch that the run went on from; absent for a new pipeline.
     pub resumed_from: Option<u64>,
+    /// Milliseconds from the start to the first row read: reading the state back.
+    pub restore_ms: u64,
     /// The last epoch that is durable and visible.
     pub last_epoch: Option<u64>,
     /// Epochs of this run.
@@ -97,7 +99,8 @@ impl CheckpointSummary {
             None => format!("none taken, {}", self.path),
         };
         if let Some(epoch) = self.resumed_from {
-            text.push_str(&format!(", went on from epoch {epoch}"));
+            let time = units::span(Duration::from_millis(self.restore_ms));
+            text.push_str(&format!(", went on from epoch {epoch} in {time}"));
         }
         if self.count > 0 {
             let longest = units::span(Duration::from_millis(self.longest_ms));

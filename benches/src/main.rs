@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod checkpoint;
 mod clock;
 mod data;
 mod failure;
@@ -37,6 +38,8 @@ enum Command {
     Window(suites::window::Args),
     /// Queries of the Nexmark benchmark, from Parquet
     Nexmark(suites::nexmark::Args),
+    /// The cost of checkpoints: windows over generated bids, with and without them
+    Checkpoint(checkpoint::Args),
     /// Every suite with its defaults
     All,
 }
@@ -58,6 +61,7 @@ fn run(cli: &Cli) -> Result<bool> {
     match &cli.command {
         Command::Window(args) => suites::run(&suites::window::Window::new(args), &cli.settings),
         Command::Nexmark(args) => suites::run(&suites::nexmark::Nexmark::new(args), &cli.settings),
+        Command::Checkpoint(args) => checkpoint::run(args, &cli.settings),
         Command::All => {
             let window = suites::window::Window::new(&suites::window::Args::default());
             let nexmark = suites::nexmark::Nexmark::new(&suites::nexmark::Args::default());

@@ -104,6 +104,28 @@ impl Weir {
         Ok(format!("{}/**/*.parquet", rows.display()))
     }
 
+    /// Runs a script that makes its own rows, with checkpoints if a folder for them is given.
+    pub(crate) fn run_alone(&self, script: &Path, state: Option<&Path>) -> Result<(Run, Value)> {
+        let mut command = pinned(&self.binary, self.cores);
+        command.arg("run").arg(script).args(["--summary", "json"]);
+        let cores = self.cores.to_string();
+        command.args(["--parallelism", &cores, "--memory", &self.memory]);
+        if let Some(state) = state {
+            command.arg("--state").arg(state);
+        }
+        let (output, process) = timed(|| command.output());
+        let output = output.during(format!("starting {}", self.binary.display()))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let text = text.trim();
+            return Err(Failure::new(format!("weir: {}: {text}", output.status)));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().last().unwrap_or_default();
+        let summary = serde_json::from_str(line).during("reading weir's summary")?;
+        Ok((parse(&text, process)?, summary))
+    }
+
     fn run_script(&self, case: &Case, script: &Path, folder: &Path) -> Result<Run> {
         let mut command = pinned(&self.binary, self.cores);
         command.arg("run").arg(script).args(["--summary", "json"]);
@@ -113,10 +135,7 @@ impl Weir {
             "--memory",
             &self.memory,
         ]);
-        command
-            .arg("--state")
-            .arg(folder.join("state"))
-            .current_dir(folder);
+        command.current_dir(folder);
         for (name, value) in &case.variables {
             command.args(["--set", &format!("{name}={value}")]);
         }

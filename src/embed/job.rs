@@ -279,7 +279,8 @@ impl View {
             resumed_from: state.resumed,
             last_epoch: state.last_epoch,
             count: state.count,
-            longest_ms: u64::try_from(state.longest.as_millis()).unwrap_or(u64::MAX),
+            restore_ms: millis(state.restored_in),
+            longest_ms: millis(state.longest),
             bytes: state.bytes,
             notes: state.notes,
         })
@@ -326,6 +327,10 @@ impl View {
             },
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn source(account: SourceAccount) -> SourceSummary {

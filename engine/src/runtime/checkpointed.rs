@@ -26,6 +26,8 @@ pub(super) async fn run(
     progress: CheckpointProgress,
 ) -> Result<JobEnd> {
     let hold = is_bounded(graph) && !time.streaming;
+    let clock = context.env.clock_arc();
+    let begin = clock.monotonic();
     let recovered =
         Recovered::take_over(graph, options.store.clone(), &context, time.streaming).await?;
     progress.set(|state| {
@@ -71,6 +73,8 @@ pub(super) async fn run(
     let (tell, told) = watch::channel(Stop::Run);
     context.stop = told;
     let built = build::tasks(graph, &context, &plan).await?;
+    let restored_in = clock.monotonic().saturating_sub(begin);
+    progress.set(|state| state.restored_in = restored_in);
     drop(plan);
     let coordinator = Coordinator::new(
         graph,

@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 pub struct Checkpoints {
     /// The epoch that the job went on from.
     pub resumed: Option<u64>,
+    /// Time from the start to the first row read: taking the pipeline over, committing again, and
+    /// reading the state back.
+    pub restored_in: Duration,
     /// What people should know of that: state that was dropped, epochs that could not be read.
     pub notes: Vec<String>,
     /// The last epoch that is durable and visible.
