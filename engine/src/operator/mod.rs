@@ -101,7 +101,8 @@ pub trait Operator: Send + fmt::Debug {
         state: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        let _ = (state, groups);
+        // An operator without state has nothing to take.
+        let (_, _) = (state, groups);
         Ok(())
     }
 

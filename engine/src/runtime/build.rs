@@ -324,14 +324,14 @@ async fn chain(
                 if let Commits::WithEpoch(keeper) = &commits {
                     writer.begin(Epoch(keeper.epoch));
                 }
-                tail = Some(Tail::Sink(Writing {
+                tail = Some(Tail::Sink(Box::new(Writing {
                     sink: Arc::clone(sink),
                     writer,
                     metrics: task.metrics,
                     commits,
                     uncommitted: VecDeque::new(),
                     clock: job.env.clock_arc(),
-                }));
+                })));
             }
         }
     }

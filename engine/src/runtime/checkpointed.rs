@@ -1,6 +1,7 @@
 //! A job with checkpoints, from taking its pipeline over to its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -20,16 +21,49 @@ use crate::limits;
 /// Runs a graph from the last checkpoint that there is.
 pub(super) async fn run(
     graph: &Graph,
-    mut context: JobContext,
+    context: JobContext,
     time: TimeOptions,
     options: CheckpointOptions,
     progress: CheckpointProgress,
 ) -> Result<JobEnd> {
-    let hold = is_bounded(graph) && !time.streaming;
-    let clock = context.env.clock_arc();
-    let begin = clock.monotonic();
-    let recovered =
-        Recovered::take_over(graph, options.store.clone(), &context, time.streaming).await?;
+    let begin = context.env.clock().monotonic();
+    let mut stop = context.stop.clone();
+    let begun = async {
+        let recovered = recover(graph, &context, time, &options, &progress).await?;
+        if recovered.read {
+            recovered.close(recovered.manifest.clone()).await?;
+            complete(graph).await?;
+            progress.set(|state| state.was_finished = true);
+            return Ok::<_, Error>(None);
+        }
+        for (_, node) in graph.nodes() {
+            if let NodeKind::Sink(sink) = &node.kind {
+                sink.check(&node.schema, recovered.start_of(node)).await?;
+            }
+        }
+        Ok(Some(recovered))
+    };
+    // A store that does not answer must not keep anybody from stopping.
+    let begun = tokio::select! {
+        begun = begun => begun?,
+        _ = stop.wait_for(|stop| *stop == Stop::Now) => return Err(Error::cancelled()),
+    };
+    match begun {
+        Some(recovered) => go_on(graph, context, time, &options, recovered, progress, begin).await,
+        None => Ok(JobEnd::Finished),
+    }
+}
+
+/// Takes the pipeline over and commits what its last epoch has prepared.
+async fn recover(
+    graph: &Graph,
+    context: &JobContext,
+    time: TimeOptions,
+    options: &CheckpointOptions,
+    progress: &CheckpointProgress,
+) -> Result<Recovered> {
+    let store = options.store.clone();
+    let recovered = Recovered::take_over(graph, store, context, time.streaming).await?;
     progress.set(|state| {
         state.resumed = recovered.resumed;
         state.notes.clone_from(&recovered.notes);
@@ -39,21 +73,27 @@ pub(super) async fn run(
             sink.own(&recovered.owner(node));
         }
     }
-    if !hold || recovered.read {
-        commit_again(&recovered.manifest, &options.store, graph, &context).await?;
+    if !holds(graph, time) || recovered.read {
+        commit_again(&recovered.manifest, &options.store, graph, context).await?;
     }
-    if recovered.read {
-        let read = recovered.manifest.clone();
-        recovered.close(read).await?;
-        complete(graph).await?;
-        progress.set(|state| state.was_finished = true);
-        return Ok(JobEnd::Finished);
-    }
-    for (_, node) in graph.nodes() {
-        if let NodeKind::Sink(sink) = &node.kind {
-            sink.check(&node.schema, recovered.start_of(node)).await?;
-        }
-    }
+    Ok(recovered)
+}
+
+/// Whether the sinks show nothing before the end.
+fn holds(graph: &Graph, time: TimeOptions) -> bool {
+    is_bounded(graph) && !time.streaming
+}
+
+/// Runs the tasks of a pipeline that is taken over, and its checkpoints.
+async fn go_on(
+    graph: &Graph,
+    mut context: JobContext,
+    time: TimeOptions,
+    options: &CheckpointOptions,
+    recovered: Recovered,
+    progress: CheckpointProgress,
+    begin: Duration,
+) -> Result<JobEnd> {
     let recovered = Arc::new(recovered);
     let (fail, failed) = watch::channel(false);
     let (report, reports) = mpsc::channel(limits::REPORTS_MAX);
@@ -73,7 +113,7 @@ pub(super) async fn run(
     let (tell, told) = watch::channel(Stop::Run);
     context.stop = told;
     let built = build::tasks(graph, &context, &plan).await?;
-    let restored_in = clock.monotonic().saturating_sub(begin);
+    let restored_in = context.env.clock().monotonic().saturating_sub(begin);
     progress.set(|state| state.restored_in = restored_in);
     drop(plan);
     let coordinator = Coordinator::new(
@@ -84,7 +124,7 @@ pub(super) async fn run(
             // Rows of a bounded stretch of the plan come in another order each time.
             interval: built.repeats.then_some(options.interval),
             retained: options.retained,
-            hold,
+            hold: holds(graph, time),
             tasks: built.counted,
             loading: built.tasks.len() - built.counted,
             barriers,

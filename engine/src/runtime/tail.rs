@@ -184,7 +184,7 @@ pub(super) enum Tail {
     /// Edges to other tasks.
     Exchange(Vec<Outlet>),
     /// A sink.
-    Sink(Writing),
+    Sink(Box<Writing>),
 }
 
 impl Tail {
