@@ -8,6 +8,7 @@
 mod input;
 mod oracle;
 mod query;
+mod streams;
 
 use std::time::Instant;
 

@@ -64,11 +64,15 @@ const AGGREGATES: [&str; 14] = [
 impl Query {
     /// Draws a query.
     pub(super) fn random(random: &mut StdRng, input: &Input) -> Self {
-        let mut query = match random.random_range(0..10) {
+        let mut query = match random.random_range(0..14) {
             0 => Self::stateless(random),
             1 => Self::union(random),
             2 => Self::expanded(random, input),
             3 => Self::nested(random, input),
+            4 | 5 => Self::interval_join(random, input),
+            6 => Self::window_join(random, input),
+            7 => Self::session(random, input),
+            8 => Self::distinct(random),
             _ => Self::windowed(random, input),
         };
         if random.random_bool(0.2) {
@@ -210,7 +214,7 @@ fn condition(random: &mut StdRng) -> String {
 
 /// A window function with its sizes in seconds.
 #[derive(Debug)]
-struct Window {
+pub(super) struct Window {
     kind: Kind,
     /// Moves the start of all windows, in seconds.
     offset: i64,
@@ -224,7 +228,8 @@ enum Kind {
 }
 
 impl Window {
-    fn random(random: &mut StdRng, span: i64) -> Self {
+    /// Draws windows that suit rows of so many seconds.
+    pub(super) fn random(random: &mut StdRng, span: i64) -> Self {
         let unit = (span / *[50, 7, 2].choose(random).unwrap()).max(1);
         let times = random.random_range(1..=WINDOWS_PER_ROW);
         let kind = match random.random_range(0..4) {
@@ -254,7 +259,8 @@ impl Window {
         Self { kind, offset }
     }
 
-    fn weir(&self, table: &str) -> String {
+    /// The window function in Weir's SQL.
+    pub(super) fn weir(&self, table: &str) -> String {
         let (function, mut lengths) = match self.kind {
             Kind::Tumble { size } => ("TUMBLE", vec![size]),
             Kind::Hop { slide, size } => ("HOP", vec![slide, size]),
@@ -272,7 +278,7 @@ impl Window {
 
     /// A subquery that joins each row with its windows: starts counted back from the latest, or
     /// ends counted on from the first, then tested against the row's own time.
-    fn oracle(&self) -> String {
+    pub(super) fn oracle(&self) -> String {
         let epoch = format!(
             "TIMESTAMP '1970-01-01T00:00:00' + INTERVAL '{} seconds'",
             self.offset
