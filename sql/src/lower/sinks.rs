@@ -8,6 +8,7 @@ use weir_engine::connector::SinkRequest;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::graph::{Edge, Graph, Node, NodeKind, Partitioning};
+use weir_engine::sink::Sink;
 
 use super::flow::Flow;
 use super::{Lowering, Target, upsert};
@@ -98,6 +99,11 @@ pub(crate) async fn add_sink(
         .await
         .map_err(|error| error.at(Some(sink.place)))?;
     sink.check_takes(&*made, &flow.schema, sink.place)?;
+    attach(graph, sink, made, flow)
+}
+
+/// Adds the node of a sink behind a flow.
+fn attach(graph: &mut Graph, sink: &SinkTable, made: Arc<dyn Sink>, flow: Flow) -> Result<()> {
     let single = made.is_single() && flow.parallelism > 1;
     let (parallelism, partitioning) = if single {
         (1, Partitioning::Rebalance)
