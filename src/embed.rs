@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray as _, RecordBatch};
 use futures::StreamExt as _;
 use tokio::sync::watch;
+use weir_engine::env::Env;
 use weir_engine::error::{Error, Result as EngineResult};
 use weir_engine::job::Stop;
 use weir_sql::ast::{Statement, StatementKind};
@@ -96,6 +97,8 @@ pub struct Program {
     host: Host,
     variables: Variables,
     format: Format,
+    /// Where the state of pipelines is whose views are read; `Some(None)` is the usual place.
+    views: Option<Option<String>>,
 }
 
 impl Program {
@@ -120,9 +123,16 @@ impl Program {
                 host,
                 variables,
                 format,
+                views: None,
             },
             statements,
         ))
+    }
+
+    /// Makes the materialized views of other pipelines tables: of those whose state is at or below a
+    /// place, or below the usual one.
+    pub fn read_views(&mut self, place: Option<String>) {
+        self.views = Some(place);
     }
 
     /// Parses more statements.
@@ -142,9 +152,14 @@ impl Program {
 
     /// Executes a statement and gives what it gave, rows not yet read.
     pub fn outcome(&mut self, statement: &Statement) -> Result<Outcome, Failure> {
-        let session = &mut self.session;
+        let (session, views) = (&mut self.session, self.views.as_ref());
+        let env = self.host.env();
+        let execute = async {
+            look(session, views, env).await?;
+            session.execute(statement).await
+        };
         self.host
-            .block_on(session.execute(statement))
+            .block_on(execute)
             .map_err(Failure::Job)?
             .map_err(Failure::Script)
     }
@@ -157,10 +172,11 @@ impl Program {
         stop: &watch::Sender<Stop>,
     ) -> Result<Step, Failure> {
         let (session, format) = (&mut self.session, self.format);
+        let (views, env) = (self.views.as_ref(), self.host.env());
         let is_endless = matches!(statement.kind, StatementKind::Subscribe(_));
         let step = async {
             tokio::select! {
-                step = execute(session, statement, format, out, stop) => step,
+                step = execute((session, views, env), statement, format, out, stop) => step,
                 error = stopped(stop.subscribe()), if !is_endless => Err(Failure::Script(error)),
             }
         };
@@ -262,8 +278,20 @@ fn size(settings: &Settings, statements: &[Statement], seed: Option<u64>) -> Hos
     }
 }
 
-async fn execute(
+/// Looks for the pipelines whose views are tables: one may have been started since.
+async fn look(
     session: &mut Session,
+    views: Option<&Option<String>>,
+    env: &Env,
+) -> EngineResult<()> {
+    if let Some(place) = views {
+        session.read_views(crate::views::find(place.as_deref(), env).await?);
+    }
+    Ok(())
+}
+
+async fn execute(
+    (session, views, env): (&mut Session, Option<&Option<String>>, &Env),
     statement: &Statement,
     format: Format,
     out: &mut dyn Write,
@@ -271,6 +299,7 @@ async fn execute(
 ) -> Result<Step, Failure> {
     // Standard output writes each line on its own: rows go out by the batch.
     let out = BufWriter::new(out);
+    look(session, views, env).await.map_err(Failure::Script)?;
     match session.execute(statement).await.map_err(Failure::Script)? {
         Outcome::Done(words) => Ok(Step::Done(words)),
         Outcome::Added => Ok(Step::Added),

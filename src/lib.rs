@@ -16,3 +16,4 @@ pub mod state;
 pub mod summary;
 pub mod telemetry;
 pub mod units;
+pub mod views;

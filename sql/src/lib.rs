@@ -12,4 +12,5 @@ pub mod parse;
 mod plan;
 pub mod session;
 pub mod settings;
+mod stored;
 pub mod variables;

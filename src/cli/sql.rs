@@ -50,8 +50,11 @@ Examples:
                SELECT count(*) FROM t\"
   weir sql -f report.sql --format csv > report.csv
   echo 'SELECT 1' | weir sql --format json
+  weir sql --state s3://lake/state/orders -c 'SELECT * FROM per_minute'
+  weir sql --state s3://lake/state/orders -c 'SUBSCRIBE TO per_minute' --format json
 
-CREATE SINK ... AS and INSERT INTO run at once. In the shell \\? shows its commands.";
+With --state, or in the folder in which pipelines run, their materialized views are tables, read as of
+the last committed epoch. CREATE SINK ... AS and INSERT INTO run at once. In the shell \\? shows its commands.";
 
 /// Runs the command.
 pub(super) fn sql(args: &SqlArgs) -> u8 {
@@ -99,7 +102,11 @@ impl Console {
         let mut options = args.job.options();
         options.name = Some("shell".to_owned());
         options.format = args.format;
-        let (program, statements) = Program::load(script, &options)?;
+        // The state is that of the pipelines to look at. What is run from here must not take
+        // their place.
+        let views = options.flags.remove("pipeline.state");
+        let (mut program, statements) = Program::load(script, &options)?;
+        program.read_views(views);
         Ok((
             Self {
                 program,

@@ -24,3 +24,4 @@ mod property;
 mod servers;
 mod streaming;
 mod tidy;
+mod views;

@@ -58,6 +58,21 @@ impl Fold {
         self.counts.clear();
     }
 
+    /// The rows that are here and not in another multiset of the same schema, and those that are
+    /// there and not here.
+    pub fn difference(&self, other: &Self) -> Result<(Self, Self)> {
+        let more = |these: &Self, those: &Self| {
+            let counts = these.counts.iter().filter_map(|(row, count)| {
+                let more = count - those.counts.get(row).copied().unwrap_or(0);
+                (more > 0).then(|| (row.clone(), more))
+            });
+            let mut fold = Self::try_new(&these.schema)?;
+            fold.counts = counts.collect();
+            Ok::<_, Error>(fold)
+        };
+        Ok((more(self, other)?, more(other, self)?))
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         let counts = self.counts.values();

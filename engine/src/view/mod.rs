@@ -19,10 +19,17 @@ use arrow::datatypes::SchemaRef;
 pub use self::reader::{Snapshot, changes};
 
 use crate::changelog::rows_schema;
+use crate::checkpoint::ViewInfo;
+use crate::checkpoint::saved_schema::SavedSchema;
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
 use crate::updating::RowCodec;
+
+/// The id of the node that keeps the rows of a view.
+pub fn node_id(view: &str) -> String {
+    format!("view/{view}")
+}
 
 /// Makes the operators that keep the rows of a view. They send nothing on.
 #[derive(Debug)]
@@ -103,6 +110,15 @@ impl OperatorFactory for ViewFactory {
             fields.join(", "),
             self.program.key
         ))
+    }
+
+    fn view(&self) -> Option<ViewInfo> {
+        Some(ViewInfo {
+            name: self.name.clone(),
+            node: node_id(&self.name),
+            schema: SavedSchema(Arc::clone(&self.program.schema)),
+            key: self.program.key.clone(),
+        })
     }
 
     fn consumes(&self) -> Consumes {

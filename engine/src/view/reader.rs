@@ -41,6 +41,13 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The rows that are here and not at another epoch of the view, and those that are there and
+    /// not here.
+    pub fn difference(&self, other: &Self) -> Result<(Self, Self)> {
+        let (gone, come) = self.rows.difference(&other.rows)?;
+        Ok((Self { rows: gone }, Self { rows: come }))
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.rows.len()

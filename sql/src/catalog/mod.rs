@@ -18,6 +18,7 @@ use weir_engine::options::{GivenOptions, unknown};
 
 use crate::ast::{Existing, Name, ObjectKind};
 use crate::plan::{Tables, errors::unknown_table};
+use crate::stored::StoredView;
 use create_sink::SinkTable;
 use source::SourceTable;
 
@@ -30,6 +31,8 @@ pub(crate) enum Object {
     View(Arc<ViewTable>),
     /// A materialized view, as its plan: queries of the script compute it anew.
     MaterializedView(Arc<ViewTable>),
+    /// A materialized view that another pipeline keeps.
+    Stored(Arc<StoredView>),
     /// A sink.
     Sink(Arc<SinkTable>),
 }
@@ -40,7 +43,7 @@ impl Object {
         match self {
             Self::Source(_) => ObjectKind::Source,
             Self::View(_) => ObjectKind::View,
-            Self::MaterializedView(_) => ObjectKind::MaterializedView,
+            Self::MaterializedView(_) | Self::Stored(_) => ObjectKind::MaterializedView,
             Self::Sink(_) => ObjectKind::Sink,
         }
     }
@@ -143,6 +146,21 @@ impl Catalog {
             .map_or(ObjectKind::View, |entry| entry.object.kind())
     }
 
+    /// Puts the views that other pipelines keep in the place of those put before. A name that the
+    /// session has given, or an earlier pipeline, stays.
+    pub(crate) fn put_stored(&mut self, views: impl Iterator<Item = Arc<StoredView>>) {
+        self.entries
+            .retain(|_, entry| !matches!(entry.object, Object::Stored(_)));
+        for view in views {
+            let name = view.name().to_owned();
+            self.entries.entry(name).or_insert_with(|| Entry {
+                text: format!("-- kept by the pipeline in {}", view.place()),
+                object: Object::Stored(view),
+                uses: BTreeSet::new(),
+            });
+        }
+    }
+
     /// Whether a name is taken.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
@@ -214,6 +232,21 @@ impl Catalog {
         cascade: bool,
     ) -> Result<bool> {
         match self.entries.get(&name.text) {
+            Some(Entry {
+                object: Object::Stored(view),
+                ..
+            }) if kind == ObjectKind::MaterializedView => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    codes::DUPLICATE,
+                    format!("\"{}\" is kept by another pipeline", name.text),
+                )
+                .hint(format!(
+                    "drop it in the script of the pipeline whose state is in {}",
+                    view.place()
+                ))
+                .at(name.place));
+            }
             Some(entry) if entry.object.kind() == kind => {}
             Some(entry) => {
                 return Err(Error::new(
@@ -275,6 +308,7 @@ impl Catalog {
         Ok(match &self.get(name)?.object {
             Object::Source(source) => Some(source.schema()),
             Object::View(view) | Object::MaterializedView(view) => Some(view.schema()),
+            Object::Stored(view) => Some(view.schema()),
             Object::Sink(sink) => sink.columns.as_ref().map(Arc::clone),
         })
     }
@@ -289,6 +323,10 @@ impl Tables for Catalog {
             }
             Some(Object::View(view) | Object::MaterializedView(view)) => {
                 let view: Arc<ViewTable> = Arc::clone(view);
+                Ok(view)
+            }
+            Some(Object::Stored(view)) => {
+                let view: Arc<StoredView> = Arc::clone(view);
                 Ok(view)
             }
             Some(Object::Sink(_)) => Err(Error::new(

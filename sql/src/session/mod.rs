@@ -6,6 +6,7 @@ mod outlet;
 mod partition;
 mod query;
 pub(crate) mod show;
+mod stored;
 mod subscribe;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use crate::catalog::create_source::{self, Making};
 use crate::catalog::{Catalog, Create, Entry, Object, create_sink, word};
 use crate::plan::{Planned, Planner};
 use crate::settings::{Mode, Settings};
+use crate::stored::StoredPipeline;
 use insert::Insert;
 pub(crate) use materialize::Materialized;
 
@@ -100,6 +102,7 @@ pub struct Session {
     catalog: Catalog,
     inserts: Vec<Insert>,
     views: Vec<Materialized>,
+    pipelines: Vec<Arc<StoredPipeline>>,
     /// Bare queries run until they are dropped: nobody stops them but their reader.
     stop: watch::Sender<Stop>,
 }
@@ -124,6 +127,7 @@ impl Session {
             catalog: Catalog::default(),
             inserts: Vec::new(),
             views: Vec::new(),
+            pipelines: Vec::new(),
             stop,
         })
     }
@@ -144,6 +148,9 @@ impl Session {
     /// Executes one statement.
     pub async fn execute(&mut self, statement: &Statement) -> Result<Outcome> {
         let place = statement.place;
+        if !self.pipelines.is_empty() {
+            Box::pin(self.refresh_stored()).await?;
+        }
         // Boxed: the future of a statement is large, and it is awaited once per statement.
         let outcome = Box::pin(self.execute_kind(statement)).await;
         outcome.map_err(|error| error.at(Some(place)))
@@ -205,7 +212,7 @@ impl Session {
             StatementKind::Query { query, .. } => {
                 let planned = self.planner.query(&self.catalog, query, Some(place))?;
                 Ok(Outcome::Query(
-                    self.run_query(&planned.plan, Some(place)).await?,
+                    self.run_query_over_views(&planned.plan, place).await?,
                 ))
             }
         }

@@ -100,7 +100,9 @@ fn objects(session: &Session, kind: ObjectKind) -> Result<Outcome> {
                 ]
             }
             Object::Sink(sink) => vec![name.to_owned(), sink.connector.name().to_owned()],
-            Object::View(_) | Object::MaterializedView(_) => vec![name.to_owned()],
+            Object::View(_) | Object::MaterializedView(_) | Object::Stored(_) => {
+                vec![name.to_owned()]
+            }
         })
         .collect();
     match kind {

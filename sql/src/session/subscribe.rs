@@ -29,6 +29,7 @@ use super::{Session, outlet::Outlet};
 use crate::ast::Subscribe;
 use crate::lower::{Target, add_outlet};
 use crate::settings::Mode;
+use crate::stored::{Follower, Stateless};
 
 /// The column with the moment at which a row came out.
 const EPOCH_COLUMN: &str = "_epoch";
@@ -51,6 +52,14 @@ impl Session {
         let plan = super::insert::rename(planned.plan, &[], place)?;
         super::insert::check_unique(&plan, place)?;
         let (sender, moments) = mpsc::channel(BATCHES_MAX);
+        let (stop, stopped) = watch::channel(Stop::Run);
+        let limit = subscribe.limit;
+        if let Some(query) = Stateless::find(&self.planner, &plan, Some(place))? {
+            let schema = schema(&query.schema);
+            let follower = Follower::new(query, sender, self.settings.batch_rows());
+            let end = follower.run().boxed();
+            return Ok(Subscription::boxed(schema, limit, moments, end, stop));
+        }
         let target = Target {
             planner: &self.planner,
             mode: Mode::Streaming,
@@ -62,7 +71,6 @@ impl Session {
         let mut graph = Graph::default();
         let outlet = Arc::new(Outlet::new(sender));
         let rows = add_outlet(&mut graph, target, &plan, outlet).await?;
-        let (stop, stopped) = watch::channel(Stop::Run);
         let job = Job::start(
             Arc::new(graph),
             self.subscription_context(stopped),
@@ -73,13 +81,14 @@ impl Session {
             },
             None,
         );
-        Ok(Box::pin(Subscription {
-            schema: schema(&rows),
-            rows_left: subscribe.limit,
+        let end = job.wait().map_ok(drop).boxed();
+        Ok(Subscription::boxed(
+            schema(&rows),
+            limit,
             moments,
-            end: Some(job.wait().map_ok(drop).boxed()),
+            end,
             stop,
-        }))
+        ))
     }
 
     fn subscription_context(&self, stop: watch::Receiver<Stop>) -> JobContext {
@@ -140,12 +149,28 @@ struct Subscription {
     schema: SchemaRef,
     rows_left: Option<u64>,
     moments: Moments,
-    /// The end of the job, until it is told.
+    /// What makes the rows: the end of the job, until it is told.
     end: Option<BoxFuture<'static, Result<()>>>,
     stop: watch::Sender<Stop>,
 }
 
 impl Subscription {
+    fn boxed(
+        schema: SchemaRef,
+        limit: Option<u64>,
+        moments: Moments,
+        end: BoxFuture<'static, Result<()>>,
+        stop: watch::Sender<Stop>,
+    ) -> SendableRecordBatchStream {
+        Box::pin(Self {
+            schema,
+            rows_left: limit,
+            moments,
+            end: Some(end),
+            stop,
+        })
+    }
+
     /// Brings rows into the form of the reader, as many as it still wants.
     fn take(&mut self, epoch: i64, batch: &RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();

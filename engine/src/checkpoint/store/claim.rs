@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// Gives the epochs that have a manifest or a mirror, in order.
-    pub(super) async fn epochs(&self) -> Result<BTreeSet<u64>> {
+    pub async fn epochs(&self) -> Result<BTreeSet<u64>> {
         let files = self.list_below(&self.place("manifests"), None).await?;
         Ok(files
             .iter()

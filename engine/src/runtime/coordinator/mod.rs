@@ -312,11 +312,20 @@ impl Coordinator {
         Ok(None)
     }
 
+    /// What the next snapshot of a chain has to hold. The first epoch after a recovery begins all
+    /// chains anew: their subtasks may be others than those that wrote the old ones.
+    fn extent(&self, files: &[StateFile]) -> Extent {
+        match self.last {
+            None if !self.recovered.manifest.nodes.is_empty() => Extent::All,
+            _ => chain::next_extent(files),
+        }
+    }
+
     fn inject(&mut self, epoch: Epoch) {
         self.started = self.job.env.clock().monotonic();
         let full = self.nodes.values().flat_map(|node| {
             let chains = node.chains.iter();
-            let all = chains.filter(|c| chain::next_extent(&c.files) == Extent::All);
+            let all = chains.filter(|chain| self.extent(&chain.files) == Extent::All);
             all.map(|chain| (Arc::from(node.id.as_str()), chain.subtask))
         });
         let full: HashSet<Subtask> = full.collect();
@@ -329,15 +338,23 @@ impl Coordinator {
 
     /// Writes what is left of an epoch that all tasks have passed.
     async fn write_rest(&mut self) -> Result<()> {
-        let parts = self.ledgers.iter_mut().map(|(node, ledger)| {
-            let chain = self.nodes.get(&**node).and_then(|node| node.chains.first());
-            let extent = chain.map_or(Extent::All, |chain| chain::next_extent(&chain.files));
-            Part {
+        let extents: Vec<Extent> = self
+            .ledgers
+            .keys()
+            .map(|node| {
+                let chain = self.nodes.get(&**node).and_then(|node| node.chains.first());
+                chain.map_or(Extent::All, |chain| self.extent(&chain.files))
+            })
+            .collect();
+        let parts = self
+            .ledgers
+            .iter_mut()
+            .zip(extents)
+            .map(|((node, ledger), extent)| Part {
                 of: (Arc::clone(node), 0),
                 extent,
                 state: ledger.snapshot(extent),
-            }
-        });
+            });
         self.waiting.extend(parts);
         self.write_more();
         while let Some(written) = self.writing.next().await {
