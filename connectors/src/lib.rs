@@ -6,6 +6,7 @@ use weir_engine::connector::Connector;
 
 pub mod blackhole;
 pub mod dead_letter;
+pub mod delta;
 pub mod file;
 pub mod file_sink;
 pub mod format;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(file::FileConnector::azure()),
         Arc::new(generator::GeneratorConnector),
         Arc::new(kafka::KafkaConnector),
+        Arc::new(delta::DeltaConnector),
         Arc::new(nexmark::NexmarkConnector),
         Arc::new(print::PrintConnector),
         Arc::new(blackhole::BlackholeConnector),

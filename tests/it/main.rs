@@ -16,6 +16,7 @@ mod broken_script;
 mod broken_store;
 mod chaos;
 mod checker;
+mod delta;
 mod examples;
 mod kafka;
 mod memory;

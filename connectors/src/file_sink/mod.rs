@@ -22,6 +22,7 @@ mod partition;
 mod place;
 mod settings;
 mod sink;
+mod staging;
 mod sweep;
 mod transfer;
 mod writer;
@@ -32,12 +33,18 @@ mod tests;
 use std::sync::Arc;
 
 use weir_engine::connector::SinkRequest;
+use weir_engine::env::Env;
 use weir_engine::error::Result;
 use weir_engine::options::Options;
 use weir_engine::sink::Sink;
 
 pub(crate) use partition::escape;
 pub use settings::OPTIONS;
+pub(crate) use settings::{
+    PARTITION_BY, ROLL_INACTIVITY, ROLL_INTERVAL, ROLL_ROWS, ROLL_SIZE, ROW_GROUP_BYTES,
+    ROW_GROUP_ROWS,
+};
+pub(crate) use staging::Staging;
 
 use crate::store::Location;
 
@@ -50,7 +57,17 @@ pub fn create(
     std::future::ready(make(&request, location, &options))
 }
 
+/// Runs work where I/O runs, and waits for it.
+pub(crate) async fn io<T: Send + 'static>(
+    env: &Env,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    transfer::spawn(env, work).wait().await
+}
+
 fn make(request: &SinkRequest, location: Location, options: &Options) -> Result<Arc<dyn Sink>> {
     let place = place::Place::of(location, &request.env)?;
-    Ok(Arc::new(sink::FileSink::new(request, place, options)?))
+    let settings = settings::Settings::of(options, request.streaming)?;
+    let sink = sink::FileSink::new(request, place, settings, options)?;
+    Ok(Arc::new(sink))
 }

@@ -8,6 +8,46 @@ use weir_engine::options::{OptionKind, OptionSpec, Options};
 
 use super::existing::OnExisting;
 
+pub(crate) const PARTITION_BY: OptionSpec = OptionSpec::optional(
+    "partition_by",
+    OptionKind::Text,
+    "Expressions, separated by commas, whose values become folders: date(ts), status.",
+);
+pub(crate) const ROLL_SIZE: OptionSpec = OptionSpec::default(
+    "roll_size",
+    OptionKind::Bytes,
+    "128MB",
+    "Size at which a file is finished and the next one begun.",
+);
+pub(crate) const ROLL_ROWS: OptionSpec = OptionSpec::optional(
+    "roll_rows",
+    OptionKind::Count,
+    "Rows after which a file is finished.",
+);
+pub(crate) const ROLL_INTERVAL: OptionSpec = OptionSpec::optional(
+    "roll_interval",
+    OptionKind::Duration,
+    "Age at which a file is finished: 10 seconds in streaming and never in batch, \
+     unless said.",
+);
+pub(crate) const ROLL_INACTIVITY: OptionSpec = OptionSpec::optional(
+    "roll_inactivity",
+    OptionKind::Duration,
+    "Time without rows after which a file is finished.",
+);
+pub(crate) const ROW_GROUP_ROWS: OptionSpec = OptionSpec::default(
+    "row_group_rows",
+    OptionKind::Count,
+    "1048576",
+    "Most rows of a Parquet row group.",
+);
+pub(crate) const ROW_GROUP_BYTES: OptionSpec = OptionSpec::default(
+    "row_group_bytes",
+    OptionKind::Bytes,
+    "64MB",
+    "Most encoded bytes of a Parquet row group; less when memory is short.",
+);
+
 /// The options of file sinks, beside those of the store (`path` among them). The planner reads
 /// `partition_by` and takes it out.
 pub const OPTIONS: &[OptionSpec] = &[
@@ -23,11 +63,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "How the files are compressed: zstd for parquet and none for csv and json, unless said; \
          csv and json take gzip, zstd and none.",
     ),
-    OptionSpec::optional(
-        "partition_by",
-        OptionKind::Text,
-        "Expressions, separated by commas, whose values become folders: date(ts), status.",
-    ),
+    PARTITION_BY,
     OptionSpec::default(
         "on_existing",
         OptionKind::OneOf(&["append", "replace", "fail"]),
@@ -38,40 +74,12 @@ pub const OPTIONS: &[OptionSpec] = &[
          first of them; for a moment both can be seen, and a job that fails before leaves them. \
          fail does not start.",
     ),
-    OptionSpec::default(
-        "roll_size",
-        OptionKind::Bytes,
-        "128MB",
-        "Size at which a file is finished and the next one begun.",
-    ),
-    OptionSpec::optional(
-        "roll_rows",
-        OptionKind::Count,
-        "Rows after which a file is finished.",
-    ),
-    OptionSpec::optional(
-        "roll_interval",
-        OptionKind::Duration,
-        "Age at which a file is finished: 10 seconds in streaming and never in batch, \
-         unless said.",
-    ),
-    OptionSpec::optional(
-        "roll_inactivity",
-        OptionKind::Duration,
-        "Time without rows after which a file is finished.",
-    ),
-    OptionSpec::default(
-        "row_group_rows",
-        OptionKind::Count,
-        "1048576",
-        "Most rows of a Parquet row group.",
-    ),
-    OptionSpec::default(
-        "row_group_bytes",
-        OptionKind::Bytes,
-        "64MB",
-        "Most encoded bytes of a Parquet row group; less when memory is short.",
-    ),
+    ROLL_SIZE,
+    ROLL_ROWS,
+    ROLL_INTERVAL,
+    ROLL_INACTIVITY,
+    ROW_GROUP_ROWS,
+    ROW_GROUP_BYTES,
     OptionSpec::default(
         "header",
         OptionKind::Bool,
@@ -86,6 +94,8 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
 ];
 
+/// The end of the names of Parquet files.
+const PARQUET: &str = ".parquet";
 /// The age at which a streaming job finishes a file, so that what it writes is seen soon.
 const STREAMING_ROLL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -204,7 +214,7 @@ impl Settings {
             _ => (parquet_format(options)?, TextCompression::None),
         };
         let format_extension = match format {
-            Format::Parquet { .. } => ".parquet",
+            Format::Parquet { .. } => PARQUET,
             Format::Csv { .. } => ".csv",
             Format::Json { .. } => ".json",
         };
@@ -217,6 +227,20 @@ impl Settings {
             format_extension,
             on_existing: OnExisting::of(options),
             summary: format!("{name}, {compression}"),
+        })
+    }
+}
+
+impl Settings {
+    /// Reads the options of a table whose files are Parquet, and which has no others.
+    pub(super) fn parquet(options: &Options, streaming: bool) -> Result<Self> {
+        Ok(Self {
+            format: parquet_format(options)?,
+            roll: roll(options, streaming)?,
+            extension: PARQUET.to_owned(),
+            format_extension: PARQUET,
+            on_existing: OnExisting::Append,
+            summary: options.text("compression").unwrap_or("zstd").to_owned(),
         })
     }
 }

@@ -24,7 +24,7 @@ use super::writer::Writer;
 /// A sink of files.
 #[derive(Debug)]
 pub(super) struct FileSink {
-    layout: Arc<Layout>,
+    pub(super) layout: Arc<Layout>,
     existing: Existing,
     /// Told before all else.
     names: Mutex<Option<Names>>,
@@ -48,9 +48,13 @@ pub(super) struct Layout {
 }
 
 impl FileSink {
-    /// Checks the options and that the format takes the rows.
-    pub(super) fn new(request: &SinkRequest, place: Place, options: &Options) -> Result<Self> {
-        let settings = Settings::of(options, request.streaming)?;
+    /// Checks that the format takes the rows.
+    pub(super) fn new(
+        request: &SinkRequest,
+        place: Place,
+        settings: Settings,
+        options: &Options,
+    ) -> Result<Self> {
         let schema = Arc::clone(&request.schema);
         let partition_columns = partition_columns(request, options)?;
         let file_columns: Vec<usize> = (0..schema.fields().len())
@@ -83,7 +87,8 @@ impl FileSink {
         })
     }
 
-    fn names(&self) -> Result<Names> {
+    /// The names of the files.
+    pub(super) fn names(&self) -> Result<Names> {
         let names = self.names.lock().clone();
         names.ok_or_else(|| Error::internal("a file sink was not told whose it is"))
     }

@@ -11,7 +11,7 @@ use weir_engine::error::{Result, codes};
 use weir_engine::limits;
 use weir_engine::message::Epoch;
 
-use super::existing::{list, remove};
+use super::existing::{Wanted, list, remove};
 use super::names::Names;
 use super::place::{Place, TEMPORARY};
 use crate::store::io_error;
@@ -19,18 +19,10 @@ use crate::store::io_error;
 /// Removes what this sink has of epochs after `last`. Files of other sinks, of other pipelines and
 /// of earlier runs stay.
 pub(super) async fn sweep(place: &Place, names: &Names, last: Epoch) -> Result<()> {
-    let is_later = {
-        let names = names.clone();
-        Arc::new(move |name: &str| names.epoch(name).is_some_and(|epoch| epoch > last))
-    };
-    if let Place::Local(local) = place {
-        let (root, url) = (local.root.clone(), local.url().to_owned());
-        let is_later = Arc::clone(&is_later);
-        let swept = move || leftovers(&root, &*is_later).map_err(|e| io_error(e, &url));
-        local.env.blocking(swept).await??;
-    }
+    sweep_unfinished(place, names, last).await?;
     loop {
-        let found = match list(place, is_later.clone(), limits::FILES_LISTED_MAX).await {
+        let is_later = later(names, last);
+        let found = match list(place, is_later, limits::FILES_LISTED_MAX).await {
             // Who may write need not be allowed to list.
             Err(error) if error.code() == codes::PERMISSION => {
                 tracing::warn!(
@@ -55,6 +47,25 @@ pub(super) async fn sweep(place: &Place, names: &Names, last: Epoch) -> Result<(
             return Ok(());
         }
     }
+}
+
+/// Removes what this sink has not finished of epochs after `last`, where it can be seen.
+pub(super) async fn sweep_unfinished(place: &Place, names: &Names, last: Epoch) -> Result<()> {
+    let Place::Local(local) = place else {
+        return Ok(());
+    };
+    let (root, url, is_later) = (
+        local.root.clone(),
+        local.url().to_owned(),
+        later(names, last),
+    );
+    let swept = move || leftovers(&root, &*is_later).map_err(|e| io_error(e, &url));
+    local.env.blocking(swept).await?
+}
+
+fn later(names: &Names, last: Epoch) -> Wanted {
+    let names = names.clone();
+    Arc::new(move |name: &str| names.epoch(name).is_some_and(|epoch| epoch > last))
 }
 
 fn leftovers(root: &Path, is_later: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
