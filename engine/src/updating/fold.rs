@@ -64,7 +64,7 @@ impl Fold {
         let more = |these: &Self, those: &Self| {
             let counts = these.counts.iter().filter_map(|(row, count)| {
                 let more = count - those.counts.get(row).copied().unwrap_or(0);
-                (more > 0).then(|| (row.clone(), more))
+                (more > 0).then(|| (Arc::clone(row), more))
             });
             let mut fold = Self::try_new(&these.schema)?;
             fold.counts = counts.collect();

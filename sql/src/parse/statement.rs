@@ -114,10 +114,9 @@ fn subscribe(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
 
 /// Passes over `SOURCE`, `VIEW` or `SINK` in front of a name, where it only repeats what is known.
 fn skip_kind(cursor: &mut Cursor<'_>) {
-    if matches!(cursor.nth(1).token, Token::Word(_)) {
-        if !cursor.accept(&["materialized", "view"]) {
-            cursor.accept_one(&["source", "view", "sink", "table"]);
-        }
+    let has_name = matches!(cursor.nth(1).token, Token::Word(_));
+    if has_name && !cursor.accept(&["materialized", "view"]) {
+        cursor.accept_one(&["source", "view", "sink", "table"]);
     }
 }
 

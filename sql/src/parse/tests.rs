@@ -14,7 +14,8 @@ use expect_test::Expect;
 
 use super::parse;
 use crate::ast::{
-    ColumnDef, ColumnValue, CreateSource, Emit, Existing, Name, Show, Statement, StatementKind,
+    ColumnDef, ColumnValue, CreateMaterializedView, CreateSource, Emit, Existing, Name, Show,
+    Statement, StatementKind,
 };
 use crate::variables::Variables;
 
@@ -94,20 +95,20 @@ fn show(statement: &Statement) -> String {
             )
             .unwrap();
         }
-        StatementKind::CreateMaterializedView(v) => {
-            write!(o, "materialized {}{}", name(&v.name), existing(v.existing)).unwrap();
-            write!(o, " ({})\n  {}{}", names(&v.columns), v.query, emit(v.emit)).unwrap();
-        }
+        StatementKind::CreateMaterializedView(v) => materialized(o, v),
         StatementKind::Subscribe(s) => {
-            write!(o, "subscribe {}{}", s.query, emit(s.emit)).unwrap();
-            if let Some(limit) = s.limit {
-                write!(o, " limit {limit}").unwrap();
-            }
+            let limit = s.limit.map_or_else(String::new, |n| format!(" limit {n}"));
+            write!(o, "subscribe {}{}{limit}", s.query, emit(s.emit)).unwrap();
         }
         StatementKind::Query { query, emit: e } => write!(o, "query {query}{}", emit(*e)).unwrap(),
     }
     out.push('\n');
     out
+}
+
+fn materialized(o: &mut String, v: &CreateMaterializedView) {
+    write!(o, "materialized {}{}", name(&v.name), existing(v.existing)).unwrap();
+    write!(o, " ({})\n  {}{}", names(&v.columns), v.query, emit(v.emit)).unwrap();
 }
 
 fn emit(emit: Option<Emit>) -> String {

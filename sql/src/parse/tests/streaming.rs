@@ -37,6 +37,10 @@ fn emit() {
           SELECT * FROM t emit
     "#]],
     );
+}
+
+#[test]
+fn emit_that_says_nothing_known() {
     check(
         "INSERT INTO s SELECT * FROM t WHERE a EMIT SOON",
         expect![[r#"
