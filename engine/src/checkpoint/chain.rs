@@ -17,8 +17,12 @@ const FIRST_TIER_BYTES: u64 = 4 << 10;
 const CHANGES_BYTES_MIN: u64 = 1 << 20;
 
 /// Gives what the next snapshot has to hold: all, when the changes since the last full snapshot
-/// have outgrown it.
+/// have outgrown it, and when there is none: what a subtask was given back at the start of a job
+/// counts as no change, and is in no file of the new chain.
 pub fn next_extent(files: &[StateFile]) -> Extent {
+    if files.is_empty() {
+        return Extent::All;
+    }
     let Some(start) = files.iter().rposition(|file| file.full) else {
         return if bytes(files) > CHANGES_BYTES_MIN {
             Extent::All

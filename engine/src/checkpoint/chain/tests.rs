@@ -21,7 +21,7 @@ fn file(bytes: u64, full: bool) -> StateFile {
 fn asks_for_everything_when_changes_outgrow_it() {
     let mib = 1 << 20;
     let cases = [
-        (vec![], Extent::Changes),
+        (vec![], Extent::All),
         (vec![file(mib, false)], Extent::Changes),
         (vec![file(mib, false), file(1, false)], Extent::All),
         (vec![file(10, true), file(mib, false)], Extent::Changes),
