@@ -113,6 +113,9 @@ impl Recovered {
         let manifest = Manifest {
             epoch: last.epoch + 1,
             commits: Vec::new(),
+            // It may be a start that took over what an earlier one had read.
+            kind: ManifestKind::Finished,
+            restored_from: None,
             created_micros: self.env.clock().now_micros(),
             ..last
         };
