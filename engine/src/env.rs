@@ -140,6 +140,7 @@ impl Env {
     /// Waits for a future at most so long; `None` when the time is up.
     pub async fn timeout<T>(&self, time: Duration, future: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
+            biased;
             value = future => Some(value),
             () = self.clock.sleep(time) => None,
         }

@@ -371,6 +371,7 @@ impl Feed {
             Boundedness::Unbounded(every) => every.min(limits::DISCOVERY_INTERVAL),
         };
         tokio::select! {
+            biased;
             () = self.changed.notified() => {}
             () = self.clock.sleep(time / 2) => {}
         }

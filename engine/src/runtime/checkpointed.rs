@@ -45,6 +45,7 @@ pub(super) async fn run(
     };
     // A store that does not answer must not keep anybody from stopping.
     let begun = tokio::select! {
+        biased;
         begun = begun => begun?,
         _ = stop.wait_for(|stop| *stop == Stop::Now) => return Err(Error::cancelled()),
     };

@@ -96,6 +96,7 @@ async fn wait(feed: &Feed, wire: &mut Option<Wire>) {
     match wire {
         None => feed.wait().await,
         Some(wire) => tokio::select! {
+            biased;
             () = feed.wait() => {}
             () = wire.wait() => {}
         },

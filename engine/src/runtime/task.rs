@@ -66,6 +66,7 @@ impl Task {
             failed,
         } = self;
         let result = tokio::select! {
+            biased;
             result = drive(head, &mut chain, &job, &mut wire) => result,
             () = stopped(&job, failed) => Err(Error::cancelled()),
         };
@@ -89,6 +90,7 @@ async fn stopped(job: &JobContext, mut failed: watch::Receiver<bool>) {
         }
     };
     tokio::select! {
+        biased;
         () = now => {}
         () = fail => {}
     }
@@ -161,6 +163,7 @@ async fn read_inbox(
         let (channel, message) = match inbox.try_recv() {
             Some(found) => found,
             None => tokio::select! {
+                biased;
                 found = inbox.recv() => found,
                 () = job.env.clock().sleep(limits::SINK_TICK_INTERVAL) => {
                     chain.tick().await?;

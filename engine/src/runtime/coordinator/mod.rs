@@ -150,6 +150,7 @@ impl Coordinator {
         mut failed: watch::Receiver<bool>,
     ) -> Result<Ending> {
         let result = tokio::select! {
+            biased;
             result = self.work(&mut stop) => result,
             _ = failed.wait_for(|failed| *failed) => Err(Error::cancelled()),
         };
@@ -164,6 +165,7 @@ impl Coordinator {
         let mut due = clock.sleep(self.interval.min(limits::CHECKPOINT_INTERVAL_MAX));
         loop {
             let fact = tokio::select! {
+                biased;
                 report = self.reports.recv() => match report {
                     Some(report) => self.heard(report),
                     None => return Err(Error::cancelled()),
