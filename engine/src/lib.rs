@@ -24,6 +24,8 @@ pub mod operator;
 pub mod options;
 pub mod runtime;
 pub mod scan;
+#[cfg(test)]
+mod sim;
 pub mod sink;
 pub mod source;
 pub mod updating;
