@@ -262,7 +262,7 @@ impl Spawner for SimSpawner {
                 state.ready.insert(number);
             }
         }
-        let (of, told) = (self.state.clone(), Arc::clone(&ended));
+        let (of, told) = (Weak::clone(&self.state), Arc::clone(&ended));
         let abort = move || {
             let Some(state) = of.upgrade() else { return };
             let slot = state.lock().tasks.remove(&number);
@@ -316,7 +316,7 @@ impl Clock for SimClock {
     fn sleep(&self, time: Duration) -> BoxFuture<()> {
         Box::pin(Sleep {
             until: self.monotonic() + time,
-            state: self.0.clone(),
+            state: Weak::clone(&self.0),
             timer: None,
         })
     }

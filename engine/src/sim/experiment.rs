@@ -66,7 +66,7 @@ pub(super) fn run(setup: &Setup, plans: &[Plan]) -> Outcome {
                     // Some go on until they are told that they are fenced.
                     let life = world.sim.draw(120_000);
                     let dies = world.sim.now() + Duration::from_micros(life);
-                    zombies.insert(newest, (life % 2 == 0).then_some(dies));
+                    zombies.insert(newest, life.is_multiple_of(2).then_some(dies));
                 }
             }
             Step::Failed => {}

@@ -21,7 +21,7 @@ use super::sink::{Bug, Seen, SimSink};
 use super::source::{Opened, SimSource};
 use crate::checkpoint::Store;
 use crate::dead_letter::{DeadLetters, MemoryStore};
-use crate::env::Work;
+use crate::env::{Env, Work};
 use crate::error::Result;
 use crate::job::{JobContext, Stop};
 use crate::metrics::Metrics;
@@ -151,20 +151,8 @@ impl World {
             .setup
             .pipeline
             .graph(sources.collect(), sink, parallelism);
-        let (stop, asked) = watch::channel(Stop::Run);
-        let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 26));
-        let letters = DeadLetters::new(Arc::new(MemoryStore::default()));
-        let job = JobContext {
-            env: env.clone(),
-            memory,
-            batch_rows: 16,
-            dead_letters: letters.clone(),
-            datafusion: Arc::new(DataFusionContext::default()),
-            metrics: Metrics::default(),
-            stop: asked,
-            pipeline: "simulated".into(),
-            run_id: format!("run{instance}").into(),
-        };
+        let (job, stop) = context(&env, instance);
+        let letters = job.dead_letters.clone();
         let (metrics, time) = (job.metrics.clone(), streaming());
         let options = CheckpointOptions {
             store: Store::new(Arc::new(kept), Path::from("state"), None, env.clone()),
@@ -245,6 +233,23 @@ impl World {
         });
         bag(rows.unwrap().iter().flat_map(lines))
     }
+}
+
+fn context(env: &Env, instance: Instance) -> (JobContext, watch::Sender<Stop>) {
+    let (stop, asked) = watch::channel(Stop::Run);
+    let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 26));
+    let job = JobContext {
+        env: env.clone(),
+        memory,
+        batch_rows: 16,
+        dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())),
+        datafusion: Arc::new(DataFusionContext::default()),
+        metrics: Metrics::default(),
+        stop: asked,
+        pipeline: "simulated".into(),
+        run_id: format!("run{instance}").into(),
+    };
+    (job, stop)
 }
 
 fn streaming() -> TimeOptions {
