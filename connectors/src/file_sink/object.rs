@@ -11,7 +11,9 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{
+    Error as StoreError, MultipartId, ObjectStore, ObjectStoreExt as _, PutPayload,
+};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 
@@ -21,6 +23,11 @@ use crate::store::error;
 
 /// Longest time that a task or a job waits for uploads to be thrown away.
 const ABORT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Attempts to complete an upload that the store refuses to complete and whose object is not there.
+const COMPLETE_TRIES_MAX: u32 = 15;
+/// The time between them.
+const COMPLETE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A prefix in a bucket.
 pub(super) struct ObjectPlace {
@@ -85,7 +92,8 @@ impl ObjectPlace {
     }
 
     /// Completes an upload. When that fails and the object is there with the same size, it was
-    /// completed before: names are never used twice.
+    /// completed before: names are never used twice. When it is not there, the store may be at it
+    /// still, for an instance that died while it waited for the answer: that is given some time.
     pub(super) async fn commit(
         &self,
         path: String,
@@ -95,28 +103,27 @@ impl ObjectPlace {
     ) -> Result<()> {
         let path = self.path(&path)?;
         let (store, multipart) = (Arc::clone(&self.store), Arc::clone(&self.multipart));
-        let url = self.show(&path);
+        let (url, clock) = (self.show(&path), self.env.clock_arc());
         let work = async move {
-            let parts = parts
+            let parts: Vec<_> = parts
                 .into_iter()
                 .map(|content_id| PartId { content_id })
                 .collect();
-            let Err(failure) = multipart.complete_multipart(&path, &upload, parts).await else {
-                return Ok(());
-            };
-            match store.head(&path).await {
-                Ok(found) if found.size == bytes => Ok(()),
-                Ok(found) => Err(Error::new(
-                    Kind::Conflict,
-                    codes::EXECUTION,
-                    format!("{url} exists already and is another file"),
-                )
-                .detail(format!(
-                    "it has {} bytes, the finished one {bytes}",
-                    found.size
-                ))
-                .caused_by(failure)),
-                Err(_) => Err(error(failure, &url)),
+            let mut tries = 0;
+            loop {
+                let done = multipart.complete_multipart(&path, &upload, Vec::clone(&parts));
+                let Err(failure) = done.await else {
+                    return Ok(());
+                };
+                tries += 1;
+                match store.head(&path).await {
+                    Ok(found) if found.size == bytes => return Ok(()),
+                    Ok(found) => return Err(another(&url, found.size, bytes, failure)),
+                    Err(StoreError::NotFound { .. }) if tries < COMPLETE_TRIES_MAX => {
+                        clock.sleep(COMPLETE_PAUSE).await;
+                    }
+                    Err(_) => return Err(error(failure, &url)),
+                }
             }
         };
         spawn(&self.env, work).wait().await
@@ -341,6 +348,17 @@ impl Drop for Upload {
             drop(spawn(self.lanes.env(), end));
         }
     }
+}
+
+/// The error of a name that another file has.
+fn another(url: &str, found: u64, bytes: u64, failure: StoreError) -> Error {
+    Error::new(
+        Kind::Conflict,
+        codes::EXECUTION,
+        format!("{url} exists already and is another file"),
+    )
+    .detail(format!("it has {found} bytes, the finished one {bytes}"))
+    .caused_by(failure)
 }
 
 fn error_code(failure: &object_store::Error, url: &str) -> weir_engine::error::Code {

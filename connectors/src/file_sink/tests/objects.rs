@@ -1,11 +1,13 @@
 //! The same over a store of objects, in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures::TryStreamExt as _;
 use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::{MultipartId, ObjectStore, ObjectStoreExt as _, PutPayload, PutResult};
 use weir_engine::error::Kind;
 use weir_engine::message::Epoch;
 use weir_engine::sink::Start;
@@ -129,4 +131,67 @@ async fn what_is_not_committed_is_never_seen() {
     writer.discard().await.unwrap();
     drop(writer);
     assert!(keys(&store).await.is_empty());
+}
+
+/// A store that is still completing an upload for an instance that is dead: to others it says that
+/// the parts are not there any more, and the object appears a little later.
+#[derive(Debug)]
+struct StillAtIt {
+    inner: Arc<InMemory>,
+    refusals: AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl MultipartStore for StillAtIt {
+    async fn create_multipart(&self, path: &Path) -> object_store::Result<MultipartId> {
+        self.inner.create_multipart(path).await
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part: usize,
+        data: PutPayload,
+    ) -> object_store::Result<PartId> {
+        self.inner.put_part(path, id, part, data).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> object_store::Result<PutResult> {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) == 2 {
+            self.inner.complete_multipart(path, id, parts).await?;
+        }
+        Err(object_store::Error::Generic {
+            store: "S3",
+            source: "400 Bad Request: InvalidPart".into(),
+        })
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> object_store::Result<()> {
+        self.inner.abort_multipart(path, id).await
+    }
+}
+
+#[tokio::test]
+async fn a_completion_that_the_store_is_still_at_is_waited_for() {
+    let (rig, store) = (Rig::new(), Arc::new(InMemory::new()));
+    let batch = noise(0..100);
+    let slow = Arc::new(StillAtIt {
+        inner: Arc::clone(&store),
+        refusals: AtomicU32::new(0),
+    });
+    let mut at = location(&store, "p");
+    at.multipart = Some(Multipart(Arc::<StillAtIt>::clone(&slow)));
+    let sink = rig.sink_at(at, &batch.schema(), &[]).await.unwrap();
+    let mut writer = rig.writer(&sink, &batch.schema()).await;
+    writer.write(batch).await.unwrap();
+    let tokens = writer.prepare().await.unwrap();
+    sink.commit(Epoch(1), &tokens).await.unwrap();
+    assert_eq!(keys(&store).await.len(), 1);
+    assert_eq!(slow.refusals.load(Ordering::Relaxed), 3);
 }
