@@ -38,10 +38,12 @@ pub(crate) struct Ended {
 }
 
 impl Place {
-    /// Makes an empty folder.
+    /// Makes an empty folder, which goes with the value unless `WEIR_KEEP` is set.
     pub(crate) fn new() -> Self {
+        let keep = std::env::var_os("WEIR_KEEP").is_some();
+        let folder = tempfile::Builder::new().disable_cleanup(keep).tempdir();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: folder.unwrap(),
         }
     }
 

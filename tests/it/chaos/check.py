@@ -148,7 +148,8 @@ def first(con, sql):
 def must_be_empty(con, what, sql):
     wrong = first(con, sql)
     if wrong is not None:
-        raise ValueError(f"{what}: {wrong}")
+        count = con.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]
+        raise ValueError(f"{what}: {wrong}, the first of {count}")
 
 
 SUM = """SELECT coalesce(sum(cast('0x' || substr(h, 1, 16) AS UBIGINT)::HUGEINT), 0),
@@ -210,7 +211,7 @@ def check_answer(con, request):
              FROM found GROUP BY {names}) f
         LEFT JOIN (SELECT *, count(*) AS times FROM answer GROUP BY ALL) a ON {same}
         WHERE a.times IS NULL OR f.times > a.times""")
-    lost = f"SELECT {names} FROM answer WHERE {request['due']} EXCEPT ALL SELECT {names} FROM found"
+    lost = f"SELECT {names} FROM answer WHERE {request['due']} EXCEPT ALL SELECT {names} FROM found ORDER BY ALL"
     if request["last"]:
         must_be_empty(con, "a row is lost", lost)
     return first(con, lost) is None

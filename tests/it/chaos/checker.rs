@@ -26,6 +26,11 @@ impl Output {
         Self(json!({ "folder": folder }))
     }
 
+    /// What the log of a Delta table in a folder on disk names.
+    pub(crate) fn delta(folder: &Path) -> Self {
+        Self(json!({ "folder": folder, "delta": true }))
+    }
+
     /// Objects of a bucket below a folder.
     pub(crate) fn bucket(minio: &Minio, bucket: &str, folder: &str) -> Self {
         let host = minio.host();

@@ -52,7 +52,7 @@ fn question(rows: u64) -> serde_json::Value {
 }
 
 #[test]
-fn interval_join_to_parquet() {
+fn interval_join_to_delta() {
     let mut kills = Kills::plan("join", planned(PIPELINES));
     let mut checker = Checker::start();
     let mut total = 0;
@@ -60,11 +60,8 @@ fn interval_join_to_parquet() {
         let rows = rows_for(kills.left);
         let place = Place::new();
         let log = Log::open(&place.path().join("state"));
-        let output = Output::folder(&place.path().join("out"));
-        let script = script(
-            rows,
-            "connector = 'file', path = 'out/', format = 'parquet'",
-        );
+        let output = Output::delta(&place.path().join("out"));
+        let script = script(rows, "connector = 'delta', path = 'out'");
         let mut look = |kill: u32, _: &_| {
             checker.check(&output, kill, false, question(rows));
         };

@@ -81,6 +81,11 @@ impl Kills {
         span.mul_f64(self.chance.random())
     }
 
+    /// A number below another, uniformly.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.chance.random_range(0..end)
+    }
+
     /// Kills one pipeline until it is over or no kill is left; `look` judges after each kill.
     pub(crate) fn round(
         &mut self,

@@ -71,6 +71,18 @@ impl Log {
             .collect()
     }
 
+    /// The files of an epoch's manifest and its mirror.
+    pub(crate) fn manifest_files(&self, epoch: u64) -> [PathBuf; 2] {
+        ["json", "copy.json"].map(|end| self.manifests.join(format!("{epoch:020}.{end}")))
+    }
+
+    /// The state files that a manifest names and no earlier one had.
+    pub(crate) fn new_files(&self, manifest: &Manifest) -> Vec<PathBuf> {
+        let root = self.manifests.parent().unwrap();
+        let new = manifest.files().filter(|file| file.epoch == manifest.epoch);
+        new.map(|file| root.join(&file.path)).collect()
+    }
+
     /// Reads the newest manifest. Nobody may be writing.
     pub(crate) fn durable(&self) -> Durable {
         let manifests = self.manifests();

@@ -6,13 +6,17 @@
 //! more: see `docs/reliability/README.md`.
 
 mod checker;
+mod damage;
+mod disk;
 mod join;
 mod kills;
 mod log;
 mod relay;
 mod stateless;
+mod storms;
 mod topic;
 mod window;
+mod zombies;
 
 /// Pipelines that `CHAOS_KILLS` is spread over.
 const PIPELINES: u32 = 4;
