@@ -79,17 +79,23 @@ impl Recovered {
             };
             claim = store.claim_at(&job.run_id, Some(earlier)).await?;
         }
-        let mut origin = match &claim.latest {
-            Some(latest) => Some(origin(&store, latest).await),
+        if let Some(latest) = &claim.latest
+            && !streaming
+            && latest.commits.is_empty()
+            && origin(&store, latest).await.1 == ManifestKind::Finished
+        {
+            // All was read and shown: this is another run over the input.
+            claim.latest = None;
+        }
+        let manifest = store.fence(&claim, &job.pipeline).await?;
+        // Who had the pipeline may have come one epoch further before it was fenced: what counts is
+        // what the fence holds.
+        let origin = match manifest.restored_from {
+            Some(_) => Some(origin(&store, &manifest).await),
             None => None,
         };
         let was_read = origin.is_some_and(|(_, kind)| kind == ManifestKind::Finished);
-        let shown = claim.latest.as_ref().is_some_and(|m| m.commits.is_empty());
-        if was_read && shown && !streaming {
-            // All was read and shown: this is another run over the input.
-            (claim.latest, origin) = (None, None);
-        }
-        let manifest = store.fence(&claim, &job.pipeline).await?;
+        let shown = manifest.commits.is_empty();
         let mut recovered = Self {
             read: was_read && !shown,
             more: was_read && shown && streaming,

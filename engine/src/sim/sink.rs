@@ -49,7 +49,7 @@ pub(super) struct Seen {
     pub(super) wrong: Vec<String>,
 }
 
-type Look = Arc<dyn Fn(Start) + Send + Sync>;
+type Look = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The sink of one instance.
 #[derive(Clone)]
@@ -58,7 +58,8 @@ pub(super) struct SimSink {
     pub(super) run: String,
     pub(super) seen: Arc<Mutex<Seen>>,
     pub(super) bug: Option<Bug>,
-    /// Called when the instance has committed what was open, before it reads.
+    /// Called when the instance has committed what was open, before it reads; says whether it has
+    /// the pipeline for itself.
     pub(super) look: Look,
     /// Whether the sink was checked: before that, commits are those of recovery.
     pub(super) checked: Arc<Mutex<bool>>,
@@ -152,6 +153,23 @@ impl SimSink {
         self.delete(&staged(name)).await
     }
 
+    /// Sinks for files remove what later epochs than the one that is gone on from have shown.
+    fn later(&self, start: Start) {
+        let last = match start {
+            Start::Fresh => 0,
+            Start::Resumed(Epoch(last)) => last,
+        };
+        let mut seen = self.seen.lock();
+        let later = seen.epochs.iter().find(|(_, epoch)| **epoch > last);
+        if let Some((name, epoch)) = later {
+            let text = format!(
+                "{} starts after epoch {last}, {name} is of {epoch}",
+                self.run
+            );
+            seen.wrong.push(text);
+        }
+    }
+
     async fn sweep(&self) -> Result<()> {
         let folder = Path::from("staged");
         let list = || self.store.list(Some(&folder)).try_collect::<Vec<_>>();
@@ -169,7 +187,9 @@ impl SimSink {
 #[async_trait]
 impl Sink for SimSink {
     async fn check(&self, _schema: &SchemaRef, start: Start) -> Result<()> {
-        (self.look)(start);
+        if (self.look)() {
+            self.later(start);
+        }
         *self.checked.lock() = true;
         self.sweep().await
     }

@@ -138,12 +138,11 @@ impl World {
             run: format!("run{instance}"),
             seen: Arc::clone(&self.seen),
             bug,
-            look: Arc::new(move |_| {
+            look: Arc::new(move || {
+                let looked = !alone.has_fired();
                 let visible = visible(&out);
-                *looks.lock() = Found {
-                    visible,
-                    looked: !alone.has_fired(),
-                };
+                *looks.lock() = Found { visible, looked };
+                looked
             }),
             checked: Arc::default(),
         };

@@ -13,7 +13,7 @@ use crate::sim::fault::{Flavour, Plan};
 use crate::sim::pipeline::Pipeline;
 
 /// Points that a run of all tests tries.
-const POINTS: u64 = 1_200;
+const POINTS: u64 = 1_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
