@@ -21,7 +21,7 @@ fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
     RecordBatch::try_from_iter([
         (
             "id",
-            Arc::new(Int64Array::from_iter_values(ids.clone())) as ArrayRef,
+            Arc::new(Int64Array::from_iter_values(ids)) as ArrayRef,
         ),
         ("name", Arc::new(StringArray::from_iter_values(names))),
     ])
