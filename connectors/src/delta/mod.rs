@@ -5,7 +5,9 @@
 //! epoch it is (`txn`), so that one that is repeated changes nothing. Other writers may append at
 //! the same time. Tables are written and not read.
 
+mod compaction;
 mod failure;
+mod merged;
 mod partition;
 mod shape;
 mod sink;
@@ -42,6 +44,20 @@ const OPTIONS: &[OptionSpec] = &[
     ROLL_INACTIVITY,
     ROW_GROUP_ROWS,
     ROW_GROUP_BYTES,
+    OptionSpec::default(
+        "compact",
+        OptionKind::Bool,
+        "false",
+        "Whether a streaming job merges small files that it has written with checkpoints, up to \
+         roll_size and 64 MB at most, in the background: each time one commit that changes no rows. \
+         The old files stay until the table's own VACUUM.",
+    ),
+    OptionSpec::default(
+        "compact_after",
+        OptionKind::Duration,
+        "10 minutes",
+        "How long a partition must have got no file before its files are merged.",
+    ),
 ];
 
 /// Tables of Delta Lake.

@@ -15,6 +15,8 @@ use weir_engine::message::Epoch;
 use weir_engine::options::Options;
 use weir_engine::sink::{CommitToken, Owner, Sink, SinkWriter, Start};
 
+use super::compaction::{self, Compaction, Compactor};
+use super::merged::Merged;
 use super::table::Table;
 use super::{partition, shape};
 use crate::file_sink::{Staging, io};
@@ -27,6 +29,7 @@ pub(super) struct DeltaSink {
     table: Arc<Table>,
     /// The rows as the table has them.
     schema: SchemaRef,
+    compaction: Option<Compaction>,
     env: Env,
     url: String,
     /// Told before all else.
@@ -52,16 +55,25 @@ impl DeltaSink {
                 return Err(options.invalid("partition_by", why));
             }
         }
-        let table = Table::new(&location, &schema, partition_by)?;
+        let table = Arc::new(Table::new(&location, &schema, partition_by)?);
         let url = location.url.clone();
+        let compaction = Compaction::of(options, &location, &request, &table)?;
         Ok(Self {
             files: Arc::new(Staging::new(&request, location, options)?),
-            table: Arc::new(table),
+            table,
             schema,
+            compaction,
             env: request.env,
             url,
             owner: Mutex::default(),
         })
+    }
+
+    /// A short name of whose sink it is.
+    fn mark(&self) -> Result<String> {
+        let owner = self.owner.lock();
+        let mark = owner.as_ref().map(Owner::mark);
+        mark.ok_or_else(|| Error::internal("a table was not told whose sink it is"))
     }
 
     /// The name under which the table's log keeps the last epoch of this sink.
@@ -102,11 +114,17 @@ impl Sink for DeltaSink {
             Arc::clone(&self.files),
             self.url.clone(),
         );
+        let names = Merged::of(&self.mark()?);
         io(&self.env, async move {
             table.check().await?;
             let Start::Resumed(last) = start else {
                 return Ok(());
             };
+            let merged = table.files().await?;
+            let merged = merged.iter().filter_map(|file| names.epoch(&file.path));
+            if let Some(epoch) = merged.max().filter(|epoch| *epoch > last) {
+                return Err(compaction::went_back(&url, epoch, last));
+            }
             // What epochs that do not count any more have shown comes again.
             let is_later = |path: &str| {
                 let epoch = files.epoch(path).ok().flatten();
@@ -131,9 +149,15 @@ impl Sink for DeltaSink {
         _schema: &SchemaRef,
         context: &TaskContext,
     ) -> Result<Box<dyn SinkWriter>> {
+        // One of the subtasks looks after the table.
+        let compaction = self.compaction.as_ref().filter(|_| context.subtask == 0);
+        let compactor = compaction
+            .map(|compaction| compaction.compactor(&self.mark()?, &self.files, context))
+            .transpose()?;
         Ok(Box::new(DeltaWriter {
             files: self.files.writer(context).await?,
             schema: Arc::clone(&self.schema),
+            compactor,
         }))
     }
 
@@ -173,6 +197,7 @@ impl Sink for DeltaSink {
 struct DeltaWriter {
     files: Box<dyn SinkWriter>,
     schema: SchemaRef,
+    compactor: Option<Arc<Compactor>>,
 }
 
 #[async_trait]
@@ -186,6 +211,9 @@ impl SinkWriter for DeltaWriter {
     }
 
     async fn tick(&mut self) -> Result<()> {
+        if let Some(compactor) = &self.compactor {
+            compactor.poke();
+        }
         self.files.tick().await
     }
 

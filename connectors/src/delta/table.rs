@@ -1,11 +1,12 @@
 //! A table's log: opened or made, and extended by one commit at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel as _;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, PROTOCOL};
-use deltalake_core::kernel::{Action, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, Remove, StructType, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -23,6 +24,33 @@ use crate::store::Location;
 /// How often a commit looks at the table anew after another writer was faster, beside the attempts
 /// within each look.
 const LOOKS_MAX: usize = 8;
+
+/// A file of a table.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// Its path in the table.
+    pub(super) path: String,
+    /// Its size.
+    pub(super) bytes: u64,
+    /// When it came into the table, by the clock of its writer.
+    pub(super) modified_millis: i64,
+    /// Its rows, if its writer has said so.
+    pub(super) rows: Option<usize>,
+    /// The values of its partition.
+    pub(super) partition: BTreeMap<String, Option<String>>,
+    /// Whether some of its rows do not count any more.
+    pub(super) has_deletes: bool,
+    remove: Remove,
+}
+
+impl Member {
+    fn remove(&self, data_change: bool) -> Remove {
+        Remove {
+            data_change,
+            ..self.remove.clone()
+        }
+    }
+}
 
 /// A table as one sink has it.
 #[derive(Debug)]
@@ -190,22 +218,63 @@ impl Table {
         let mut seen = self.seen.lock().await;
         for _ in 0..LOOKS_MAX {
             let table = self.look(&mut seen).await?;
-            let state = table.snapshot().map_err(|e| error(e, &self.url))?;
-            let files = state.snapshot().file_views(&*self.log, None);
-            let wanted = files.try_filter_map(|file| {
-                let remove = || Action::Remove(file.remove_action(true));
-                let remove = is_wanted(&file.path()).then(remove);
-                std::future::ready(Ok(remove))
-            });
-            let actions: Vec<Action> = wanted
-                .try_collect()
-                .await
-                .map_err(|e| error(e, &self.url))?;
+            let files = self.members(table).await?;
+            let actions: Vec<Action> = files
+                .iter()
+                .filter(|file| is_wanted(&file.path))
+                .map(|file| Action::Remove(file.remove(true)))
+                .collect();
             if actions.is_empty() || self.commit(table, &actions, Vec::new(), &operation).await? {
                 return Ok(actions.len());
             }
         }
         Err(self.crowded())
+    }
+
+    /// The files that the newest version of the table has.
+    pub(super) async fn files(&self) -> Result<Vec<Member>> {
+        let mut seen = self.seen.lock().await;
+        let table = self.look(&mut seen).await?;
+        self.members(table).await
+    }
+
+    async fn members(&self, table: &DeltaTable) -> Result<Vec<Member>> {
+        let state = table.snapshot().map_err(|e| error(e, &self.url))?;
+        let files = state.snapshot().file_views(&*self.log, None);
+        let members = files.map_ok(|file| Member {
+            path: file.path().into_owned(),
+            bytes: u64::try_from(file.size()).unwrap_or(0),
+            modified_millis: file.modification_time(),
+            rows: file.num_records(),
+            partition: file.partition_values_map().into_iter().collect(),
+            has_deletes: file.deletion_vector_descriptor().is_some(),
+            remove: file.remove_action(false),
+        });
+        let members = members.try_collect().await;
+        members.map_err(|e| error(e, &self.url))
+    }
+
+    /// Puts one file in the place of others that have the same rows, in one commit; false when
+    /// another writer has changed what it is about.
+    pub(super) async fn exchange(&self, old: &[&Member], new: Add, target: u64) -> Result<bool> {
+        let operation = DeltaOperation::Optimize {
+            predicate: None,
+            target_size: i64::try_from(target).unwrap_or(i64::MAX),
+        };
+        let mut actions: Vec<Action> = old
+            .iter()
+            .map(|file| Action::Remove(file.remove(false)))
+            .collect();
+        actions.push(Action::Add(new));
+        // The version that is seen now may be newer than the one that was planned from.
+        let mut seen = self.seen.lock().await;
+        let table = self.look(&mut seen).await?;
+        let files = self.members(table).await?;
+        let is_there = |old: &&Member| files.iter().any(|file| file.path == old.path);
+        if !old.iter().all(is_there) {
+            return Ok(false);
+        }
+        self.commit(table, &actions, Vec::new(), &operation).await
     }
 
     /// Makes one commit; false when another writer was faster and the table is to be looked at
