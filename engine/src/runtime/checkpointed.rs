@@ -65,6 +65,12 @@ async fn recover(
 ) -> Result<Recovered> {
     let store = options.store.clone();
     let recovered = Recovered::take_over(graph, store, context, time.streaming).await?;
+    if let Some(epoch) = recovered.resumed {
+        tracing::info!(epoch, "going on from a checkpoint");
+    }
+    for note in &recovered.notes {
+        tracing::warn!("{note}");
+    }
     progress.set(|state| {
         state.resumed = recovered.resumed;
         state.notes.clone_from(&recovered.notes);
