@@ -63,6 +63,9 @@ pub struct Owner {
     /// The run that began the pipeline. A run that begins anew counts its epochs from 1 again, so
     /// that names of work need more than the epoch.
     pub origin: Arc<str>,
+    /// The epoch by which this instance took the pipeline over: work of later ones is its own, or
+    /// that of instances that came after it, which it must not touch however late it wakes up.
+    pub fence: Epoch,
 }
 
 impl Owner {

@@ -126,10 +126,7 @@ impl Sink for DeltaSink {
                 return Err(compaction::went_back(&url, epoch, last));
             }
             // What epochs that do not count any more have shown comes again.
-            let is_later = |path: &str| {
-                let epoch = files.epoch(path).ok().flatten();
-                epoch.is_some_and(|epoch| epoch > last)
-            };
+            let is_later = |path: &str| files.is_later(path, last).unwrap_or(false);
             let removed = table.remove(is_later).await?;
             if removed > 0 {
                 tracing::warn!(

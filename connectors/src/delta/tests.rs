@@ -87,6 +87,7 @@ impl Rig {
             pipeline: "p".into(),
             node: node.into(),
             origin: "run1".into(),
+            fence: Epoch(100),
         };
         sink.own(&owner);
         Ok(Mine {

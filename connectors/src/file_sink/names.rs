@@ -13,6 +13,8 @@ use super::output::plain;
 pub(super) struct Names {
     /// What the names of all its epochs begin with.
     prefix: String,
+    /// Later epochs are of this instance or of newer ones.
+    fence: Epoch,
 }
 
 impl Names {
@@ -20,7 +22,15 @@ impl Names {
     pub(super) fn of(owner: &Owner) -> Self {
         Self {
             prefix: format!("part-{}-", owner.mark()),
+            fence: owner.fence,
         }
+    }
+
+    /// Whether a file is of an epoch after `last` that does not count any more: this instance has
+    /// fenced whoever wrote it.
+    pub(super) fn is_later(&self, name: &str, last: Epoch) -> bool {
+        let epoch = self.epoch(name);
+        epoch.is_some_and(|epoch| epoch > last && epoch <= self.fence)
     }
 
     /// The epoch of a file of this sink; `None` for any other file.

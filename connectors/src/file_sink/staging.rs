@@ -63,12 +63,20 @@ impl Staging {
     /// The epoch of a file of this sink by its path; `None` for any other file, and for those of
     /// a run without checkpoints.
     pub(crate) fn epoch(&self, path: &str) -> Result<Option<Epoch>> {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        Ok(self.0.names()?.epoch(name))
+        Ok(self.0.names()?.epoch(name(path)))
+    }
+
+    /// Whether a file, by its path, is of an epoch after `last` that does not count any more.
+    pub(crate) fn is_later(&self, path: &str, last: Epoch) -> Result<bool> {
+        Ok(self.0.names()?.is_later(name(path), last))
     }
 
     /// One line for EXPLAIN.
     pub(crate) fn describe(&self) -> String {
         self.0.describe()
     }
+}
+
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }

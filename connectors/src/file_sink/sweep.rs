@@ -16,8 +16,8 @@ use super::names::Names;
 use super::place::{Place, TEMPORARY};
 use crate::store::io_error;
 
-/// Removes what this sink has of epochs after `last`. Files of other sinks, of other pipelines and
-/// of earlier runs stay.
+/// Removes what this sink has of epochs after `last`. Files of other sinks, of other pipelines, of
+/// earlier runs and of newer instances stay.
 pub(super) async fn sweep(place: &Place, names: &Names, last: Epoch) -> Result<()> {
     sweep_unfinished(place, names, last).await?;
     loop {
@@ -65,7 +65,7 @@ pub(super) async fn sweep_unfinished(place: &Place, names: &Names, last: Epoch) 
 
 fn later(names: &Names, last: Epoch) -> Wanted {
     let names = names.clone();
-    Arc::new(move |name: &str| names.epoch(name).is_some_and(|epoch| epoch > last))
+    Arc::new(move |name: &str| names.is_later(name, last))
 }
 
 fn leftovers(root: &Path, is_later: &dyn Fn(&str) -> bool) -> std::io::Result<()> {

@@ -135,6 +135,7 @@ impl Rig {
             pipeline: "test".into(),
             node: "lake/sink".into(),
             origin: self.origin.as_str().into(),
+            fence: Epoch(100),
         });
         Ok(sink)
     }

@@ -131,6 +131,7 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
                 pipeline: Arc::clone(&context.pipeline),
                 node: Arc::clone(&node.id),
                 origin: Arc::clone(&context.run_id),
+                fence: Epoch(0),
             });
             sink.check(&node.schema, Start::Fresh).await?;
         }

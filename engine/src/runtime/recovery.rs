@@ -168,6 +168,7 @@ impl Recovered {
             pipeline: self.manifest.pipeline.as_str().into(),
             node: Arc::clone(&node.id),
             origin: self.manifest.origin.as_str().into(),
+            fence: Epoch(self.epoch()),
         }
     }
 

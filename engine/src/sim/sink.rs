@@ -19,7 +19,7 @@ use super::fault::FaultStore;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::message::Epoch;
-use crate::sink::{CommitToken, Sink, SinkWriter, Start};
+use crate::sink::{CommitToken, Owner, Sink, SinkWriter, Start};
 
 /// Rows at which a writer finishes an object before the barrier comes.
 const ROLL_ROWS: usize = 25;
@@ -37,6 +37,8 @@ pub(super) enum Bug {
     SweepsFirst,
     /// Conditional creates overwrite: nobody is ever fenced.
     NoFence,
+    /// An instance that wakes up late removes what newer ones have shown.
+    SweepsNewer,
     /// A source goes on one batch too late.
     SkipsBatch,
 }
@@ -63,6 +65,8 @@ pub(super) struct SimSink {
     pub(super) look: Look,
     /// Whether the sink was checked: before that, commits are those of recovery.
     pub(super) checked: Arc<Mutex<bool>>,
+    /// The epoch by which the instance took the pipeline over.
+    pub(super) fence: Arc<Mutex<u64>>,
 }
 
 impl fmt::Debug for SimSink {
@@ -170,6 +174,27 @@ impl SimSink {
         }
     }
 
+    /// Removes what does not count any more, as sinks for files do.
+    async fn sweep_later(&self, start: Start) -> Result<()> {
+        let Start::Resumed(Epoch(last)) = start else {
+            return Ok(());
+        };
+        let fence = match self.bug {
+            Some(Bug::SweepsNewer) => u64::MAX,
+            _ => *self.fence.lock(),
+        };
+        let folder = Path::from("visible");
+        let list = || self.store.list(Some(&folder)).try_collect::<Vec<_>>();
+        for meta in self.again(list).await.map_err(failed)? {
+            let name = meta.location.filename().unwrap_or_default();
+            let epoch = self.seen.lock().epochs.get(name).copied();
+            if epoch.is_some_and(|epoch| epoch > last && epoch <= fence) {
+                self.delete(&meta.location).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn sweep(&self) -> Result<()> {
         let folder = Path::from("staged");
         let list = || self.store.list(Some(&folder)).try_collect::<Vec<_>>();
@@ -186,11 +211,16 @@ impl SimSink {
 
 #[async_trait]
 impl Sink for SimSink {
+    fn own(&self, owner: &Owner) {
+        *self.fence.lock() = owner.fence.0;
+    }
+
     async fn check(&self, _schema: &SchemaRef, start: Start) -> Result<()> {
         if (self.look)() {
             self.later(start);
         }
         *self.checked.lock() = true;
+        self.sweep_later(start).await?;
         self.sweep().await
     }
 

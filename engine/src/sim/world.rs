@@ -145,6 +145,7 @@ impl World {
                 looked
             }),
             checked: Arc::default(),
+            fence: Arc::default(),
         };
         let graph = self
             .setup

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use object_store::memory::InMemory;
 use weir_engine::error::codes;
 use weir_engine::message::Epoch;
-use weir_engine::sink::{CommitToken, Sink, Start};
+use weir_engine::sink::{CommitToken, Owner, Sink, Start};
 
 use super::objects::{keys, location};
 use super::{Rig, rows};
@@ -94,6 +94,25 @@ async fn files_of_epochs_that_do_not_count_are_removed() {
         .await
         .unwrap();
     assert_eq!(epochs(&rig.files()), [1, 1, 2, 2, 3, 3, 8, 8, 9, 9]);
+}
+
+/// An instance that was frozen before it swept wakes up when a newer one has gone on.
+#[tokio::test]
+async fn what_newer_instances_have_shown_stays() {
+    let rig = Rig::new();
+    let schema = small().schema();
+    let sink = rig.sink(&schema, &[]).await.unwrap();
+    commit(&sink, &prepare(&rig, &sink, 1..=5).await).await;
+    let frozen = rig.sink(&schema, &[]).await.unwrap();
+    frozen.own(&Owner {
+        pipeline: "test".into(),
+        node: "lake/sink".into(),
+        origin: rig.origin.as_str().into(),
+        fence: Epoch(3),
+    });
+    let resumed = Start::Resumed(Epoch(2));
+    frozen.check(&schema, resumed).await.unwrap();
+    assert_eq!(epochs(&rig.files()), [1, 2, 4, 5]);
 }
 
 #[tokio::test]

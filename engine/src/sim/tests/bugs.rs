@@ -13,14 +13,23 @@ fn found(bug: Bug) -> Option<(usize, String)> {
         let setup = setup(Pipeline::Stateless, seed, Some(bug));
         let clean = run(&setup, &[]);
         for at in 1..=clean.calls {
-            for flavour in [
+            let first = [
                 Flavour::Before,
                 Flavour::After,
                 Flavour::Slow,
                 Flavour::Held,
-            ] {
+            ];
+            let first = first.map(|flavour| vec![Plan { at, flavour }]);
+            // Some mistakes are made only by a process that goes on with another one's work.
+            let halfway = Plan {
+                at: clean.calls / 2,
+                flavour: Flavour::Before,
+            };
+            let flavour = Flavour::Held;
+            let second = vec![halfway, Plan { at, flavour }];
+            for plans in first.into_iter().chain([second]) {
                 tried += 1;
-                let outcome = run(&setup, &[Plan { at, flavour }]);
+                let outcome = run(&setup, &plans);
                 if let Some(wrong) = outcome.wrong.first() {
                     return Some((tried, wrong.clone()));
                 }
@@ -38,6 +47,7 @@ fn mistakes_are_found() {
         Bug::ForgetsTokens,
         Bug::SweepsFirst,
         Bug::NoFence,
+        Bug::SweepsNewer,
         Bug::SkipsBatch,
     ];
     for bug in bugs {

@@ -24,7 +24,12 @@ fn plans(seed: u64, at: u64, flavour: Flavour) -> Vec<Plan> {
     let mut rng = StdRng::seed_from_u64(seed ^ (at << 3) ^ flavour as u64);
     let mut plans = vec![Plan { at, flavour }];
     if rng.random_bool(0.3) {
-        let flavours = [Flavour::Before, Flavour::After, Flavour::Lost];
+        let flavours = [
+            Flavour::Before,
+            Flavour::After,
+            Flavour::Lost,
+            Flavour::Held,
+        ];
         plans.push(Plan {
             at: rng.random_range(1..60),
             flavour: flavours[rng.random_range(0..flavours.len())],
