@@ -1,9 +1,13 @@
 //! A TCP proxy whose line can be cut and restored: a peer that goes away and comes back.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a server may take for an answer that nobody waits for.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// A proxy in front of one address.
 #[derive(Debug)]
@@ -18,7 +22,10 @@ struct Line {
     closed: AtomicBool,
     /// Connections that were refused while the line was cut.
     refused: AtomicU64,
-    open: Mutex<Vec<TcpStream>>,
+    /// The ends of each connection: the client's, then the server's.
+    open: Mutex<Vec<[TcpStream; 2]>>,
+    /// The server may finish what it was asked after its client is gone.
+    patient: AtomicBool,
 }
 
 impl Proxy {
@@ -48,6 +55,14 @@ impl Proxy {
     pub(crate) fn cut(&self) {
         self.line.cut.store(true, Ordering::SeqCst);
         self.line.close_all();
+    }
+
+    /// Like [`Proxy::cut`], but the server sees nothing of it until it has answered: what it was
+    /// asked is done, and only the answer is lost.
+    pub(crate) fn lose_answers(&self) {
+        self.line.patient.store(true, Ordering::SeqCst);
+        self.line.cut.store(true, Ordering::SeqCst);
+        self.line.close_clients();
     }
 
     /// Takes connections again.
@@ -84,31 +99,58 @@ impl Line {
         };
         {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+            open.push([client.try_clone().unwrap(), server.try_clone().unwrap()]);
         }
         // A cut between the check above and the registration must not leave this pair open.
         if self.cut.load(Ordering::SeqCst) {
             self.close_all();
         }
-        std::thread::spawn(move || pump(client, server));
-        std::thread::spawn(move || pump(server_copy, client_copy));
+        let (asking, answering) = (Arc::clone(self), Arc::clone(self));
+        std::thread::spawn(move || asking.ask(client, server));
+        std::thread::spawn(move || answering.answer(server_copy, client_copy));
+    }
+
+    /// Carries what the client asks.
+    fn ask(&self, client: TcpStream, server: TcpStream) {
+        pump(&client, &server);
+        client.shutdown(Shutdown::Both).ok();
+        if !self.patient.load(Ordering::SeqCst) {
+            server.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Carries what the server answers; for a client that is gone it is thrown away.
+    fn answer(&self, server: TcpStream, client: TcpStream) {
+        pump(&server, &client);
+        client.shutdown(Shutdown::Both).ok();
+        if self.patient.load(Ordering::SeqCst) {
+            server.set_read_timeout(Some(QUIET)).ok();
+            pump(&server, std::io::sink());
+        }
+        server.shutdown(Shutdown::Both).ok();
+    }
+
+    fn close_clients(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for [client, _] in open.drain(..) {
+            client.shutdown(Shutdown::Both).ok();
+        }
     }
 
     fn close_all(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for stream in open.drain(..) {
+        for stream in open.drain(..).flatten() {
             stream.shutdown(Shutdown::Both).ok();
         }
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream) {
+/// Carries bytes until an end is closed.
+fn pump(mut from: impl Read, mut to: impl Write) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 || to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }
-    from.shutdown(Shutdown::Both).ok();
-    to.shutdown(Shutdown::Both).ok();
 }
