@@ -7,6 +7,7 @@ use super::executor::{Halt, Instance};
 use super::fault::Plan;
 use super::verify;
 use super::world::{Setup, World};
+use crate::checkpoint::ManifestKind;
 use crate::error::Kind;
 use crate::runtime::JobEnd;
 
@@ -74,6 +75,18 @@ pub(super) fn run(setup: &Setup, plans: &[Plan]) -> Outcome {
     }
     if wrong.is_empty() && world.sim.run_until(|| quiet(&world, &zombies)) != Halt::Reached {
         wrong.push("an old process hangs".to_owned());
+    }
+    let is_over = |world: &World| {
+        let log = world.log.lock();
+        log.last().is_none_or(|m| m.kind == ManifestKind::Finished)
+    };
+    if wrong.is_empty() && !is_over(&world) {
+        // An old process took over when all was done, and died: one more comes after it.
+        let newest = world.processes.len();
+        world.start(1, None);
+        if let Step::Wrong(text) = watch(&world, newest, &zombies) {
+            wrong.push(text);
+        }
     }
     if wrong.is_empty() {
         wrong = verify::wrong(&world);
