@@ -11,12 +11,17 @@ use super::job::{
     CheckpointOptions, JobEnd, TimeOptions, complete, is_bounded, run_tasks, watermarks,
 };
 use super::progress::CheckpointProgress;
-use super::recovery::{Recovered, commit_again};
+use super::recovery::{Recovered, commit_again, fenced};
 use super::report::Barrier;
-use crate::error::{Error, Kind, Result};
+use crate::checkpoint::Store;
+use crate::env::Env;
+use crate::error::{Error, Kind, Result, codes};
 use crate::graph::{Graph, NodeKind};
 use crate::job::{JobContext, Stop};
 use crate::limits;
+
+/// Longest time that a failed job takes to find out whether another instance has its pipeline.
+const OVERTAKEN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Runs a graph from the last checkpoint that there is.
 pub(super) async fn run(
@@ -50,8 +55,28 @@ pub(super) async fn run(
         _ = stop.wait_for(|stop| *stop == Stop::Now) => return Err(Error::cancelled()),
     };
     match begun {
-        Some(recovered) => go_on(graph, context, time, &options, recovered, progress, begin).await,
+        Some(recovered) => {
+            let (env, generation) = (context.env.clone(), recovered.generation);
+            let end = go_on(graph, context, time, &options, recovered, progress, begin).await;
+            match end {
+                Err(error) => Err(why(error, &options.store, generation, &env).await),
+                end => end,
+            }
+        }
         None => Ok(JobEnd::Finished),
+    }
+}
+
+/// What a failed instance is told. Who was frozen while another one took the pipeline over may
+/// fail anywhere before its next manifest would be refused: its files are swept by then.
+async fn why(error: Error, store: &Store, generation: u64, env: &Env) -> Error {
+    if [codes::FENCED, codes::CANCELLED].contains(&error.code()) {
+        return error;
+    }
+    let overtaken = env.timeout(OVERTAKEN_TIME_MAX, store.is_overtaken(generation));
+    match overtaken.await {
+        Some(Ok(true)) => fenced().caused_by(error),
+        _ => error,
     }
 }
 

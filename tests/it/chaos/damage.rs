@@ -36,13 +36,25 @@ fn damage(kills: &mut Kills, file: &Path, how: Damage) {
 fn damaged_checkpoints_are_found_and_passed_over() {
     let mut kills = Kills::plan("damage", number("CHAOS_DAMAGES", DAMAGES));
     let mut checker = Checker::start();
+    while kills.left > 0 {
+        round(&mut kills, &mut checker);
+    }
+    println!(
+        "damage: {} checkpoints damaged, all found, files exact",
+        kills.done
+    );
+}
+
+/// Damages a few checkpoints of one run.
+fn round(kills: &mut Kills, checker: &mut Checker) {
+    let mut left = kills.left.min(DAMAGES);
     let place = Place::new();
     let log = Log::open(&place.path().join("state"));
     let out = place.path().join("out");
-    let (seed, rows) = (kills.seed, 10_000 + 15_000 * u64::from(kills.left));
+    let (seed, rows) = (kills.seed, 10_000 + 15_000 * u64::from(left));
     let script = script(seed, rows, "connector = 'file', path = 'out/'");
     let mut running = place.start(&script, &FLAGS);
-    while kills.left > 0 {
+    while left > 0 {
         // The start's own claim, and two epochs with something new: one to damage, one to use.
         let reached = log.newest() + 3;
         running.until(WAIT_MAX, "next epoch", || log.newest() >= reached);
@@ -56,24 +68,25 @@ fn damaged_checkpoints_are_found_and_passed_over() {
         };
         let files = log.new_files(&newest);
         let manifests = log.manifest_files(newest.epoch);
-        let passed_over = match kills.left % 3 {
+        let passed_over = match left % 3 {
             0 => {
                 // The mirror still has it, unless the kill came before it was written.
-                damage(&mut kills, &manifests[0], how);
+                damage(kills, &manifests[0], how);
                 !manifests[1].exists()
             }
             1 if !files.is_empty() => {
                 let file = &files[kills.below(files.len())];
-                damage(&mut kills, file, how);
+                damage(kills, file, how);
                 true
             }
             _ => {
                 for manifest in manifests.iter().filter(|file| file.exists()) {
-                    damage(&mut kills, manifest, how);
+                    damage(kills, manifest, how);
                 }
                 true
             }
         };
+        left -= 1;
         kills.left -= 1;
         kills.done += 1;
         let state = FLAGS[1];
@@ -102,8 +115,4 @@ fn damaged_checkpoints_are_found_and_passed_over() {
         prefix(seed, rows, &durable),
     );
     assert_eq!((found.rows, found.complete), (rows, true));
-    println!(
-        "damage: {} checkpoints damaged, all found, files exact",
-        kills.done
-    );
 }

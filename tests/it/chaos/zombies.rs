@@ -57,7 +57,7 @@ fn one(kills: &mut Kills, checker: &mut Checker) {
     frozen.signal("CONT");
     let ended = frozen.wait();
     assert_eq!(ended.code, 1, "{}\n{}", ended.out, ended.err);
-    assert!(ended.err.contains("error[E060"), "{}", ended.err);
+    assert!(ended.err.contains("error[E0601]"), "{}", ended.err);
     next.wait().ok();
     let durable = log.durable();
     assert!(durable.over);

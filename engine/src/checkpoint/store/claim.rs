@@ -96,6 +96,11 @@ impl Store {
         .hint("stop it"))
     }
 
+    /// Whether another instance has claimed the pipeline since the claim of this generation.
+    pub async fn is_overtaken(&self, generation: u64) -> Result<bool> {
+        Ok(self.generations().await?.last().copied() > Some(generation))
+    }
+
     /// Gives all epochs in the store, from the newest.
     pub async fn list(&self) -> Result<Vec<Listed>> {
         let mut listed = Vec::new();
