@@ -125,6 +125,41 @@ fn versions_are_in_one_place() {
     }
 }
 
+/// Libraries with their features, as they are built for some kinds of dependencies.
+fn features(of: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--prefix",
+            "none",
+            "--format",
+            "{p} {f}",
+        ])
+        .args(of)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found: BTreeSet<String> = text
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .collect();
+    assert!(found.len() > 100, "{output:?}");
+    found
+}
+
+/// Otherwise `cargo run` builds DataFusion anew after `cargo test`: 20 minutes on a small machine.
+#[test]
+fn the_program_shares_its_libraries_with_the_tests() {
+    let of_tests = features(&["--workspace", "--edges", "normal,build,dev"]);
+    for of in [&["--workspace"], &["--package=weir"]] {
+        let of_program = features(&[of, &["--edges=normal,build"][..]].concat());
+        let only: Vec<&String> = of_program.difference(&of_tests).collect();
+        assert!(only.is_empty(), "{of:?} builds these differently: {only:?}");
+    }
+}
+
 #[test]
 fn the_arrow_family_has_one_version() {
     let lock = read("Cargo.lock");
