@@ -154,7 +154,7 @@ fn features(of: &[&str]) -> BTreeSet<String> {
 fn the_program_shares_its_libraries_with_the_tests() {
     let of_tests = features(&["--workspace", "--edges", "normal,build,dev"]);
     for of in [&["--workspace"], &["--package=weir"]] {
-        let of_program = features(&[of, &["--edges=normal,build"][..]].concat());
+        let of_program = features(&[&of[..], &["--edges=normal,build"]].concat());
         let only: Vec<&String> = of_program.difference(&of_tests).collect();
         assert!(only.is_empty(), "{of:?} builds these differently: {only:?}");
     }
