@@ -18,7 +18,7 @@ const CHANGES_BYTES_MIN: u64 = 1 << 20;
 
 /// Gives what the next snapshot has to hold: all, when the changes since the last full snapshot
 /// have outgrown it, and when there is none: what a subtask was given back at the start of a job
-/// counts as no change, and is in no file of the new chain.
+/// counts as no change, so where the files that hold it are not in the chain, all is asked for.
 pub fn next_extent(files: &[StateFile]) -> Extent {
     if files.is_empty() {
         return Extent::All;

@@ -172,37 +172,42 @@ impl Recovered {
         }
     }
 
-    /// Gives an operator back what its subtask had.
+    /// The chains of a node that go on where they ended: each subtask has the key groups that it
+    /// had before, so that what it is given back is what its chain holds. `None` begins anew.
+    pub(super) fn continued(&self, id: &str, subtasks: usize) -> Option<&[Chain]> {
+        let chains = self.kept.get(id)?;
+        let each = (0..).zip(chains).all(|(subtask, c)| c.subtask == subtask);
+        (each && chains.len() == subtasks).then_some(chains)
+    }
+
+    /// Gives an operator back what its subtask had. The files of one chain are open at a time, and
+    /// of those one batch is in memory.
     pub(super) async fn restore(
         &self,
         node: &Node,
         subtask: u32,
         mut operator: Box<dyn Operator>,
     ) -> Result<Box<dyn Operator>> {
-        let Some(chains) = self.kept.get(&*node.id) else {
-            return Ok(operator);
-        };
-        let same = chains.len() == node.parallelism as usize;
-        let mut states = Vec::new();
-        for chain in chains {
+        let own = self.continued(&node.id, node.parallelism as usize);
+        let chains = match own {
             // With the same parallelism all keys of a subtask are in its own chain.
-            if same && chain.subtask != subtask {
-                continue;
-            }
-            let mut files: Vec<StateBatches> = Vec::new();
+            Some(chains) => chains.get(subtask as usize..=subtask as usize),
+            None => self.kept.get(&*node.id).map(Vec::as_slice),
+        };
+        let groups = KeyGroups::of(subtask, node.parallelism);
+        for chain in chains.into_iter().flatten() {
+            let mut files: Vec<StateBatches> = Vec::with_capacity(chain.files.len());
             for file in &chain.files {
                 files.push(self.store.read_state(file).await?);
             }
-            states.push(files);
-        }
-        let groups = KeyGroups::of(subtask, node.parallelism);
-        let restored = self.env.blocking(move || {
-            for files in states {
+            let groups = groups.clone();
+            let restored = self.env.blocking(move || {
                 operator.restore(&mut files.into_iter().flatten(), &groups)?;
-            }
-            Ok::<_, Error>(operator)
-        });
-        restored.await?
+                Ok::<_, Error>(operator)
+            });
+            operator = restored.await??;
+        }
+        Ok(operator)
     }
 
     /// Finds for each node what the checkpoint has of it; notes what fits nowhere.

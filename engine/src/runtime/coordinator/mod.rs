@@ -97,7 +97,15 @@ pub(super) struct Setup {
 impl Coordinator {
     pub(super) fn new(graph: &Graph, setup: Setup) -> Self {
         let epoch = Epoch(setup.recovered.epoch());
-        let nodes = graph.nodes().filter_map(|(_, node)| recovery::entry(node));
+        let nodes = graph.nodes().filter_map(|(_, node)| {
+            let mut entry = recovery::entry(node)?;
+            // What was given back counts as saved: the files that hold it stay in the chain.
+            let known = setup.recovered.continued(&entry.id, entry.chains.len());
+            if let Some(chains) = known {
+                entry.chains = chains.to_vec();
+            }
+            Some(entry)
+        });
         let ledgers = graph.nodes().filter_map(|(_, node)| {
             let reads = matches!(node.kind, NodeKind::Scan(_) | NodeKind::Island(_));
             reads.then(|| (Arc::clone(&node.id), setup.recovered.ledger(&node.id)))
@@ -314,20 +322,11 @@ impl Coordinator {
         Ok(None)
     }
 
-    /// What the next snapshot of a chain has to hold. The first epoch after a recovery begins all
-    /// chains anew: their subtasks may be others than those that wrote the old ones.
-    fn extent(&self, files: &[StateFile]) -> Extent {
-        match self.last {
-            None if !self.recovered.manifest.nodes.is_empty() => Extent::All,
-            _ => chain::next_extent(files),
-        }
-    }
-
     fn inject(&mut self, epoch: Epoch) {
         self.started = self.job.env.clock().monotonic();
         let full = self.nodes.values().flat_map(|node| {
             let chains = node.chains.iter();
-            let all = chains.filter(|chain| self.extent(&chain.files) == Extent::All);
+            let all = chains.filter(|chain| chain::next_extent(&chain.files) == Extent::All);
             all.map(|chain| (Arc::from(node.id.as_str()), chain.subtask))
         });
         let full: HashSet<Subtask> = full.collect();
@@ -345,7 +344,7 @@ impl Coordinator {
             .keys()
             .map(|node| {
                 let chain = self.nodes.get(&**node).and_then(|node| node.chains.first());
-                chain.map_or(Extent::All, |chain| self.extent(&chain.files))
+                chain.map_or(Extent::All, |chain| chain::next_extent(&chain.files))
             })
             .collect();
         let parts = self
