@@ -63,8 +63,11 @@ pub const LOOKUP_CALLS_MAX: usize = 4;
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Checkpoints that are kept when nothing is said.
 pub const CHECKPOINTS_RETAINED: usize = 3;
-/// State files that one job writes at once.
+/// State files that one job writes at once, and that it checks at once when it starts.
 pub const STATE_WRITES_MAX: usize = 8;
+/// Bytes of one batch in a state file: who writes or reads state holds one of them. Small enough
+/// for that, large enough to compress well.
+pub const STATE_BATCH_BYTES_MAX: usize = 1 << 20;
 /// Reports of tasks to the coordinator of checkpoints that may wait.
 pub const REPORTS_MAX: usize = 256;
 /// Longest time between two checkpoints.

@@ -38,11 +38,14 @@ const ACCOUNT_BYTES: usize = 64 << 10;
 pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Box<dyn Operator>> {
     let name = format!("window aggregation {} #{}", context.node, context.subtask);
     let local = program.phase == Phase::Local;
+    let memory = MemoryConsumer::new(name)
+        .with_can_spill(!local)
+        .register(&context.job.memory);
     Ok(Box::new(WindowAggregate {
         panes: Panes::default(),
         blocks: program.merging().map(Blocks::new),
         saving: local.then(|| Saving::new(program)).transpose()?,
-        scratch: Scratch::default(),
+        scratch: Scratch::of(memory.new_empty()),
         evaluator: Evaluator::default(),
         collector: Collector::new(program.schema(), context.job.batch_rows),
         updates: (!local && program.firing.is_updating()).then(Updates::default),
@@ -53,9 +56,7 @@ pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Bo
         batch_rows: context.job.batch_rows.max(1),
         disk: Arc::clone(&context.job.datafusion.runtime_env().disk_manager),
         past: Vec::new(),
-        memory: MemoryConsumer::new(name)
-            .with_can_spill(!local)
-            .register(&context.job.memory),
+        memory,
         metrics: Arc::clone(&context.metrics),
         program: Arc::clone(program),
     }))

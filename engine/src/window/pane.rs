@@ -23,6 +23,9 @@ pub(super) struct Pane {
     pub(super) parts: Vec<Arc<Part>>,
     /// How many of the parts, from the first, are in a snapshot already.
     pub(super) persisted: usize,
+    /// How many of the parts, from the first, were given back at the start: pieces of what once
+    /// was together, which have few groups in common.
+    pub(super) given_back: usize,
     pub(super) bytes: usize,
     /// When it got rows last, in rounds of its operator.
     pub(super) used: u64,
@@ -93,33 +96,64 @@ impl Pane {
             return Ok(());
         }
         self.rotate(program, scratch)?;
-        if !program.sorted {
-            self.merge_from(self.persisted, program, scratch)?;
+        let from = self.persisted.max(self.first_in_memory());
+        if !program.sorted && self.parts.len() > from + PARTS_MAX {
+            self.merge(from, self.parts.len(), program, scratch)?;
         }
         self.measure();
         Ok(())
     }
 
-    /// Makes one part of the last ones, from a place on, if they are many. What is on disk stays.
-    pub(super) fn merge_from(
+    /// Makes one part of the last ones that a snapshot has, if they are many and memory suffices.
+    pub(super) fn compact(&mut self, program: &Program, scratch: &mut Scratch) -> Result<()> {
+        let upto = self.persisted.min(self.parts.len());
+        if upto <= self.first_in_memory().max(self.given_back) + PARTS_MAX {
+            return Ok(());
+        }
+        let known = self.parts.get(..upto).unwrap_or_default();
+        let sizes: Vec<usize> = known.iter().map(|part| part.rows).collect();
+        let from = first_to_merge(&sizes, self.given_back);
+        let Some(room) = scratch.room(known.get(from..).unwrap_or_default()) else {
+            return Ok(());
+        };
+        let merged = self.merge(from, upto, program, scratch);
+        drop(room);
+        merged
+    }
+
+    /// Makes one part of those of a range that are in memory: what is on disk stays.
+    fn merge(
         &mut self,
         from: usize,
+        upto: usize,
         program: &Program,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let on_disk = self.parts.iter().rposition(|part| part.disk.is_some());
-        let from = from.max(on_disk.map_or(0, |at| at + 1));
-        if self.parts.len() <= from + PARTS_MAX {
+        let from = from.max(self.first_in_memory());
+        if from + 1 >= upto {
             return Ok(());
         }
+        let later = self.parts.split_off(upto);
         let last = self.parts.split_off(from);
         let one = if program.sorted {
             concat_parts(&last)?
         } else {
             merge_parts(program, &last, scratch)?.into_part(program, scratch)?
         };
+        let merged = last.len() - 1;
         self.parts.push(Arc::new(one));
+        self.parts.extend(later);
+        if self.persisted >= upto {
+            self.persisted -= merged;
+        }
+        self.given_back = self.given_back.min(from);
         Ok(())
+    }
+
+    /// The place after the last part that is on disk.
+    fn first_in_memory(&self) -> usize {
+        let on_disk = self.parts.iter().rposition(|part| part.disk.is_some());
+        on_disk.map_or(0, |at| at + 1)
     }
 
     /// Writes what is in memory into a file, in cuts once the pane is large.
@@ -180,5 +214,49 @@ impl Pane {
     ) -> Result<Vec<Arc<Part>>> {
         self.rotate(program, scratch)?;
         Ok(self.parts)
+    }
+}
+
+/// The first of the parts of these sizes that is to be merged with all later ones. Each is as long
+/// as the later ones are half as large together, so that a row is merged a few times and not at
+/// each snapshot; those that were given back count as one.
+fn first_to_merge(sizes: &[usize], given_back: usize) -> usize {
+    let given_back = given_back.min(sizes.len());
+    let (given, later) = sizes.split_at(given_back);
+    let (mut first, mut rows) = (sizes.len(), 0);
+    for size in later.iter().rev() {
+        if rows > 0 && *size > 2 * rows {
+            return first;
+        }
+        rows += size;
+        first -= 1;
+    }
+    if given.iter().sum::<usize>() <= 2 * rows {
+        0
+    } else {
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_to_merge;
+
+    #[test]
+    fn a_large_part_waits_for_as_much() {
+        for (sizes, given_back, expected) in [
+            (&[5, 5, 5][..], 0, 0),
+            (&[100, 5, 5, 5], 0, 1),
+            (&[100, 20, 5, 5, 5], 0, 1),
+            (&[100, 31, 5, 5, 5], 0, 2),
+            (&[20, 5, 5], 0, 0),
+            // Given back in pieces: together they are large.
+            (&[10, 10, 10, 10, 5, 5], 4, 4),
+            (&[10, 10, 10, 10, 10, 10], 4, 0),
+            (&[10, 10], 2, 2),
+            (&[], 0, 0),
+        ] {
+            assert_eq!(first_to_merge(sizes, given_back), expected, "{sizes:?}");
+        }
     }
 }

@@ -98,6 +98,7 @@ impl Panes {
         self.change(id, |pane| {
             pane.parts.push(Arc::new(part));
             pane.persisted = pane.parts.len();
+            pane.given_back = pane.parts.len();
             pane.measure();
             Ok(())
         })
@@ -182,6 +183,7 @@ impl Panes {
             self.change(id, |own| {
                 own.parts.extend(pane.parts);
                 own.persisted = own.parts.len();
+                own.given_back = own.parts.len();
                 own.measure();
                 Ok(())
             })?;
@@ -245,6 +247,9 @@ impl Panes {
         let mut parts = Vec::new();
         for id in self.ids() {
             self.change(id, |pane| {
+                // What is merged is in an earlier snapshot, whose files are written: the new parts
+                // are shared with this one, and are not in memory twice.
+                pane.compact(program, scratch)?;
                 pane.rotate(program, scratch)?;
                 let known = if extent == Extent::All {
                     0
@@ -253,7 +258,6 @@ impl Panes {
                 };
                 let new = pane.parts.iter().skip(known);
                 parts.extend(new.map(|part| (id, Arc::clone(part))));
-                pane.merge_from(0, program, scratch)?;
                 pane.persisted = pane.parts.len();
                 pane.measure();
                 Ok(())

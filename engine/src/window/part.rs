@@ -8,6 +8,9 @@ use arrow::compute::concat;
 use super::spill::OnDisk;
 use crate::error::Result;
 
+/// Rows of a part that are given to a snapshot at once: columns are made for them on the way.
+const PIECE_ROWS_MAX: usize = 1 << 15;
+
 /// Groups that no longer change: their keys and states, or the rows themselves where an aggregate
 /// needs them in order. Columns as in the program's part fields.
 #[derive(Debug)]
@@ -40,14 +43,20 @@ impl Part {
         memory.into_iter().chain(disk)
     }
 
-    /// Gives the rows as [`Self::pieces`] does, to another thread.
+    /// Gives the rows as [`Self::pieces`] does, to another thread, but never many at once.
     pub(super) fn into_pieces(
         self: Arc<Self>,
     ) -> impl Iterator<Item = Result<(Vec<ArrayRef>, usize)>> + Send {
-        let pieces = self.disk.as_ref().map_or(1, OnDisk::pieces);
+        let cuts = self.rows.div_ceil(PIECE_ROWS_MAX);
+        let pieces = self.disk.as_ref().map_or(cuts, OnDisk::pieces);
         (0..pieces).map(move |at| match &self.disk {
             Some(disk) => disk.piece_at(at),
-            None => Ok((self.columns.clone(), self.rows)),
+            None => {
+                let from = at * PIECE_ROWS_MAX;
+                let rows = PIECE_ROWS_MAX.min(self.rows - from);
+                let columns = self.columns.iter().map(|c| c.slice(from, rows));
+                Ok((columns.collect(), rows))
+            }
         })
     }
 

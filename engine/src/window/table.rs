@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::{SortColumn, lexsort_to_indices, take};
+use datafusion_execution::memory_pool::MemoryReservation;
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion_physical_plan::aggregates::order::GroupOrdering;
@@ -16,6 +17,12 @@ use crate::error::{Error, Result};
 
 /// Key tables kept for the next panes: as many as close and open at once in a steady stream.
 const SPARE_TABLES_MAX: usize = 4;
+/// Bytes up to which an empty key table is kept: beyond, making a new one costs nothing beside
+/// filling it, and no account has what is kept.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+/// Memory of a merge, in sizes of what is merged: a hash table is up to twice the size of its
+/// keys and states, and the part that it becomes is made beside it column by column.
+const MERGE_SHARES: usize = 3;
 
 /// The results of the groups of one window.
 #[derive(Debug)]
@@ -32,9 +39,28 @@ pub(super) struct Scratch {
     groups: Vec<usize>,
     /// Empty key tables.
     spare: Vec<Box<dyn GroupValues>>,
+    /// Where memory for merges is taken from.
+    memory: Option<MemoryReservation>,
 }
 
 impl Scratch {
+    /// Takes the memory for merges from an account.
+    pub(super) fn of(memory: MemoryReservation) -> Self {
+        let memory = Some(memory);
+        Self {
+            memory,
+            ..Self::default()
+        }
+    }
+
+    /// Takes memory to merge parts beside them: their hash table, then the part that it becomes.
+    /// `None` when there is no room.
+    pub(super) fn room(&self, parts: &[Arc<Part>]) -> Option<MemoryReservation> {
+        let room = self.memory.as_ref()?.new_empty();
+        let bytes: usize = parts.iter().map(|part| part.bytes).sum();
+        room.try_grow(bytes * MERGE_SHARES).is_ok().then_some(room)
+    }
+
     /// Gives back the memory of empty key tables.
     pub(super) fn forget(&mut self) {
         self.spare.clear();
@@ -284,7 +310,9 @@ impl Table {
         let keys = table.emit(EmitTo::All)?;
         if scratch.spare.len() < SPARE_TABLES_MAX {
             table.clear_shrink(self.groups);
-            scratch.spare.push(table);
+            if table.size() <= SPARE_BYTES_MAX {
+                scratch.spare.push(table);
+            }
         }
         Ok(keys)
     }

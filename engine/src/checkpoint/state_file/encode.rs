@@ -1,4 +1,5 @@
-//! Writes state files piece by piece: never more than one piece and one batch are in memory.
+//! Writes state files piece by piece: never more than one piece and one batch are in memory, and
+//! no batch of the file is larger than [`limits::STATE_BATCH_BYTES_MAX`], whatever an operator gives.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -15,11 +16,14 @@ use twox_hash::XxHash3_64;
 
 use super::{BEGINS, Counts, END, GOES_ON, Pieces, Summary, head};
 use crate::error::Result;
+use crate::limits;
 use crate::operator::StateBatches;
 
 /// Encodes batches into the bytes of a state file.
 pub struct Encoder {
     batches: StateBatches,
+    /// What is left of a batch that is cut, and the rows of a cut.
+    cut: Option<(RecordBatch, usize)>,
     stream: Option<(SchemaRef, StreamEncoder)>,
     out: Writer,
 }
@@ -35,9 +39,34 @@ impl Encoder {
     pub fn new(batches: StateBatches) -> Self {
         Self {
             batches,
+            cut: None,
             stream: None,
             out: Writer::default(),
         }
+    }
+
+    /// Gives the next rows, a batch or a cut of a large one.
+    fn next_rows(&mut self) -> Result<Option<RecordBatch>> {
+        if self.cut.is_none() {
+            let Some(batch) = self.batches.next() else {
+                return Ok(None);
+            };
+            let batch = batch?;
+            let rows = rows_of_cut(&batch);
+            if rows >= batch.num_rows() {
+                return Ok(Some(batch));
+            }
+            self.cut = Some((batch, rows));
+        }
+        let Some((batch, rows)) = self.cut.take() else {
+            return Ok(None);
+        };
+        let rows = rows.min(batch.num_rows());
+        let left = batch.num_rows() - rows;
+        if left > 0 {
+            self.cut = Some((batch.slice(rows, left), rows));
+        }
+        Ok(Some(batch.slice(0, rows)))
     }
 
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -72,8 +101,8 @@ impl Encoder {
 impl Pieces for Encoder {
     fn next(&mut self, bytes: usize) -> Result<Option<Bytes>> {
         while self.out.pending.len() < bytes && !self.out.is_finished() {
-            match self.batches.next() {
-                Some(batch) => self.push(&batch?)?,
+            match self.next_rows()? {
+                Some(batch) => self.push(&batch)?,
                 None => {
                     self.end_stream()?;
                     if !self.out.finish() {
@@ -88,6 +117,26 @@ impl Pieces for Encoder {
     fn summary(&self) -> Option<Summary> {
         self.out.summary()
     }
+}
+
+/// Gives how many rows of a batch are within the bound, if they are of one size; one at least.
+fn rows_of_cut(batch: &RecordBatch) -> usize {
+    let bytes: usize = batch.columns().iter().map(bytes_of).sum();
+    let cuts = bytes.div_ceil(limits::STATE_BATCH_BYTES_MAX).max(1);
+    batch.num_rows().div_ceil(cuts).max(1)
+}
+
+fn bytes_of(column: &ArrayRef) -> usize {
+    let data = column.to_data();
+    let own = data.get_slice_memory_size();
+    let own = own.unwrap_or_else(|_| column.get_array_memory_size());
+    // The text that views show is not theirs.
+    let shown = match column.data_type() {
+        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
+        DataType::BinaryView => column.as_binary_view().total_buffer_bytes_used(),
+        _ => 0,
+    };
+    own + shown
 }
 
 /// Copies views whose buffers are mostly not theirs: a slice of a large batch would otherwise

@@ -66,6 +66,29 @@ fn odd() -> Vec<RecordBatch> {
     ]
 }
 
+/// What an operator gives at once may be all of its state: a file never holds it as one batch.
+#[test]
+fn large_batches_are_cut() {
+    let large = numbers("1", 0..200_000);
+    let views = StringViewArray::from_iter_values((0..120_000).map(|i| format!("a long text {i}")));
+    let columns: [(&str, ArrayRef); 1] = [("v", Arc::new(views))];
+    let views = RecordBatch::try_from_iter(columns).unwrap();
+    for batch in [large, views] {
+        let (bytes, summary) = drain(Encoder::new(state(&[batch.clone()])), 1 << 16).unwrap();
+        assert_eq!(summary.rows, batch.num_rows() as u64);
+        let cuts = decode(Content::Memory(bytes), summary).unwrap();
+        let cuts = cuts.collect::<Result<Vec<_>>>().unwrap();
+        let bound = crate::limits::STATE_BATCH_BYTES_MAX;
+        let parts = batch.get_array_memory_size() / bound;
+        assert!(parts > 1);
+        let most = cuts.iter().map(RecordBatch::num_rows).max().unwrap();
+        // Buffers have some room to spare.
+        assert!(most * parts < batch.num_rows() * 3 / 2, "{most} rows");
+        let whole = arrow::compute::concat_batches(&batch.schema(), &cuts).unwrap();
+        assert_eq!(whole, batch);
+    }
+}
+
 fn state(batches: &[RecordBatch]) -> StateBatches {
     Box::new(Vec::from(batches).into_iter().map(Ok))
 }

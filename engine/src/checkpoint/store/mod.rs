@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::Semaphore;
 
 use super::manifest::{Manifest, StateFile};
 use crate::env::Env;
@@ -47,6 +48,8 @@ pub struct Store {
     prefix: Path,
     local_root: Option<PathBuf>,
     env: Env,
+    /// Who uploads in parts.
+    uploads: Arc<Semaphore>,
 }
 
 /// A pipeline that an instance has taken over, and what it goes on from.
@@ -110,6 +113,7 @@ impl Store {
             prefix,
             local_root,
             env,
+            uploads: Arc::new(Semaphore::new(state::UPLOADS_MAX)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     Error as StoreError, GetResult, GetResultPayload, MultipartUpload, ObjectStoreExt as _,
@@ -17,14 +17,21 @@ use super::{Store, missing, state_path};
 use crate::checkpoint::manifest::{Manifest, StateFile};
 use crate::checkpoint::state_file::{Content, Encoder, Merger, Pieces, Summary, decode};
 use crate::error::{Error, Kind, Result, codes};
+use crate::limits;
 use crate::operator::StateBatches;
 
 /// Bytes of a part of an upload. Stores want 5 MiB at least and all the same; two per writer are
-/// in memory.
+/// in memory, of [`UPLOADS_MAX`] writers.
 const PART_BYTES: usize = 8 << 20;
+/// Bytes of a part of a local file, which is enough to hide the cost of a call; and bytes up to
+/// which a file is written in one call.
+const SMALL_BYTES: usize = 1 << 20;
+/// Uploads in parts to one store at once.
+pub(super) const UPLOADS_MAX: usize = 2;
 /// Bytes of a file that is read into memory; a larger one that is not on a local disk goes through
-/// a temporary file, so that restoring needs no memory in proportion to the state.
-const IN_MEMORY_BYTES_MAX: u64 = 4 << 20;
+/// a temporary file. A chain holds few files below it, so that restoring needs no memory in
+/// proportion to the state.
+const IN_MEMORY_BYTES_MAX: u64 = 1 << 20;
 /// Bytes collected before they are written to a temporary file.
 const SPOOL_BYTES: usize = 1 << 20;
 
@@ -100,29 +107,58 @@ impl Store {
 
     /// Reads every file that a manifest names and checks its checksum.
     pub async fn verify(&self, manifest: &Manifest) -> Result<()> {
-        for file in manifest.files() {
-            drop(self.read_state(file).await?);
+        let files: Vec<StateFile> = manifest.files().cloned().collect();
+        futures::stream::iter(files)
+            .map(|file| async move { self.read_state(&file).await.map(drop) })
+            .buffer_unordered(limits::STATE_WRITES_MAX)
+            .try_collect::<()>()
+            .await
+    }
+
+    fn part_bytes(&self) -> usize {
+        if self.local_root.is_some() {
+            SMALL_BYTES
+        } else {
+            PART_BYTES
         }
-        Ok(())
     }
 
     async fn upload<P: Pieces>(&self, path: &str, pieces: P) -> Result<Option<Summary>> {
         let place = self.place(path);
-        let (pieces, first) = self.piece(pieces).await?;
-        let Some(first) = first else {
+        let (mut pieces, first) = self.piece(pieces, SMALL_BYTES).await?;
+        let Some(mut first) = first else {
             return Ok(None);
         };
         if let Some(summary) = pieces.summary() {
             self.put(&place, &first).await?;
             return Ok(Some(summary));
         }
+        let mut permit = None;
+        if self.part_bytes() > SMALL_BYTES {
+            let free = self.uploads.acquire().await;
+            permit = Some(free.map_err(|_| Error::internal("the uploads of a store are closed"))?);
+            let (same, rest) = self.piece(pieces, self.part_bytes() - SMALL_BYTES).await?;
+            pieces = same;
+            first = [first, rest.unwrap_or_default()].concat().into();
+        }
+        let uploaded = self.upload_parts(&place, pieces, first).await;
+        drop(permit);
+        uploaded.map(Some)
+    }
+
+    async fn upload_parts<P: Pieces>(
+        &self,
+        place: &Path,
+        pieces: P,
+        first: Bytes,
+    ) -> Result<Summary> {
         let mut upload = self
-            .retry("began an upload", || self.inner.put_multipart(&place))
+            .retry("began an upload", || self.inner.put_multipart(place))
             .await?;
-        match self.parts(&mut *upload, &place, pieces, first).await {
+        match self.parts(&mut *upload, place, pieces, first).await {
             Ok(summary) => {
-                self.sync(&place).await?;
-                Ok(Some(summary))
+                self.sync(place).await?;
+                Ok(summary)
             }
             Err(error) => {
                 // What cannot be aborted now is removed by the store's own rules for uploads.
@@ -143,7 +179,7 @@ impl Store {
         let mut part = Some(first);
         while let Some(bytes) = part {
             let sent = upload.put_part(PutPayload::from(bytes));
-            let (sent, made) = futures::join!(sent, self.piece(pieces));
+            let (sent, made) = futures::join!(sent, self.piece(pieces, self.part_bytes()));
             sent.map_err(|error| told(error, "wrote state"))?;
             (pieces, part) = made?;
         }
@@ -160,10 +196,10 @@ impl Store {
         }
     }
 
-    async fn piece<P: Pieces>(&self, mut pieces: P) -> Result<(P, Option<Bytes>)> {
+    async fn piece<P: Pieces>(&self, mut pieces: P, bytes: usize) -> Result<(P, Option<Bytes>)> {
         self.env
             .blocking(move || {
-                let piece = pieces.next(PART_BYTES)?;
+                let piece = pieces.next(bytes)?;
                 Ok((pieces, piece))
             })
             .await?
