@@ -19,11 +19,13 @@ use weir_engine::options::Options;
 
 mod cloud;
 mod failure;
+mod health;
+mod line;
 mod options;
 #[cfg(test)]
 mod tests;
 
-pub use failure::{error, io_error};
+pub use failure::{error, io_error, is_unanswered};
 pub use options::{PATH, options};
 
 /// The kind of a store; one connector each.
@@ -47,6 +49,16 @@ impl Scheme {
             Self::S3 => "s3",
             Self::Gcs => "gcs",
             Self::Azure => "azure",
+        }
+    }
+
+    /// How URLs of this kind begin.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
         }
     }
 

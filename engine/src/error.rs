@@ -202,6 +202,7 @@ impl From<arrow::error::ArrowError> for Error {
                 Ok(own) => *own,
                 Err(other) => Self::new(Kind::Data, codes::EXPRESSION, other.to_string()),
             },
+            ArrowError::IoError(_, inner) if is_full(&inner) => no_room(inner),
             other => Self::new(Kind::Data, codes::EXPRESSION, other.to_string())
                 .hint("use TRY_CAST or a CASE expression where a value may not fit"),
         }
@@ -217,6 +218,7 @@ impl From<datafusion_common::DataFusionError> for Error {
                 Err(other) => Self::new(Kind::Data, codes::EXECUTION, other.to_string()),
             },
             Df::ArrowError(inner, _) => Self::from(*inner),
+            Df::IoError(inner) if is_full(&inner) => no_room(inner),
             Df::Context(_, inner) | Df::Diagnostic(_, inner) => Self::from(*inner),
             Df::Shared(inner) => Self::from_shared(&inner),
             Df::ResourcesExhausted(message) => Self::new(Kind::Limit, codes::MEMORY, message)
@@ -226,6 +228,34 @@ impl From<datafusion_common::DataFusionError> for Error {
             other => Self::new(Kind::Data, codes::EXECUTION, other.strip_backtrace()),
         }
     }
+}
+
+/// Whether a disk without room is the cause, however deep it lies.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    let full = [Io::StorageFull, Io::QuotaExceeded, Io::ReadOnlyFilesystem];
+    if full.contains(&error.kind()) {
+        return true;
+    }
+    let mut cause = error.get_ref().map(|inner| inner as &dyn std::error::Error);
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            return is_full(io);
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+/// Only temporary files are written where these errors come from.
+fn no_room(error: std::io::Error) -> Error {
+    Error::new(
+        Kind::Limit,
+        codes::DISK,
+        "rows cannot be put into a temporary file",
+    )
+    .hint("free some room where TMPDIR is, or give the job more memory with --memory")
+    .caused_by(error)
 }
 
 impl Error {
@@ -238,6 +268,11 @@ impl Error {
                 copy.inner.detail.clone_from(&own.inner.detail);
                 copy.inner.hint.clone_from(&own.inner.hint);
                 return copy.at(own.place());
+            }
+            if let Some(io) = inner.downcast_ref::<std::io::Error>()
+                && is_full(io)
+            {
+                return no_room(std::io::Error::other(io.to_string()));
             }
             cause = inner.source();
         }

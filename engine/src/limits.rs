@@ -33,8 +33,12 @@ pub const FILES_LISTED_MAX: usize = 1_000_000;
 pub const DISCOVERY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a sink is asked to roll by age and inactivity.
 pub const SINK_TICK_INTERVAL: Duration = Duration::from_millis(200);
-/// Attempts of one I/O call of a store before the job fails, the first included.
+/// Attempts of one I/O call of the checkpoint store before the job fails, the first included; where
+/// the store is in the cloud, each of them is what its client makes of [`STORE_ATTEMPTS_MAX`].
 pub const IO_ATTEMPTS_MAX: usize = 10;
+/// Attempts that the client of a store makes of one call: [`IO_RETRY_TIME_MAX`] ends them before,
+/// unless the waits between them happen to be short.
+pub const STORE_ATTEMPTS_MAX: usize = 100;
 /// Longest time that the retries of one I/O call take in all.
 pub const IO_RETRY_TIME_MAX: Duration = Duration::from_secs(180);
 /// Panes (window slices with rows) that one subtask keeps open.

@@ -101,11 +101,11 @@ fn store_that_never_answers_is_an_error_and_no_hang() {
     let place = Place::new();
     // Port 9 (discard) is closed on every machine that runs tests.
     let source = "connector = 's3', path = 's3://b/in/', endpoint = 'http://127.0.0.1:9', region = 'x', \
-                  access_key_id = 'a', secret_access_key = 'b'";
+                  access_key_id = 'a', secret_access_key = 'b', retry_timeout = '4 seconds'";
     let script = script(source, "connector = 'file', path = 'out'");
     place
         .run(&script, &[])
-        .fails_with("E0206", &["127.0.0.1:9"]);
+        .fails_with("E0206", &["127.0.0.1:9", "s3://b has not answered for"]);
 }
 
 /// The line to the store is cut while a stream is running; what arrives meanwhile waits, and when

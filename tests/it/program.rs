@@ -103,31 +103,46 @@ impl Place {
 
     /// Writes a script and starts it.
     pub(crate) fn start(&self, script: &str, flags: &[&str]) -> Running {
+        self.start_with(script, flags, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn start_with(
+        &self,
+        script: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Running {
         self.write("script.sql", script);
         let mut words = vec!["run", "script.sql", "--progress", "never"];
         words.extend(flags);
-        self.command(&words)
+        self.command(&words, variables)
     }
 
     /// Runs any command line of the program.
     pub(crate) fn weir(&self, words: &[&str]) -> Ended {
-        self.command(words).wait()
+        self.command(words, &[]).wait()
     }
 
-    fn command(&self, words: &[&str]) -> Running {
+    fn command(&self, words: &[&str], variables: &[(&str, &str)]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(words);
-        self.spawn(command)
+        self.spawn_with(command, variables)
     }
 
     /// Starts a command in the folder.
-    pub(crate) fn spawn(&self, mut command: Command) -> Running {
+    pub(crate) fn spawn(&self, command: Command) -> Running {
+        self.spawn_with(command, &[])
+    }
+
+    fn spawn_with(&self, mut command: Command, variables: &[(&str, &str)]) -> Running {
         command
             .current_dir(self.path())
             // Nothing of the developer's own set-up may decide a test.
             .env_remove("AWS_ACCESS_KEY_ID")
             .env_remove("AWS_SECRET_ACCESS_KEY")
             .env("RUST_BACKTRACE", "0")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -190,6 +205,15 @@ impl Running {
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// The bytes of its memory that are resident now; 0 when it has ended.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) << 10
     }
 
     /// Whether it still runs.

@@ -57,3 +57,14 @@ pub(super) fn is_conflict(failure: &DeltaTableError) -> bool {
             }
     )
 }
+
+/// Whether the store has given no answer, so that nobody knows whether it did what it was asked.
+pub(super) fn is_unanswered(failure: &DeltaTableError) -> bool {
+    match failure {
+        DeltaTableError::ObjectStore { source }
+        | DeltaTableError::Transaction {
+            source: TransactionError::ObjectStore { source },
+        } => store::is_unanswered(source),
+        _ => false,
+    }
+}

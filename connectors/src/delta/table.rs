@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use url::Url;
 use weir_engine::error::{Error, Kind, Result, codes};
 
-use super::failure::{error, is_conflict};
+use super::failure::{error, is_conflict, is_unanswered};
 use crate::store::Location;
 
 /// How often a commit looks at the table anew after another writer was faster, beside the attempts
@@ -204,8 +204,12 @@ impl Table {
                     return Ok(());
                 }
             }
+            let settles = txn.is_some();
             let txn = txn.clone().into_iter().collect();
-            if self.commit(table, &actions, txn, &operation).await? {
+            if self
+                .commit(table, &actions, txn, &operation, settles)
+                .await?
+            {
                 return Ok(());
             }
         }
@@ -224,7 +228,11 @@ impl Table {
                 .filter(|file| is_wanted(&file.path))
                 .map(|file| Action::Remove(file.remove(true)))
                 .collect();
-            if actions.is_empty() || self.commit(table, &actions, Vec::new(), &operation).await? {
+            if actions.is_empty()
+                || self
+                    .commit(table, &actions, Vec::new(), &operation, true)
+                    .await?
+            {
                 return Ok(actions.len());
             }
         }
@@ -274,17 +282,20 @@ impl Table {
         if !old.iter().all(is_there) {
             return Ok(false);
         }
-        self.commit(table, &actions, Vec::new(), &operation).await
+        self.commit(table, &actions, Vec::new(), &operation, false)
+            .await
     }
 
     /// Makes one commit; false when another writer was faster and the table is to be looked at
-    /// anew. An answer that was lost looks the same.
+    /// anew. An answer that was lost looks the same, or as if the store did not answer: when the
+    /// next look `settles` whether the commit is there, that is no failure.
     async fn commit(
         &self,
         table: &mut DeltaTable,
         actions: &[Action],
         txn: Vec<Transaction>,
         operation: &DeltaOperation,
+        settles: bool,
     ) -> Result<bool> {
         let state = table.snapshot().map_err(|e| error(e, &self.url))?;
         let properties = CommitProperties::default().with_application_transactions(txn);
@@ -297,7 +308,7 @@ impl Table {
                 table.state = Some(committed.snapshot());
                 Ok(true)
             }
-            Err(e) if is_conflict(&e) => Ok(false),
+            Err(e) if is_conflict(&e) || settles && is_unanswered(&e) => Ok(false),
             Err(e) => Err(error(e, &self.url)),
         }
     }

@@ -2,8 +2,8 @@
 //! in hive partitions, rolled by size, rows, age and inactivity.
 //!
 //! A file appears only when it is whole. On the local disk it grows under `_temporary/`, is synced
-//! and then renamed; in an object store it is a multipart upload that `commit` completes. Both can
-//! be repeated. With checkpoints a file ends at each barrier and its name tells the epoch of its
+//! and then renamed; in an object store it is an object under a hidden name that `commit` copies, or, when
+//! it is large, a multipart upload that `commit` completes. All can be repeated. With checkpoints a file ends at each barrier and its name tells the epoch of its
 //! commit: exactly once costs small files where epochs are small. What a job leaves when it fails is deleted, never shown. Files of earlier jobs stay
 //! beside the new ones, unless `on_existing` says otherwise.
 //!
@@ -22,9 +22,11 @@ mod partition;
 mod place;
 mod settings;
 mod sink;
+mod staged;
 mod staging;
 mod sweep;
 mod transfer;
+mod upload;
 mod writer;
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ impl Names {
         epoch.is_some_and(|epoch| epoch > last && epoch <= self.fence)
     }
 
+    /// Whether there may be files of an instance that ended before its first checkpoint.
+    pub(super) fn may_have_begun(&self) -> bool {
+        self.fence > Epoch(0)
+    }
+
     /// The epoch of a file of this sink; `None` for any other file.
     pub(super) fn epoch(&self, name: &str) -> Option<Epoch> {
         let (epoch, _) = name.strip_prefix(&self.prefix)?.split_once('-')?;

@@ -1,24 +1,23 @@
-//! Files in an object store: multipart uploads, which show nothing before they are completed.
+//! A folder in an object store. Its files are multipart uploads (`upload`), which show nothing before
+//! they are completed, or, when they are small, objects under a hidden name (`staged`).
 //!
 //! Uploads that a killed run left open cost room until the bucket's own rule
 //! (`AbortIncompleteMultipartUpload`) ends them: stores have no way to list only our own.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{
-    Error as StoreError, MultipartId, ObjectStore, ObjectStoreExt as _, PutPayload,
-};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 
-use super::place::{Finished, TEMPORARY};
-use super::transfer::{Lanes, Pending, spawn};
+use super::place::TEMPORARY;
+use super::transfer::{Pending, spawn};
 use crate::store::error;
 
 /// Longest time that a task or a job waits for uploads to be thrown away.
@@ -32,10 +31,13 @@ const COMPLETE_PAUSE: Duration = Duration::from_millis(200);
 /// A prefix in a bucket.
 pub(super) struct ObjectPlace {
     pub(super) store: Arc<dyn ObjectStore>,
-    multipart: Arc<dyn MultipartStore>,
+    pub(super) multipart: Arc<dyn MultipartStore>,
     pub(super) prefix: Path,
     url: String,
     pub(super) env: Env,
+    /// Whether small files are staged; until the check it is what the store can do, then whether
+    /// this user may.
+    copies: AtomicBool,
 }
 
 impl fmt::Debug for ObjectPlace {
@@ -54,6 +56,7 @@ impl ObjectPlace {
         prefix: Path,
         url: String,
         env: Env,
+        copies: bool,
     ) -> Self {
         Self {
             store,
@@ -61,12 +64,18 @@ impl ObjectPlace {
             prefix,
             url,
             env,
+            copies: AtomicBool::new(copies),
         }
     }
 
     /// The place as the script has it.
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether small files are staged.
+    pub(super) fn copies(&self) -> bool {
+        self.copies.load(Ordering::Relaxed)
     }
 
     /// Begins and aborts an upload, which needs the bucket and the right to write and leaves
@@ -88,7 +97,11 @@ impl ObjectPlace {
                 _ => Ok(()),
             }
         };
-        spawn(&self.env, check).wait().await
+        spawn(&self.env, check).wait().await?;
+        if self.copies() {
+            self.copies.store(self.may_copy().await?, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Completes an upload. When that fails and the object is there with the same size, it was
@@ -170,188 +183,13 @@ impl ObjectPlace {
         })
     }
 
-    fn show(&self, path: &Path) -> String {
+    pub(super) fn show(&self, path: &Path) -> String {
         format!("{path} of {}", self.url)
     }
 }
 
-/// An upload that grows by parts.
-#[derive(Debug)]
-pub(super) struct Upload {
-    place: Arc<ObjectPlace>,
-    lanes: Lanes,
-    relative: String,
-    beginning: Option<Pending<MultipartId>>,
-    id: Option<Arc<MultipartId>>,
-    parts: Vec<Part>,
-    bytes: u64,
-    armed: bool,
-}
-
-#[derive(Debug)]
-enum Part {
-    Sent(Pending<PartId>),
-    Done(PartId),
-}
-
-impl Upload {
-    /// Begins a file of this name in this folder; the store hears of it with the first part.
-    pub(super) fn new(place: Arc<ObjectPlace>, lanes: Lanes, folder: &str, name: &str) -> Self {
-        let relative = if folder.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{folder}/{name}")
-        };
-        Self {
-            place,
-            lanes,
-            relative,
-            beginning: None,
-            id: None,
-            parts: Vec::new(),
-            bytes: 0,
-            armed: true,
-        }
-    }
-
-    /// Uploads each chunk as a part behind the task's back; waits only for a free lane.
-    pub(super) async fn send(&mut self, chunks: Vec<Bytes>) -> Result<()> {
-        if chunks.is_empty() {
-            return Ok(());
-        }
-        self.look()?;
-        let path = self.place.path(&self.relative)?;
-        let id = self.begin(&path).await?;
-        for chunk in chunks {
-            let multipart = Arc::clone(&self.place.multipart);
-            let (path, id, url) = (path.clone(), Arc::clone(&id), self.place.show(&path));
-            let (number, size) = (self.parts.len(), chunk.len());
-            let work = async move {
-                let put = multipart.put_part(&path, &id, number, PutPayload::from_bytes(chunk));
-                put.await.map_err(|e| error(e, &url))
-            };
-            self.parts
-                .push(Part::Sent(self.lanes.start(size, work).await?));
-            self.bytes += size as u64;
-        }
-        Ok(())
-    }
-
-    /// Uploads the last part and waits for all.
-    pub(super) async fn finish(mut self, rest: Vec<Bytes>) -> Result<(Finished, u64)> {
-        match self.finish_parts(rest).await {
-            Ok(finished) => Ok((finished, self.bytes)),
-            Err(failure) => {
-                // The failure is what matters; an abort that fails as well adds nothing.
-                drop(self.abort().await);
-                Err(failure)
-            }
-        }
-    }
-
-    async fn finish_parts(&mut self, rest: Vec<Bytes>) -> Result<Finished> {
-        self.send(rest).await?;
-        let mut parts = Vec::with_capacity(self.parts.len());
-        for part in &mut self.parts {
-            if let Part::Sent(pending) = part {
-                *part = Part::Done(pending.join().await?);
-            }
-            if let Part::Done(id) = part {
-                parts.push(id.content_id.clone());
-            }
-        }
-        let Some(id) = self.id.as_deref() else {
-            return Err(Error::internal("a file without bytes cannot be uploaded"));
-        };
-        let (path, upload) = (self.relative.clone(), id.clone());
-        self.armed = false;
-        Ok(Finished::Upload {
-            path,
-            upload,
-            parts,
-        })
-    }
-
-    /// Ends the upload and what it holds in the store.
-    pub(super) async fn abort(mut self) -> Result<()> {
-        self.armed = false;
-        self.end().await
-    }
-
-    /// Takes what is under way, and gives what ends it. A part that came after the abort would
-    /// stay, so all of them are awaited.
-    fn end(&mut self) -> impl Future<Output = Result<()>> + Send + 'static {
-        let (place, relative) = (Arc::clone(&self.place), self.relative.clone());
-        let (beginning, mut id) = (self.beginning.take(), self.id.take());
-        let parts = std::mem::take(&mut self.parts);
-        async move {
-            if let Some(beginning) = beginning {
-                id = beginning.wait().await.ok().map(Arc::new);
-            }
-            for part in parts {
-                if let Part::Sent(pending) = part {
-                    drop(pending.wait().await);
-                }
-            }
-            match id {
-                Some(id) => place.abort(relative, (*id).clone()).await,
-                None => Ok(()),
-            }
-        }
-    }
-
-    async fn begin(&mut self, path: &Path) -> Result<Arc<MultipartId>> {
-        if let Some(id) = &self.id {
-            return Ok(Arc::clone(id));
-        }
-        let multipart = Arc::clone(&self.place.multipart);
-        let (path, url) = (path.clone(), self.place.show(path));
-        let create = async move {
-            multipart
-                .create_multipart(&path)
-                .await
-                .map_err(|e| error(e, &url))
-        };
-        // A stop may end this wait: the upload that begins stays known, and can be ended.
-        let created = self
-            .beginning
-            .insert(spawn(self.lanes.env(), create))
-            .join()
-            .await;
-        self.beginning = None;
-        let id = Arc::new(created?);
-        self.id = Some(Arc::clone(&id));
-        Ok(id)
-    }
-
-    /// Takes the parts that are there, so that a failure ends the file soon and not at its end.
-    fn look(&mut self) -> Result<()> {
-        for part in &mut self.parts {
-            if let Part::Sent(pending) = part
-                && let Some(result) = pending.ready()
-            {
-                *part = Part::Done(result?);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Upload {
-    /// A task that ends without a word, by a panic or a stop, leaves no upload either.
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        if self.id.is_some() || self.beginning.is_some() {
-            let end = self.end();
-            drop(spawn(self.lanes.env(), end));
-        }
-    }
-}
-
 /// The error of a name that another file has.
-fn another(url: &str, found: u64, bytes: u64, failure: StoreError) -> Error {
+pub(super) fn another(url: &str, found: u64, bytes: u64, failure: StoreError) -> Error {
     Error::new(
         Kind::Conflict,
         codes::EXECUTION,

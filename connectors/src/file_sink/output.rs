@@ -7,9 +7,9 @@ use weir_engine::error::Result;
 use weir_engine::sink::CommitToken;
 
 use super::local::LocalFile;
-use super::object::Upload;
 use super::place::Place;
 use super::transfer::Lanes;
+use super::upload::Upload;
 
 /// Takes the bytes of one file.
 #[derive(Debug)]

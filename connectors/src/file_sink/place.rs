@@ -11,7 +11,7 @@ use weir_engine::sink::CommitToken;
 use super::local::LocalPlace;
 use super::object::ObjectPlace;
 use super::transfer::Pending;
-use crate::store::Location;
+use crate::store::{Location, Scheme};
 
 /// The folder under the sink's own where files are until they are whole. Readers skip names that
 /// begin with `_`, as they do for Hive and Spark.
@@ -33,6 +33,8 @@ pub(super) enum Place {
 pub(super) enum Finished {
     /// A synced file that waits for its rename.
     Local { temporary: String, path: String },
+    /// An object under a hidden name that waits for its copy.
+    Staged { temporary: String, path: String },
     /// An upload whose parts are all there.
     Upload {
         path: String,
@@ -52,7 +54,9 @@ impl Finished {
     /// Where the file is once it is visible.
     pub(super) fn path(&self) -> &str {
         match self {
-            Self::Local { path, .. } | Self::Upload { path, .. } => path,
+            Self::Local { path, .. } | Self::Staged { path, .. } | Self::Upload { path, .. } => {
+                path
+            }
         }
     }
 
@@ -80,7 +84,9 @@ impl Place {
             ))
         })?;
         let (store, prefix) = (location.store, location.path);
-        let place = ObjectPlace::new(store, multipart.0, prefix, location.url, env);
+        // Elsewhere a copy may go on behind its answer, or it is not needed.
+        let copies = location.scheme == Scheme::S3;
+        let place = ObjectPlace::new(store, multipart.0, prefix, location.url, env, copies);
         Ok(Self::Object(Arc::new(place)))
     }
 
@@ -108,6 +114,9 @@ impl Place {
             (Self::Local(place), Finished::Local { temporary, path }) => {
                 place.commit(temporary, path, token.bytes).await?;
             }
+            (Self::Object(place), Finished::Staged { temporary, path }) => {
+                place.commit_staged(temporary, path, token.bytes).await?;
+            }
             (
                 Self::Object(place),
                 Finished::Upload {
@@ -134,6 +143,9 @@ impl Place {
         match (self, Finished::of(token)?) {
             (Self::Local(place), Finished::Local { temporary, .. }) => {
                 place.remove(temporary).await
+            }
+            (Self::Object(place), Finished::Staged { temporary, .. }) => {
+                place.remove_staged(temporary).await
             }
             (Self::Object(place), Finished::Upload { path, upload, .. }) => {
                 place.abort(path, upload).await

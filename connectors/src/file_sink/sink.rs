@@ -18,7 +18,7 @@ use super::names::Names;
 use super::partition;
 use super::place::Place;
 use super::settings::Settings;
-use super::sweep::sweep;
+use super::sweep::{sweep, sweep_first};
 use super::writer::Writer;
 
 /// A sink of files.
@@ -134,8 +134,9 @@ impl Sink for FileSink {
     async fn check(&self, _schema: &SchemaRef, start: Start) -> Result<()> {
         let (place, names) = (&self.layout.place, self.names()?);
         place.check().await?;
-        if let Start::Resumed(last) = start {
-            sweep(place, &names, last).await?;
+        match start {
+            Start::Resumed(last) => sweep(place, &names, last).await?,
+            Start::Fresh => sweep_first(place, &names).await?,
         }
         self.existing.check(place, start, &names).await
     }

@@ -11,7 +11,7 @@ use weir_engine::sink::{CommitToken, Owner, Sink as _, SinkWriter, Start};
 use super::place::Place;
 use super::settings::Settings;
 use super::sink::FileSink;
-use super::sweep::sweep_unfinished;
+use super::sweep::{sweep_first, sweep_unfinished};
 use crate::store::Location;
 
 /// The files of one table.
@@ -40,7 +40,7 @@ impl Staging {
         let place = &self.0.layout.place;
         place.check().await?;
         match start {
-            Start::Fresh => Ok(()),
+            Start::Fresh => sweep_first(place, &self.0.names()?).await,
             Start::Resumed(last) => sweep_unfinished(place, &self.0.names()?, last).await,
         }
     }

@@ -51,8 +51,9 @@ pub(super) async fn sweep(place: &Place, names: &Names, last: Epoch) -> Result<(
 
 /// Removes what this sink has not finished of epochs after `last`, where it can be seen.
 pub(super) async fn sweep_unfinished(place: &Place, names: &Names, last: Epoch) -> Result<()> {
-    let Place::Local(local) = place else {
-        return Ok(());
+    let local = match place {
+        Place::Object(objects) => return objects.sweep_staged(later(names, last)).await,
+        Place::Local(local) => local,
     };
     let (root, url, is_later) = (
         local.root.clone(),
@@ -61,6 +62,15 @@ pub(super) async fn sweep_unfinished(place: &Place, names: &Names, last: Epoch) 
     );
     let swept = move || leftovers(&root, &*is_later).map_err(|e| io_error(e, &url));
     local.env.blocking(swept).await?
+}
+
+/// Removes what an instance has left that ended before its first checkpoint: nothing of it was
+/// shown.
+pub(super) async fn sweep_first(place: &Place, names: &Names) -> Result<()> {
+    if !names.may_have_begun() {
+        return Ok(());
+    }
+    sweep_unfinished(place, names, Epoch(0)).await
 }
 
 fn later(names: &Names, last: Epoch) -> Wanted {

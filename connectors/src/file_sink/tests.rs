@@ -7,6 +7,7 @@ mod partitions;
 mod protocol;
 mod resumed;
 mod rolling;
+mod staged;
 mod stopped;
 
 use std::fs;

@@ -13,6 +13,7 @@ use weir_engine::limits;
 use weir_engine::options::Options;
 use weir_engine::{Error, Result};
 
+use super::line::Connector;
 use super::{Multipart, Scheme};
 
 /// Longest time to wait for a connection: a host that drops packets is a peer that does not answer.
@@ -38,8 +39,8 @@ pub(super) fn open(scheme: Scheme, bucket: &str, options: &Options) -> Result<Op
     }
 }
 
-/// The waits grow to 15 s, so that ten attempts outlive a server's restart (about 40 s), while
-/// the option shortens them for whoever wants to know at once.
+/// The time bounds the attempts: the waits grow to 10 s at most, so that a store that is back is
+/// noticed soon. The option shortens the time for whoever wants to know at once.
 fn retry(options: &Options) -> RetryConfig {
     let time = options
         .duration("retry_timeout")
@@ -47,10 +48,10 @@ fn retry(options: &Options) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(300),
-            max_backoff: Duration::from_secs(15),
+            max_backoff: Duration::from_secs(10),
             base: 3.0,
         },
-        max_retries: limits::IO_ATTEMPTS_MAX - 1,
+        max_retries: limits::STORE_ATTEMPTS_MAX - 1,
         retry_timeout: time.min(limits::IO_RETRY_TIME_MAX),
     }
 }
@@ -82,6 +83,11 @@ fn client(options: &Options, endpoint: Option<&str>) -> ClientOptions {
         .with_timeout(REQUEST_TIME_MAX)
 }
 
+/// What people are told of the store's calls goes under this name.
+fn line(scheme: Scheme, bucket: &str) -> Connector {
+    Connector::new(format!("{}://{bucket}", scheme.prefix()))
+}
+
 fn s3(bucket: &str, options: &Options) -> Result<Opened> {
     let endpoint = endpoint(
         options,
@@ -90,6 +96,7 @@ fn s3(bucket: &str, options: &Options) -> Result<Opened> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_retry(retry(options))
+        .with_http_connector(line(Scheme::S3, bucket))
         .with_client_options(client(options, endpoint.as_deref()));
     if let Some(endpoint) = &endpoint {
         check_endpoint(options, endpoint)?;
@@ -151,6 +158,7 @@ fn gcs(bucket: &str, options: &Options) -> Result<Opened> {
     let mut builder = GoogleCloudStorageBuilder::from_env()
         .with_bucket_name(bucket)
         .with_retry(retry(options))
+        .with_http_connector(line(Scheme::Gcs, bucket))
         .with_client_options(client(options, endpoint.as_deref()))
         .with_skip_signature(options.bool("unsigned"));
     if let Some(path) = options.text("service_account_path") {
@@ -181,6 +189,7 @@ fn azure(container: &str, options: &Options) -> Result<Opened> {
     let mut builder = MicrosoftAzureBuilder::from_env()
         .with_container_name(container)
         .with_retry(retry(options))
+        .with_http_connector(line(Scheme::Azure, container))
         .with_client_options(client(options, http))
         .with_use_emulator(emulator)
         .with_skip_signature(options.bool("unsigned"));

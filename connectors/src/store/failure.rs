@@ -69,6 +69,13 @@ pub fn io_error(error: std::io::Error, what: &str) -> Error {
     }
 }
 
+/// Whether a store has given no answer, so that nobody knows whether it did what it was asked.
+pub fn is_unanswered(error: &StoreError) -> bool {
+    matches!(error, StoreError::Generic { .. })
+        && io_kind(error).is_none()
+        && matches!(of_text(&error.to_string()), Class::Unavailable)
+}
+
 #[derive(Clone, Copy)]
 enum Class {
     NotFound,

@@ -15,7 +15,7 @@ const RETRY: OptionSpec = OptionSpec::default(
     "retry_timeout",
     OptionKind::Duration,
     "3 minutes",
-    "How long one call is retried at most when the store does not answer.",
+    "How long one call is repeated when the store does not answer; 3 minutes at most.",
 );
 
 const ALLOW_HTTP: OptionSpec = OptionSpec::optional(

@@ -37,8 +37,9 @@ impl Spilled {
         schema: &SchemaRef,
         batches: impl Iterator<Item = Result<RecordBatch>>,
     ) -> Result<Self> {
-        let file = disk.create_tmp_file("join rows")?;
-        let writer = file.open_writer()?;
+        let file = disk.create_tmp_file("join rows");
+        let file = file.map_err(|e| no_room(e.into()))?;
+        let writer = file.open_writer().map_err(|e| no_room(e.into()))?;
         let mut writer = StreamWriter::try_new(writer, schema).map_err(|e| no_room(e.into()))?;
         for batch in batches {
             let batch = batch?;
@@ -50,7 +51,7 @@ impl Spilled {
         }
         writer.finish().map_err(|e| no_room(e.into()))?;
         let mut inner = writer.into_inner().map_err(|e| no_room(e.into()))?;
-        inner.finish()?;
+        inner.finish().map_err(|e| no_room(e.into()))?;
         Ok(Self { file })
     }
 

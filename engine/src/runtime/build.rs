@@ -51,8 +51,8 @@ pub(super) enum CommitMode {
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) tasks: Vec<Task>,
-    /// How many of them, the first, take part in checkpoints.
-    pub(super) counted: usize,
+    /// The names of those, the first, that take part in checkpoints.
+    pub(super) names: Vec<String>,
     /// Whether the rows of all of them come in the same order in each run.
     pub(super) repeats: bool,
 }
@@ -135,7 +135,7 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
     let groups = fuse(graph);
     let mut wires = wire(graph, &groups, job)?;
     let loads = loads(graph);
-    let (mut tasks, mut loading) = (Vec::new(), Vec::new());
+    let (mut tasks, mut loading, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for group in &groups {
         let Some(first) = group.first() else { continue };
         let head_node = graph.node(*first)?;
@@ -173,6 +173,8 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
             loading.extend(made);
         } else {
             tasks.extend(made);
+            let of = 0..head_node.parallelism;
+            names.extend(of.map(|subtask| format!("{}[{subtask}]", head_node.id)));
         }
     }
     for (number, task) in tasks.iter_mut().enumerate() {
@@ -180,7 +182,6 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
             wire.task = Some(number);
         }
     }
-    let counted = tasks.len();
     tasks.extend(loading);
     let repeats = graph.nodes().all(|(index, node)| match &node.kind {
         NodeKind::Island(plan) => loads.contains(&index) || !island::reads(plan),
@@ -188,7 +189,7 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
     });
     Ok(Built {
         tasks,
-        counted,
+        names,
         repeats,
     })
 }

@@ -78,6 +78,13 @@ class Place:
                 found.append((name, info.size))
         return found
 
+    def unfinished(self):
+        """Files that wait for a commit: none may be left when all is committed."""
+        import pyarrow.fs as fs
+
+        selector = fs.FileSelector(self.root + "/_temporary", recursive=True, allow_not_found=True)
+        return [info.path for info in self.fs.get_file_info(selector) if info.type == fs.FileType.File]
+
     def in_log(self):
         """What Delta's log adds and does not remove, version by version without a gap."""
         import pyarrow.fs as fs
@@ -114,6 +121,12 @@ class Reader:
 
         place, kill = Place(request), request["kill"]
         files = dict(place.files())
+        if request["last"]:
+            if place.unfinished():
+                raise ValueError(f"left behind: {place.unfinished()}")
+            if place.delta and set(files) != {name for name, _ in place.in_folder()}:
+                unnamed = sorted({name for name, _ in place.in_folder()} - set(files))
+                raise ValueError(f"files that Delta's log does not name: {unnamed}")
         for name in self.tables:
             if name not in files:
                 raise ValueError(f"{name}, seen after kill {self.first_seen[name]}, is gone")

@@ -31,6 +31,13 @@ impl Output {
         Self(json!({ "folder": folder, "delta": true }))
     }
 
+    /// What the log of a Delta table in a bucket names.
+    pub(crate) fn delta_in(minio: &Minio, bucket: &str, folder: &str) -> Self {
+        let Self(mut place) = Self::bucket(minio, bucket, folder);
+        place["delta"] = true.into();
+        Self(place)
+    }
+
     /// Objects of a bucket below a folder.
     pub(crate) fn bucket(minio: &Minio, bucket: &str, folder: &str) -> Self {
         let host = minio.host();

@@ -8,6 +8,7 @@ use super::log::Log;
 use super::stateless::rows_for;
 use super::{PARTS, PIPELINES};
 use crate::program::Place;
+use crate::servers::minio::Minio;
 
 /// Rows per second of each side.
 const RATE: u32 = 2_500;
@@ -51,26 +52,49 @@ fn question(rows: u64) -> serde_json::Value {
     })
 }
 
+/// Where a table is, and what the judge reads of it.
+fn table(minio: &Minio, place: &Place, on_s3: bool) -> (String, Output) {
+    if on_s3 {
+        let bucket = minio.bucket();
+        let options = minio.options();
+        let sink = format!("connector = 'delta', path = 's3://{bucket}/out', {options}");
+        return (sink, Output::delta_in(minio, &bucket, "out"));
+    }
+    let output = Output::delta(&place.path().join("out"));
+    ("connector = 'delta', path = 'out'".to_owned(), output)
+}
+
 #[test]
 fn interval_join_to_delta() {
+    let minio = Minio::shared();
     let mut kills = Kills::plan("join", planned(PIPELINES));
     let mut checker = Checker::start();
-    let mut total = 0;
-    while kills.left > 0 {
-        let rows = rows_for(kills.left);
-        let place = Place::new();
-        let log = Log::open(&place.path().join("state"));
-        let output = Output::delta(&place.path().join("out"));
-        let script = script(rows, "connector = 'delta', path = 'out'");
-        let mut look = |kill: u32, _: &_| {
-            checker.check(&output, kill, false, question(rows));
-        };
-        if let Round::Undisturbed(running) = kills.round(&place, &script, &log, &mut look) {
-            running.wait().ok();
+    let (all, mut total) = (kills.left, 0);
+    for (on_s3, share) in [(true, all.div_ceil(2)), (false, all / 2)] {
+        kills.left = share;
+        while kills.left > 0 {
+            total += round(&mut kills, &mut checker, &minio, on_s3);
         }
-        let found = checker.check(&output, kills.done, true, question(rows));
-        assert!(found.complete);
-        total += 2 * rows;
     }
     kills.tell("join", total);
+}
+
+/// Kills one run until it is over; gives the rows that it has read.
+fn round(kills: &mut Kills, checker: &mut Checker, minio: &Minio, on_s3: bool) -> u64 {
+    let rows = rows_for(kills.left);
+    let place = Place::new();
+    let log = Log::open(&place.path().join("state"));
+    let (sink, output) = table(minio, &place, on_s3);
+    let script = script(rows, &sink);
+    let mut look = |kill: u32, _: &_| {
+        checker.check(&output, kill, false, question(rows));
+    };
+    if let Round::Undisturbed(running) = kills.round(&place, &script, &log, &mut look) {
+        running.wait().ok();
+    }
+    let found = checker.check(&output, kills.done, true, question(rows));
+    assert!(found.complete);
+    log.check_chain();
+    log.check_garbage();
+    2 * rows
 }

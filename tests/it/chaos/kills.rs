@@ -95,7 +95,11 @@ impl Kills {
         look: &mut dyn FnMut(u32, &Durable),
     ) -> Round {
         loop {
-            let running = place.start(script, &FLAGS);
+            // The state moves between subtasks at nearly each start.
+            let [state, folder, parallelism, _, memory, bytes] = FLAGS;
+            let subtasks = ["1", "2", "3"][self.below(3)];
+            let flags = [state, folder, parallelism, subtasks, memory, bytes];
+            let running = place.start(script, &flags);
             if self.left == 0 {
                 return Round::Undisturbed(running);
             }
@@ -108,6 +112,7 @@ impl Kills {
                 self.left -= 1;
             }
             let durable = log.durable();
+            log.check_chain();
             look(self.done, &durable);
             assert!(
                 durable.over || !by_itself,

@@ -1,13 +1,16 @@
 //! What a pipeline's own log says is durable: how far each source is read, by the newest manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use object_store::path::Path as StorePath;
 use weir::state::open_store;
 use weir_engine::checkpoint::{Manifest, ManifestKind, Store};
 use weir_engine::env::{Env, SystemClock, TokioSpawner};
 use weir_engine::feed::Ledger;
+
+use crate::servers::minio::Minio;
 
 /// How far the splits of all sources are read: rows by the split's id, `None` for all of them.
 pub(crate) type Read = BTreeMap<String, Option<u64>>;
@@ -15,7 +18,8 @@ pub(crate) type Read = BTreeMap<String, Option<u64>>;
 /// The log of one pipeline, below a folder on disk.
 #[derive(Debug)]
 pub(crate) struct Log {
-    manifests: PathBuf,
+    /// The folder of the manifests; `None` in a bucket.
+    manifests: Option<PathBuf>,
     store: Store,
     runtime: tokio::runtime::Runtime,
 }
@@ -34,24 +38,32 @@ pub(crate) struct Durable {
 impl Log {
     /// Opens the log of a pipeline whose `--state` is this folder.
     pub(crate) fn open(state: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let handle = runtime.handle().clone();
-        let spawner = TokioSpawner::new(handle.clone(), handle);
-        let env = Env::new(Arc::new(SystemClock::default()), Arc::new(spawner), 1);
+        let (runtime, env) = runtime();
         Self {
-            manifests: state.join("checkpoints/manifests"),
+            manifests: Some(state.join("checkpoints/manifests")),
             store: open_store(&state.display().to_string(), &env).unwrap(),
+            runtime,
+        }
+    }
+
+    /// Opens the log of a pipeline whose `--state` is this folder of a bucket.
+    pub(crate) fn in_bucket(minio: &Minio, bucket: &str, state: &str) -> Self {
+        let (runtime, env) = runtime();
+        let prefix = StorePath::from(format!("{state}/checkpoints"));
+        Self {
+            manifests: None,
+            store: Store::new(Arc::new(minio.store(bucket)), prefix, None, env),
             runtime,
         }
     }
 
     /// The newest epoch that has a file, by its name alone.
     pub(crate) fn newest(&self) -> u64 {
-        let Ok(entries) = std::fs::read_dir(&self.manifests) else {
+        let Some(folder) = &self.manifests else {
+            let epochs = self.runtime.block_on(self.store.epochs()).unwrap();
+            return epochs.last().copied().unwrap_or(0);
+        };
+        let Ok(entries) = std::fs::read_dir(folder) else {
             return 0;
         };
         let number = |name: String| name.split('.').next()?.parse().ok();
@@ -71,14 +83,65 @@ impl Log {
             .collect()
     }
 
+    fn folder(&self) -> &Path {
+        self.manifests.as_deref().expect("a log on disk")
+    }
+
+    /// Fails unless the manifests are one chain: each follows the one before by the same instance,
+    /// or is that of a newer one that took over all of it; and unless what a sink has finished is
+    /// committed under one epoch.
+    pub(crate) fn check_chain(&self) {
+        let manifests = self.manifests();
+        for pair in manifests.windows(2) {
+            let [newer, older] = pair else { continue };
+            assert_eq!(newer.epoch, older.epoch + 1, "the log has a gap");
+            let (new, old) = (newer.generation, older.generation);
+            let goes_on = new == old && newer.writer == older.writer;
+            let takes_over = new > old
+                && newer.kind == ManifestKind::Restored
+                && newer.restored_from == Some(older.epoch)
+                && newer.nodes == older.nodes
+                && newer.commits == older.commits;
+            assert!(
+                goes_on != takes_over,
+                "epoch {} of generation {new} does not follow epoch {} of generation {old}",
+                newer.epoch,
+                older.epoch
+            );
+        }
+        let mut epochs: BTreeMap<&str, u64> = BTreeMap::new();
+        for commit in manifests.iter().flat_map(|manifest| &manifest.commits) {
+            for token in &commit.tokens {
+                let first = *epochs.entry(&token.payload).or_insert(commit.epoch);
+                assert_eq!(first, commit.epoch, "in two epochs: {}", token.payload);
+            }
+        }
+    }
+
+    /// Fails when there are state files that no manifest names, after a run that has ended well.
+    pub(crate) fn check_garbage(&self) {
+        let root = self.folder().parent().unwrap();
+        let manifests = self.manifests();
+        let files = manifests.iter().flat_map(Manifest::files);
+        let named: BTreeSet<PathBuf> = files.map(|file| root.join(&file.path)).collect();
+        let folders = std::fs::read_dir(root.join("state")).into_iter().flatten();
+        for folder in folders.flatten() {
+            for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+                let path = file.path();
+                assert!(named.contains(&path), "garbage: {}", path.display());
+            }
+        }
+    }
+
     /// The files of an epoch's manifest and its mirror.
     pub(crate) fn manifest_files(&self, epoch: u64) -> [PathBuf; 2] {
-        ["json", "copy.json"].map(|end| self.manifests.join(format!("{epoch:020}.{end}")))
+        let folder = self.folder();
+        ["json", "copy.json"].map(|end| folder.join(format!("{epoch:020}.{end}")))
     }
 
     /// The state files that a manifest names and no earlier one had.
     pub(crate) fn new_files(&self, manifest: &Manifest) -> Vec<PathBuf> {
-        let root = self.manifests.parent().unwrap();
+        let root = self.folder().parent().unwrap();
         let new = manifest.files().filter(|file| file.epoch == manifest.epoch);
         new.map(|file| root.join(&file.path)).collect()
     }
@@ -132,6 +195,18 @@ impl Log {
         });
         rows.collect()
     }
+}
+
+fn runtime() -> (tokio::runtime::Runtime, Env) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let handle = runtime.handle().clone();
+    let spawner = TokioSpawner::new(handle.clone(), handle);
+    let env = Env::new(Arc::new(SystemClock::default()), Arc::new(spawner), 1);
+    (runtime, env)
 }
 
 /// Rows per partition: split `number/parts` of a generator, or partition `topic/number`.

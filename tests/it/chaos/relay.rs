@@ -72,5 +72,7 @@ fn kafka_to_kafka_exactly_once() {
         prefix(seed, &from, &log.durable()),
     );
     assert_eq!((found.rows, found.complete), (rows, true));
+    log.check_chain();
+    log.check_garbage();
     kills.tell("relay", rows);
 }

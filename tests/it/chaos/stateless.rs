@@ -10,7 +10,7 @@ use crate::program::Place;
 use crate::servers::minio::Minio;
 
 /// Rows per second: few enough that a run lasts.
-const RATE: u64 = 5_000;
+pub(crate) const RATE: u64 = 5_000;
 /// Rows between two kills, about.
 const ROWS_PER_KILL: u64 = RATE / 3;
 /// Rows of one round at most, so that the judge has not too much to read after each kill.
@@ -73,6 +73,8 @@ fn stateless_to_parquet_on_s3() {
         assert!(durable.over, "{durable:?}");
         let found = checker.check(&output, kills.done, true, prefix(seed, rows, &durable));
         assert_eq!((found.rows, found.complete), (rows, true));
+        log.check_chain();
+        log.check_garbage();
         total += rows;
     }
     kills.tell("stateless", total);

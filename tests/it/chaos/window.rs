@@ -90,5 +90,7 @@ fn window_from_kafka_to_parquet_on_s3() {
     running.wait().ok();
     let found = checker.check(&output, kills.done, true, question(rows));
     assert!(found.complete);
+    log.check_chain();
+    log.check_garbage();
     kills.tell("window", rows);
 }

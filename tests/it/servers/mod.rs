@@ -1,9 +1,11 @@
 //! Real peers that tests start: each on a free loopback port, with its own folder, stopped when
 //! its last user is done.
 
+pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod minio;
 pub(crate) mod proxy;
+pub(crate) mod storm;
 
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;

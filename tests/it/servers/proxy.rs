@@ -4,10 +4,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long a server may take for an answer that nobody waits for.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// A proxy in front of one address.
 #[derive(Debug)]
@@ -24,8 +20,6 @@ struct Line {
     refused: AtomicU64,
     /// The ends of each connection: the client's, then the server's.
     open: Mutex<Vec<[TcpStream; 2]>>,
-    /// The server may finish what it was asked after its client is gone.
-    patient: AtomicBool,
 }
 
 impl Proxy {
@@ -55,14 +49,6 @@ impl Proxy {
     pub(crate) fn cut(&self) {
         self.line.cut.store(true, Ordering::SeqCst);
         self.line.close_all();
-    }
-
-    /// Like [`Proxy::cut`], but the server sees nothing of it until it has answered: what it was
-    /// asked is done, and only the answer is lost.
-    pub(crate) fn lose_answers(&self) {
-        self.line.patient.store(true, Ordering::SeqCst);
-        self.line.cut.store(true, Ordering::SeqCst);
-        self.line.close_clients();
     }
 
     /// Takes connections again.
@@ -105,36 +91,8 @@ impl Line {
         if self.cut.load(Ordering::SeqCst) {
             self.close_all();
         }
-        let (asking, answering) = (Arc::clone(self), Arc::clone(self));
-        std::thread::spawn(move || asking.ask(client, server));
-        std::thread::spawn(move || answering.answer(server_copy, client_copy));
-    }
-
-    /// Carries what the client asks.
-    fn ask(&self, client: TcpStream, server: TcpStream) {
-        pump(&client, &server);
-        client.shutdown(Shutdown::Both).ok();
-        if !self.patient.load(Ordering::SeqCst) {
-            server.shutdown(Shutdown::Both).ok();
-        }
-    }
-
-    /// Carries what the server answers; for a client that is gone it is thrown away.
-    fn answer(&self, server: TcpStream, client: TcpStream) {
-        pump(&server, &client);
-        client.shutdown(Shutdown::Both).ok();
-        if self.patient.load(Ordering::SeqCst) {
-            server.set_read_timeout(Some(QUIET)).ok();
-            pump(&server, std::io::sink());
-        }
-        server.shutdown(Shutdown::Both).ok();
-    }
-
-    fn close_clients(&self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for [client, _] in open.drain(..) {
-            client.shutdown(Shutdown::Both).ok();
-        }
+        std::thread::spawn(move || pump(client, server));
+        std::thread::spawn(move || pump(server_copy, client_copy));
     }
 
     fn close_all(&self) {
@@ -145,12 +103,15 @@ impl Line {
     }
 }
 
-/// Carries bytes until an end is closed.
-fn pump(mut from: impl Read, mut to: impl Write) {
+/// Carries bytes until an end is closed, and closes the other.
+fn pump(mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 || to.write_all(&buffer[..count]).is_err() {
             break;
         }
+    }
+    for stream in [from, to] {
+        stream.shutdown(Shutdown::Both).ok();
     }
 }

@@ -188,3 +188,20 @@ async fn objects_of_epochs_that_do_not_count_are_removed() {
     }
     assert_eq!(keys(&store).await, left);
 }
+
+#[tokio::test]
+async fn hidden_objects_of_epochs_that_do_not_count_are_removed() {
+    let (rig, store) = (Rig::new(), Arc::new(InMemory::new()));
+    let schema = small().schema();
+    let at = || location(&store, "lake");
+    let sink = rig.sink_at(at(), &schema, &[]).await.unwrap();
+    let prepared = prepare(&rig, &sink, 1..=3).await;
+    let again = rig.sink_at(at(), &schema, &[]).await.unwrap();
+    again
+        .check(&schema, Start::Resumed(Epoch(2)))
+        .await
+        .unwrap();
+    assert_eq!(keys(&store).await.len(), 2);
+    commit(&again, prepared.get(..2).unwrap()).await;
+    assert_eq!(epochs(&keys(&store).await), [1, 2]);
+}

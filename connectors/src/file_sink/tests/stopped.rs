@@ -7,7 +7,7 @@ use object_store::path::Path;
 use weir_engine::error::Result;
 use weir_engine::sink::{CommitToken, SinkWriter};
 
-use super::objects::location;
+use super::objects::{keys, location};
 use super::{Rig, noise};
 
 /// Moments at which the writer is stopped: more than a writer waits in one of these runs.
@@ -91,6 +91,7 @@ async fn a_stop_at_any_moment_leaves_no_upload() {
             sink.abort(token).await.unwrap();
         }
         drop((writer, sink, rig));
+        assert!(keys(&store).await.is_empty(), "moment {moment}");
         // The store names its uploads by number and shows none of them: the next number's upload
         // is the only one that can be aborted.
         let multipart: Arc<dyn object_store::multipart::MultipartStore> =

@@ -90,7 +90,9 @@ impl Coordinator {
     /// Merges long chains and removes what no kept epoch needs. What goes wrong here does no harm:
     /// it is tried again after the next epoch.
     pub(super) async fn collect(&mut self) {
-        if let Err(error) = self.merge().await {
+        // Merged files are named by the next epoch's manifest: after the last there is none.
+        let goes_on = self.last.as_ref().map(|last| last.kind) == Some(ManifestKind::Periodic);
+        if goes_on && let Err(error) = self.merge().await {
             tracing::warn!(%error, "the files of a checkpoint could not be merged");
         }
         if let Err(error) = self.recovered.store.collect(self.retained).await {

@@ -5,6 +5,7 @@
 //! One epoch is under way at a time.
 
 mod durable;
+mod stall;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::limits;
 use crate::message::Epoch;
 use crate::operator::Extent;
 use crate::sink::Sink;
+use stall::{Stage, Waits};
 
 type Written = BoxFuture<'static, Result<(Subtask, Extent, Option<StateFile>)>>;
 
@@ -73,6 +75,7 @@ pub(super) struct Coordinator {
     commits: Vec<SinkCommit>,
     started: Duration,
     progress: CheckpointProgress,
+    stage: Stage,
     /// How the job was asked to end.
     asked: Stop,
     /// The manifest of the last epoch that is durable.
@@ -87,7 +90,8 @@ pub(super) struct Setup {
     pub(super) retained: usize,
     /// Whether the sinks show nothing before the end.
     pub(super) hold: bool,
-    pub(super) tasks: usize,
+    /// The names of the tasks that take part.
+    pub(super) tasks: Vec<String>,
     pub(super) loading: usize,
     pub(super) barriers: watch::Sender<Barrier>,
     pub(super) reports: mpsc::Receiver<Report>,
@@ -121,7 +125,7 @@ impl Coordinator {
             Vec::new()
         };
         Self {
-            machine: Machine::new(setup.tasks, epoch, setup.hold),
+            machine: Machine::new(setup.tasks.len(), epoch, setup.hold),
             nodes: nodes.map(|node| (node.id.clone(), node)).collect(),
             ledgers: ledgers.collect(),
             sinks: recovery::sinks(graph),
@@ -141,6 +145,7 @@ impl Coordinator {
             commits: Vec::new(),
             started: Duration::ZERO,
             progress: setup.progress,
+            stage: Stage::new(setup.tasks),
             asked: Stop::Run,
             // Without an interval only the end is an epoch.
             interval: setup.interval.unwrap_or(Duration::MAX),
@@ -157,9 +162,11 @@ impl Coordinator {
         mut stop: watch::Receiver<Stop>,
         mut failed: watch::Receiver<bool>,
     ) -> Result<Ending> {
+        let watched = self.stage.clone().watch(self.job.env.clock_arc());
         let result = tokio::select! {
             biased;
             result = self.work(&mut stop) => result,
+            () = watched => Err(Error::internal("a watch without end has ended")),
             _ = failed.wait_for(|failed| *failed) => Err(Error::cancelled()),
         };
         if result.is_err() {
@@ -216,11 +223,13 @@ impl Coordinator {
             }
             Report::Passed(task, epoch, handover) => {
                 self.passed.insert(task);
+                self.stage.passed(task);
                 self.gather(handover);
                 Some(Fact::Ack { task, epoch })
             }
             Report::Ended(task, handover) => {
                 self.ended.insert(task);
+                self.stage.passed(task);
                 if self.passed.insert(task) {
                     self.gather(handover);
                 } else {
@@ -290,17 +299,24 @@ impl Coordinator {
                     None
                 }
                 Decision::Write(epoch) => {
+                    self.waits(Waits::State);
                     self.write_rest().await?;
                     Some(Fact::StateWritten(epoch))
                 }
-                Decision::Publish(epoch, kind) => Some(self.publish(epoch, kind).await?),
+                Decision::Publish(epoch, kind) => {
+                    self.waits(Waits::Manifest);
+                    Some(self.publish(epoch, kind).await?)
+                }
                 Decision::Commit(epoch) => {
+                    self.waits(Waits::Sinks);
                     self.commit().await?;
                     Some(Fact::Committed(epoch))
                 }
                 Decision::Collect => {
+                    self.waits(Waits::Garbage);
                     self.settle();
                     self.collect().await;
+                    self.stage.end();
                     let kind = self.last.as_ref().map(|last| last.kind);
                     if self.asked == Stop::Drain && kind == Some(ManifestKind::Savepoint) {
                         return Ok(Some(Ending::Stopped(self.epoch - 1)));
@@ -322,8 +338,14 @@ impl Coordinator {
         Ok(None)
     }
 
+    fn waits(&self, waits: Waits) {
+        let now = self.job.env.clock().monotonic();
+        self.stage.waits(self.epoch, waits, now);
+    }
+
     fn inject(&mut self, epoch: Epoch) {
         self.started = self.job.env.clock().monotonic();
+        self.stage.begin(epoch.0, self.started, &self.ended);
         let full = self.nodes.values().flat_map(|node| {
             let chains = node.chains.iter();
             let all = chains.filter(|chain| chain::next_extent(&chain.files) == Extent::All);
