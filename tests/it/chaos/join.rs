@@ -96,5 +96,6 @@ fn round(kills: &mut Kills, checker: &mut Checker, minio: &Minio, on_s3: bool) -
     assert!(found.complete);
     log.check_chain();
     log.check_garbage();
+    checker.check_clean(&output);
     2 * rows
 }

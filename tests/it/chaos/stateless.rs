@@ -75,6 +75,7 @@ fn stateless_to_parquet_on_s3() {
         assert_eq!((found.rows, found.complete), (rows, true));
         log.check_chain();
         log.check_garbage();
+        checker.check_clean(&output);
         total += rows;
     }
     kills.tell("stateless", total);

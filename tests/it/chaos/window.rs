@@ -92,5 +92,6 @@ fn window_from_kafka_to_parquet_on_s3() {
     assert!(found.complete);
     log.check_chain();
     log.check_garbage();
+    checker.check_clean(&output);
     kills.tell("window", rows);
 }
