@@ -47,11 +47,12 @@ pub(crate) struct Message {
 pub(crate) fn read_head(from: &mut impl BufRead) -> Result<Option<Head>> {
     let mut text = String::new();
     loop {
-        let before = text.len();
-        if from.read_line(&mut text)? == 0 {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
             return Ok(None);
         }
-        if text[before..].trim_end().is_empty() {
+        text.push_str(&line);
+        if line.trim_end().is_empty() {
             return Ok(Some(Head { text }));
         }
     }
@@ -102,7 +103,8 @@ impl Head {
         let length = self.header("content-length");
         let length: Option<u64> = length.map(|length| length.parse().unwrap());
         let is_answer = self.text.starts_with("HTTP/");
-        let empty = headless || is_answer && ["204", "304"].contains(&&self.text[9..12]);
+        let status = self.text.split_whitespace().nth(1).unwrap_or_default();
+        let empty = headless || is_answer && ["204", "304"].contains(&status);
         let mut body = Vec::new();
         match (chunked, length) {
             _ if empty => {}

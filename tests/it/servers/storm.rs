@@ -166,9 +166,11 @@ impl Weather {
         }
         let mut server = None;
         let mut requests = BufReader::new(client);
-        while !self.away.load(Ordering::SeqCst)
-            && matches!(self.call(&mut requests, client, &mut server), Ok(true))
-        {}
+        while !self.away.load(Ordering::SeqCst) {
+            if !matches!(self.call(&mut requests, client, &mut server), Ok(true)) {
+                break;
+            }
+        }
         client.shutdown(Shutdown::Both).ok();
     }
 

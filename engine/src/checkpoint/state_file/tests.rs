@@ -74,7 +74,8 @@ fn large_batches_are_cut() {
     let columns: [(&str, ArrayRef); 1] = [("v", Arc::new(views))];
     let views = RecordBatch::try_from_iter(columns).unwrap();
     for batch in [large, views] {
-        let (bytes, summary) = drain(Encoder::new(state(&[batch.clone()])), 1 << 16).unwrap();
+        let (bytes, summary) =
+            drain(Encoder::new(state(std::slice::from_ref(&batch))), 1 << 16).unwrap();
         assert_eq!(summary.rows, batch.num_rows() as u64);
         let cuts = decode(Content::Memory(bytes), summary).unwrap();
         let cuts = cuts.collect::<Result<Vec<_>>>().unwrap();
