@@ -1,5 +1,6 @@
 //! What checkpoints cost: the same pipeline with and without them, in turn.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::failure::{During, Result};
@@ -23,6 +24,10 @@ pub(crate) struct Args {
     /// more groups open
     #[arg(long, default_value = "60 seconds")]
     window: String,
+
+    /// Instead of the cost: run for so many seconds, stop, and go on from the state, `runs` times
+    #[arg(long)]
+    restart_after: Option<u64>,
 }
 
 /// Counts bids per auction and window.
@@ -31,6 +36,7 @@ fn script(args: &Args) -> String {
         events,
         interval,
         window,
+        ..
     } = args;
     format!(
         "SET pipeline.mode = 'streaming';
@@ -51,6 +57,15 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<bool> {
     let folder = settings::scratch("checkpoint")?;
     let path = folder.join("counts.sql");
     std::fs::write(&path, script(args)).during("writing the script")?;
+    if let Some(seconds) = args.restart_after {
+        return restart(
+            &weir,
+            &path,
+            &folder,
+            Duration::from_secs(seconds),
+            settings,
+        );
+    }
     let (mut without, mut with) = (Vec::new(), Vec::new());
     let mut last = serde_json::Value::Null;
     for number in 0..settings.runs {
@@ -73,6 +88,49 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<bool> {
         taken["longest_ms"]
     ));
     Ok(true)
+}
+
+/// Stops the pipeline and starts it again: tells how much state there is, how long it takes to come
+/// back, and what the checkpoints of each run write.
+fn restart(
+    weir: &Weir,
+    script: &Path,
+    folder: &Path,
+    time: Duration,
+    settings: &Settings,
+) -> Result<bool> {
+    let state = folder.join("state-restart");
+    for number in 0..=settings.runs {
+        let (run, summary) = weir.run_for(script, &state, time)?;
+        let taken = &summary["checkpoints"];
+        report::note(&format!(
+            "run {number}: {} rows, back in {} ms; {} checkpoints wrote {} MB, the longest took \
+             {} ms; {} MB of files; peak {} MB",
+            run.rows_in,
+            taken["restore_ms"],
+            taken["count"],
+            taken["bytes"].as_u64().unwrap_or(0) / 1_000_000,
+            taken["longest_ms"],
+            size(&state).during("measuring the state")? / 1_000_000,
+            run.peak_bytes.unwrap_or(0) / 1_000_000,
+        ));
+    }
+    Ok(true)
+}
+
+/// Bytes of all files below a folder.
+fn size(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += if meta.is_dir() {
+            size(&entry.path())?
+        } else {
+            meta.len()
+        };
+    }
+    Ok(bytes)
 }
 
 fn tell(name: &str, events: u64, times: &[Duration]) {

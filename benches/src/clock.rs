@@ -12,3 +12,12 @@ pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let value = run();
     (value, start.elapsed())
 }
+
+/// Waits while another process works.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness has no clock to simulate"
+)]
+pub(crate) fn wait(time: Duration) {
+    std::thread::sleep(time);
+}

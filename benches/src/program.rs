@@ -2,12 +2,12 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::clock::timed;
+use crate::clock::{timed, wait};
 use crate::failure::{During, Failure, Result};
 use crate::settings::{self, Settings};
 use crate::suites::Case;
@@ -122,6 +122,36 @@ impl Weir {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().last().unwrap_or_default();
+        let summary = serde_json::from_str(line).during("reading weir's summary")?;
+        Ok((parse(&text, process)?, summary))
+    }
+
+    /// Runs a script with checkpoints for a time, then stops it as Ctrl-C does. Gives its summary.
+    pub(crate) fn run_for(
+        &self,
+        script: &Path,
+        state: &Path,
+        time: Duration,
+    ) -> Result<(Run, Value)> {
+        let mut command = pinned(&self.binary, self.cores);
+        command.arg("run").arg(script).args(["--summary", "json"]);
+        let cores = self.cores.to_string();
+        command.args(["--parallelism", &cores, "--memory", &self.memory]);
+        command.arg("--state").arg(state);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (output, process) = timed(|| {
+            let child = command.spawn()?;
+            wait(time);
+            let pid = child.id().to_string();
+            Command::new("kill").args(["-INT", &pid]).status()?;
+            child.wait_with_output()
+        });
+        let output = output.during(format!("running {}", self.binary.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let Some(line) = text.lines().last() else {
+            let text = String::from_utf8_lossy(&output.stderr);
+            return Err(Failure::new(format!("weir: {}: {text}", output.status)));
+        };
         let summary = serde_json::from_str(line).during("reading weir's summary")?;
         Ok((parse(&text, process)?, summary))
     }

@@ -107,6 +107,43 @@ fn another_program_reads_the_last_committed_epoch() {
     assert_eq!(left.len(), 500);
 }
 
+/// More rows than half of the budget holds: they are on disk while the pipeline runs, when it is
+/// started again, and while they are read.
+#[test]
+fn a_view_larger_than_memory_is_kept_and_read() {
+    let place = Place::new();
+    let script = "
+        SET pipeline.mode = 'streaming';
+        SET pipeline.checkpoint_interval = '1s';
+        CREATE SOURCE clicks (id BIGINT, page BIGINT)
+            WITH (connector = 'file', path = 'in/*.csv', format = 'csv');
+        CREATE MATERIALIZED VIEW ids AS SELECT id, page FROM clicks;
+    ";
+    let rows = 100_000_i64;
+    for run in 0..3 {
+        let lines = (run * rows..(run + 1) * rows).map(|id| format!("{id},{}\n", id % 7));
+        let csv = format!("id,page\n{}", lines.collect::<String>());
+        place.put(&format!("in/{run}.csv"), csv);
+        let words = [
+            "--state",
+            "state",
+            "--parallelism",
+            "2",
+            "--memory",
+            "16MiB",
+        ];
+        place.start(script, &words).wait().ok();
+        let words = [
+            "sql", "--state", "state", "--memory", "16MiB", "--format", "json", "-c",
+        ];
+        let sql = "SELECT count(*) AS n, sum(id) AS s, min(id) AS a, max(id) AS z FROM ids";
+        let found = place.weir(&[&words[..], &[sql]].concat()).ok().out;
+        let n = (run + 1) * rows;
+        let expected = serde_json::json!({"n": n, "s": n * (n - 1) / 2, "a": 0, "z": n - 1});
+        assert_eq!(serde_json::from_str::<Value>(&found).unwrap(), expected);
+    }
+}
+
 /// A subscription goes on through crashes of the pipeline, and misses and repeats nothing.
 #[test]
 fn a_subscription_follows_the_pipeline_through_crashes() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use datafusion_execution::TaskContext as DataFusionContext;
 use datafusion_execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion_execution::runtime_env::RuntimeEnv;
 use futures::{FutureExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -26,7 +27,7 @@ use crate::error::Result;
 use crate::job::{JobContext, Stop};
 use crate::metrics::Metrics;
 use crate::runtime::{CheckpointOptions, Job, JobEnd, TimeOptions};
-use crate::view::Snapshot;
+use crate::view::{Room, Snapshot};
 
 /// The instance that only looks.
 const OBSERVER: Instance = usize::MAX;
@@ -219,7 +220,8 @@ impl World {
         let rows = self.ask(|store| async move {
             let epoch = store.list().await?.iter().map(|l| l.epoch).max();
             let manifest = store.inspect(epoch.unwrap()).await?;
-            let mut snapshot = Snapshot::try_new(&view_schema())?;
+            let room = Room::of(&RuntimeEnv::default());
+            let mut snapshot = Snapshot::try_new(&view_schema(), &room)?;
             for node in manifest.nodes.iter().filter(|node| node.id == VIEW) {
                 for chain in &node.chains {
                     let mut batches: Vec<Result<RecordBatch>> = Vec::new();
@@ -229,7 +231,7 @@ impl World {
                     snapshot.apply(Box::new(batches.into_iter()))?;
                 }
             }
-            snapshot.batches(1_000)
+            snapshot.finish()?.share(0)?.batches(1_000)
         });
         bag(rows.unwrap().iter().flat_map(lines))
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use twox_hash::XxHash3_64;
 
 use super::codec::{RowBytes, RowCodec};
-use crate::changelog::{adds, rows_schema, split};
+use super::memory::ENTRY_BYTES;
+use crate::changelog::{RowKind, adds, changelog_schema, rows_schema, split};
 use crate::error::{Error, Result};
 
 /// A multiset of rows to which changelogs are applied: what a reader sees who applies all changes.
@@ -20,6 +22,7 @@ pub struct Fold {
     schema: SchemaRef,
     codec: RowCodec,
     counts: BTreeMap<RowBytes, i64>,
+    bytes: usize,
 }
 
 impl Fold {
@@ -31,6 +34,7 @@ impl Fold {
             schema,
             codec,
             counts: BTreeMap::new(),
+            bytes: 0,
         })
     }
 
@@ -56,6 +60,46 @@ impl Fold {
     /// Forgets all rows.
     pub fn clear(&mut self) {
         self.counts.clear();
+        self.bytes = 0;
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hashes the rows of a batch, each as a whole.
+    pub(crate) fn hashes(&self, batch: &RecordBatch) -> Result<Vec<u64>> {
+        let (columns, _) = split(batch);
+        let rows = self.rows(columns)?;
+        let bytes = |row| rows.as_ref().map_or(&[][..], |rows| rows.row(row).data());
+        let hashes = (0..batch.num_rows()).map(|row| XxHash3_64::oneshot(bytes(row)));
+        Ok(hashes.collect())
+    }
+
+    /// A changelog whose fold this is, in batches of at most so many rows.
+    pub(crate) fn changes(&self, rows_max: usize) -> impl Iterator<Item = Result<RecordBatch>> {
+        let mut lines = self.counts.iter().flat_map(|(row, count)| {
+            let kind = if *count > 0 {
+                RowKind::Insert
+            } else {
+                RowKind::Delete
+            };
+            let times = usize::try_from(count.unsigned_abs()).unwrap_or(0);
+            std::iter::repeat_n((row, kind), times)
+        });
+        std::iter::from_fn(move || {
+            let lines: Vec<_> = lines.by_ref().take(rows_max.max(1)).collect();
+            (!lines.is_empty()).then(|| {
+                let rows: Vec<&[u8]> = lines.iter().map(|(row, _)| &***row).collect();
+                let kinds = lines.iter().map(|(_, kind)| kind.number());
+                let rows = self.batch(&rows)?;
+                let mut columns = rows.columns().to_vec();
+                columns.push(Arc::new(Int8Array::from_iter_values(kinds)));
+                let schema = changelog_schema(&self.schema);
+                Ok(RecordBatch::try_new(schema, columns)?)
+            })
+        })
     }
 
     /// The rows that are here and not in another multiset of the same schema, and those that are
@@ -67,7 +111,9 @@ impl Fold {
                 (more > 0).then(|| (Arc::clone(row), more))
             });
             let mut fold = Self::try_new(&these.schema)?;
-            fold.counts = counts.collect();
+            for (row, more) in counts {
+                fold.add(&row, more);
+            }
             Ok::<_, Error>(fold)
         };
         Ok((more(self, other)?, more(other, self)?))
@@ -139,10 +185,12 @@ impl Fold {
                 *count += by;
                 if *count == 0 {
                     self.counts.remove(row);
+                    self.bytes -= row.len() + ENTRY_BYTES;
                 }
             }
             None if by != 0 => {
                 self.counts.insert(row.into(), by);
+                self.bytes += row.len() + ENTRY_BYTES;
             }
             None => {}
         }
@@ -151,13 +199,12 @@ impl Fold {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int8Array, Int64Array};
+    use arrow::array::Int64Array;
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::util::pretty::pretty_format_batches;
     use expect_test::expect;
 
     use super::*;
-    use crate::changelog::{RowKind, changelog_schema};
 
     fn changes(rows: &[(Option<i64>, RowKind)]) -> RecordBatch {
         let schema = Schema::new(vec![Field::new("x", DataType::Int64, true)]);

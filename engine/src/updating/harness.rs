@@ -96,6 +96,11 @@ impl Fleet {
         self
     }
 
+    /// What the operators say of themselves.
+    pub(crate) fn described(&self) -> String {
+        format!("{:?}", self.operators)
+    }
+
     pub(crate) fn rows(&mut self, batch: &RecordBatch) {
         self.try_rows(batch).unwrap();
     }

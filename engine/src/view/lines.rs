@@ -7,7 +7,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 
 use super::Program;
 use super::table::Line;
-use crate::changelog::changelog_schema;
+use crate::changelog::{self, RowKind, changelog_schema};
 use crate::error::Result;
 use crate::operator::StateBatches;
 use crate::updating::Format;
@@ -85,6 +85,22 @@ pub(super) fn batches(
             schema, columns, &options,
         )?)
     }))
+}
+
+/// Makes a batch of a part of rows or changes; without kinds all rows are new.
+pub(super) fn labelled(program: &Program, part: Part, batch: &RecordBatch) -> Result<RecordBatch> {
+    let (columns, kinds) = changelog::split(batch);
+    let mut columns = columns.to_vec();
+    columns.push(match kinds {
+        Some(kinds) => Arc::new(kinds.clone()),
+        None => changelog::kinds(RowKind::Insert, batch.num_rows()),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(
+        schema(&program.schema, part),
+        columns,
+        &options,
+    )?)
 }
 
 /// The schema of a part of the view of some rows.

@@ -4,21 +4,28 @@
 //! of the epoch as a changelog, compacted, and now and then all rows; so the view at an epoch is
 //! what [`Snapshot`] folds from the files of a checkpoint, and `SUBSCRIBE` is what [`changes`] finds
 //! in those of each epoch. Nobody reads the running operator.
+//!
+//! Rows that do not fit in memory are divided into shares on disk, in the operator as in the reader,
+//! and worked off one share at a time.
 
+mod disk;
 mod lines;
 mod operator;
 mod reader;
+mod shares;
+mod spread;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-pub use self::reader::{Snapshot, changes};
+pub use self::reader::{Room, Rows, Share, Snapshot, changes, difference};
 
-use crate::changelog::rows_schema;
+use crate::changelog::{rows_schema, split};
 use crate::checkpoint::ViewInfo;
 use crate::checkpoint::saved_schema::SavedSchema;
 use crate::error::{Error, Result};
@@ -47,6 +54,19 @@ struct Program {
     key: Vec<usize>,
     key_codec: RowCodec,
     codec: RowCodec,
+}
+
+impl Program {
+    /// What decides the subtask of rows or changes: their key, or all of them.
+    fn hashed(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        let (columns, _) = split(batch);
+        if self.key.is_empty() {
+            return columns.to_vec();
+        }
+        let key = self.key.iter();
+        key.filter_map(|column| columns.get(*column).map(Arc::clone))
+            .collect()
+    }
 }
 
 impl ViewFactory {

@@ -7,8 +7,11 @@ use arrow::datatypes::SchemaRef;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{Snapshot, ViewFactory, changes};
-use crate::changelog::{RowKind, changelog_schema};
+use datafusion_execution::memory_pool::GreedyMemoryPool;
+use datafusion_execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+
+use super::{Room, Rows, Snapshot, ViewFactory, changes, difference};
+use crate::changelog::{RowKind, changelog_schema, kinds};
 use crate::operator::Extent;
 use crate::updating::fold::Fold;
 use crate::updating::harness::{
@@ -41,17 +44,39 @@ fn input(changelog: bool) -> SchemaRef {
 
 /// Reads the view from all chains, in any order.
 fn read(fleet: &Fleet) -> Fold {
-    let mut snapshot = Snapshot::try_new(&rows_schema()).unwrap();
+    let in_memory = fold(&rows_of(fleet, &Room::of(&RuntimeEnv::default())));
+    let little = rows_of(fleet, &little());
+    let on_disk = fold(&little);
+    assert_folds_to(&on_disk, &in_memory.batches(9).unwrap(), "read from disk");
+    in_memory
+}
+
+/// Less memory than one row takes.
+fn little() -> Room {
+    let pool = Arc::new(GreedyMemoryPool::new(8));
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build();
+    Room::of(&runtime.unwrap())
+}
+
+fn rows_of(fleet: &Fleet, room: &Room) -> Rows {
+    let mut snapshot = Snapshot::try_new(&rows_schema(), room).unwrap();
     for chain in fleet.chains.iter().rev() {
         snapshot
             .apply(Box::new(chain.clone().into_iter().map(Ok)))
             .unwrap();
     }
+    snapshot.finish().unwrap()
+}
+
+fn fold(rows: &Rows) -> Fold {
     let mut fold = Fold::try_new(&rows_schema()).unwrap();
-    for batch in snapshot.batches(3).unwrap() {
-        fold.apply(&batch).unwrap();
+    for share in (0..rows.shares()).map(|at| rows.share(at).unwrap()) {
+        let before = fold.len();
+        for batch in share.batches(3).unwrap() {
+            fold.apply(&batch).unwrap();
+        }
+        assert_eq!(fold.len() - before, share.len());
     }
-    assert_eq!(fold.len(), snapshot.len());
     fold
 }
 
@@ -103,6 +128,9 @@ fn check(
     let (mut before, mut after) = parallelisms(seed);
     let crash_at = rng.random_range(0..3);
     let mut fleet = fleet(keyed, changelog, before);
+    if rng.random_bool(0.5) {
+        fleet = fleet.with_memory(rng.random_range(1..4_000));
+    }
     let mut world = World::default();
     let mut subscriber = Fold::try_new(&rows_schema()).unwrap();
     for step in 0..rng.random_range(3..10) {
@@ -178,10 +206,62 @@ fn what_comes_and_goes_within_an_epoch_is_not_saved() {
 }
 
 #[test]
-fn memory_that_is_refused_is_an_error() {
-    let mut rng = rand::SeedableRng::seed_from_u64(1);
-    let batch = World::default().inserts(&mut rng, 3_000);
-    let mut fleet = fleet(false, false, 1).with_memory(1 << 10);
-    let error = fleet.try_rows(&batch).unwrap_err();
-    assert_eq!(error.code().0, "E0501");
+fn rows_beyond_memory_are_on_disk() {
+    seeds(|seed, rng| {
+        let keyed = seed % 2 == 0;
+        let mut fleet = fleet(keyed, true, 2).with_memory(2_000);
+        let mut world = World::default();
+        for step in 0..6 {
+            fleet.rows(&keyed_changes(rng, &mut world.live, 60));
+            if step == 3 {
+                fleet.restart(if seed % 3 == 0 { 2 } else { 3 });
+            }
+            let extent = if step == 5 {
+                Extent::All
+            } else {
+                Extent::Changes
+            };
+            epoch(&mut fleet, extent);
+            let at = format!("SEED={seed} step {step}");
+            assert_folds_to(&read(&fleet), &[batch_of(&world.live)], &at);
+        }
+        assert!(fleet.described().contains("OnDisk"), "SEED={seed}");
+    });
+}
+
+/// Whether the rows of two epochs are in memory or not.
+#[test]
+fn epochs_are_compared_share_by_share() {
+    seeds(|seed, rng| {
+        let mut fleet = fleet(true, true, 2);
+        let mut world = World::default();
+        let large = || Room::of(&RuntimeEnv::default());
+        fleet.rows(&keyed_changes(rng, &mut world.live, 30));
+        fleet.snapshot(Extent::All);
+        let rooms = [large(), little()];
+        let before: Vec<_> = (0..4).map(|i| rows_of(&fleet, &rooms[i % 2])).collect();
+        fleet.rows(&keyed_changes(rng, &mut world.live, 30));
+        fleet.snapshot(Extent::Changes);
+        for (i, before) in before.into_iter().enumerate() {
+            let mut rows = fold(&before);
+            let after = rows_of(&fleet, &rooms[i / 2]);
+            for share in difference(before, after, 7).unwrap() {
+                for (batches, kind) in share
+                    .unwrap()
+                    .iter()
+                    .zip([RowKind::Delete, RowKind::Insert])
+                {
+                    for batch in batches {
+                        let mut columns = batch.columns().to_vec();
+                        columns.push(kinds(kind, batch.num_rows()));
+                        let schema = changelog_schema(&rows_schema());
+                        rows.apply(&RecordBatch::try_new(schema, columns).unwrap())
+                            .unwrap();
+                    }
+                }
+            }
+            let at = format!("SEED={seed} {i}");
+            assert_folds_to(&rows, &[batch_of(&world.live)], &at);
+        }
+    });
 }

@@ -6,6 +6,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use weir_engine::checkpoint::Store;
 use weir_engine::error::{Place, Result};
+use weir_engine::view::Room;
 
 use super::Session;
 use crate::stored::{StoredPipeline, StoredView, is_gone};
@@ -18,11 +19,15 @@ impl Session {
     /// views become tables, read as of the last committed epoch.
     pub fn read_views(&mut self, stores: Vec<(String, Store)>) {
         let known = std::mem::take(&mut self.pipelines);
+        let room = Room::of(&self.runtime);
         let pipelines = stores.into_iter().map(|(place, store)| {
             let mut known = known.iter();
             match known.find(|pipeline| pipeline.place() == place) {
                 Some(pipeline) => Arc::clone(pipeline),
-                None => Arc::new(StoredPipeline::new(place, store, self.env.clone())),
+                None => {
+                    let (env, room) = (self.env.clone(), room.clone());
+                    Arc::new(StoredPipeline::new(place, store, env, room))
+                }
             }
         });
         self.pipelines = pipelines.collect();

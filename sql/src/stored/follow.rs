@@ -9,13 +9,19 @@ use weir_engine::changelog::{RowKind, changelog_schema, kinds, rows_schema};
 use weir_engine::checkpoint::{Manifest, NodeState, ViewInfo};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::operator::StateBatches;
-use weir_engine::view::{Snapshot, changes};
+use weir_engine::view::{Rows, changes, difference as difference_of};
 
 use super::changes::{Difference, News, difference};
 use super::{Stateless, StoredPipeline, changed, find, is_gone};
 
 /// How often a new epoch is looked for: far more often than epochs come.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Rows that go, and rows that come.
+type Differing = [Vec<RecordBatch>; 2];
+
+/// What two epochs differ in, share by share.
+type Compared = Box<dyn Iterator<Item = Result<Differing>> + Send>;
 
 /// Where the changes go, with their epoch.
 type Reader = mpsc::Sender<(i64, RecordBatch)>;
@@ -77,9 +83,12 @@ impl Follower {
             let view = find(&manifest, name)?;
             match pipeline.rows(&manifest, view).await {
                 Ok(rows) => {
-                    for batch in rows.batches(self.rows_max)? {
-                        let batch = of_kind(&batch, RowKind::Insert)?;
-                        self.send(&manifest, &batch).await?;
+                    let rows = Arc::new(rows);
+                    for at in 0..rows.shares() {
+                        for batch in pipeline.share(&rows, at, self.rows_max).await? {
+                            let batch = of_kind(&batch, RowKind::Insert)?;
+                            self.send(&manifest, &batch).await?;
+                        }
                     }
                     return Ok(manifest);
                 }
@@ -114,8 +123,16 @@ impl Follower {
             Difference::Compare => {
                 let before = pipeline.rows(last, old).await?;
                 let after = pipeline.rows(&next, new).await?;
-                for batch in compared(&before, &after, self.rows_max)? {
-                    self.send(&next, &batch).await?;
+                let rows_max = self.rows_max;
+                let compared = move || difference_of(before, after, rows_max);
+                let mut shares: Compared = Box::new(pipeline.env.blocking(compared).await??);
+                while let Some((rest, share)) = pipeline.next_of(shares).await? {
+                    shares = rest;
+                    for (batches, kind) in share.iter().zip([RowKind::Delete, RowKind::Insert]) {
+                        for batch in batches {
+                            self.send(&next, &of_kind(batch, kind)?).await?;
+                        }
+                    }
                 }
             }
         }
@@ -137,6 +154,27 @@ impl StoredPipeline {
     /// Whether an epoch was removed.
     async fn has_left(&self, epoch: u64) -> Result<bool> {
         Ok(!self.store.epochs().await?.contains(&epoch))
+    }
+
+    /// The rows of one share of a view.
+    pub(super) async fn share(
+        &self,
+        rows: &Arc<Rows>,
+        at: usize,
+        rows_max: usize,
+    ) -> Result<Vec<RecordBatch>> {
+        let rows = Arc::clone(rows);
+        let read = self.env.blocking(move || rows.share(at)?.batches(rows_max));
+        read.await?
+    }
+
+    /// The next share of what two epochs differ in, and those after it.
+    async fn next_of(&self, mut shares: Compared) -> Result<Option<(Compared, Differing)>> {
+        let next = self.env.blocking(move || {
+            let next = shares.next().transpose()?;
+            Ok(next.map(|share| (shares, share)))
+        });
+        next.await?
     }
 
     /// Reads what is new in a chain.
@@ -179,19 +217,6 @@ fn of_kind(rows: &RecordBatch, kind: RowKind) -> Result<RecordBatch> {
     columns.push(kinds(kind, rows.num_rows()));
     let schema = changelog_schema(rows.schema_ref());
     Ok(RecordBatch::try_new(schema, columns)?)
-}
-
-/// What makes the rows of one epoch those of another: what goes, then what comes.
-fn compared(before: &Snapshot, after: &Snapshot, rows_max: usize) -> Result<Vec<RecordBatch>> {
-    let (gone, come) = before.difference(after)?;
-    let of = |rows: Snapshot, kind| {
-        let batches = rows.batches(rows_max)?;
-        let batches = batches.iter().map(|batch| of_kind(batch, kind));
-        batches.collect::<Result<Vec<_>>>()
-    };
-    let mut all = of(gone, RowKind::Delete)?;
-    all.extend(of(come, RowKind::Insert)?);
-    Ok(all)
 }
 
 fn behind(view: &str, epoch: u64) -> Error {

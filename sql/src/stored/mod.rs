@@ -17,7 +17,7 @@ use weir_engine::checkpoint::{Chain, Manifest, StateFile, Store, ViewInfo};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::operator::StateBatches;
-use weir_engine::view::Snapshot;
+use weir_engine::view::{Room, Rows, Snapshot};
 
 pub(crate) use follow::Follower;
 pub(crate) use stateless::Stateless;
@@ -30,16 +30,18 @@ pub(crate) struct StoredPipeline {
     place: String,
     store: Store,
     env: Env,
+    room: Room,
     newest: RwLock<Option<Arc<Manifest>>>,
 }
 
 impl StoredPipeline {
     /// Makes the reader of a store; nothing is read yet.
-    pub(crate) fn new(place: String, store: Store, env: Env) -> Self {
+    pub(crate) fn new(place: String, store: Store, env: Env, room: Room) -> Self {
         Self {
             place,
             store,
             env,
+            room,
             newest: RwLock::default(),
         }
     }
@@ -76,9 +78,9 @@ impl StoredPipeline {
         Ok(())
     }
 
-    /// Reads the rows of a view at an epoch.
-    async fn rows(&self, manifest: &Manifest, view: &ViewInfo) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::try_new(&view.schema.0)?;
+    /// Reads the rows of a view at an epoch; what does not fit in memory is on disk.
+    async fn rows(&self, manifest: &Manifest, view: &ViewInfo) -> Result<Rows> {
+        let mut snapshot = Snapshot::try_new(&view.schema.0, &self.room)?;
         let node = manifest.nodes.iter().find(|node| node.id == view.node);
         let chains: &[Chain] = node.map_or(&[], |node| &node.chains);
         for chain in chains {
@@ -89,7 +91,7 @@ impl StoredPipeline {
             });
             snapshot = applied.await??;
         }
-        Ok(snapshot)
+        self.env.blocking(move || snapshot.finish()).await?
     }
 
     /// Gives the batches of files, one after the other.

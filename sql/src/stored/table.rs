@@ -5,15 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result as DfResult;
-use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::{StreamExt as _, TryStreamExt as _};
 use weir_engine::changelog::rows_schema;
 use weir_engine::checkpoint::ViewInfo;
 use weir_engine::error::Result;
+use weir_engine::view::Rows;
 
 use super::{StoredPipeline, changed, find};
 
@@ -46,7 +49,7 @@ impl StoredView {
     }
 
     /// The rows now.
-    pub(super) async fn rows(&self, rows_max: usize) -> Result<Vec<RecordBatch>> {
+    async fn rows(&self) -> Result<Rows> {
         let Some(manifest) = self.pipeline.newest() else {
             return Err(changed(&self.name, "its pipeline has no checkpoint"));
         };
@@ -54,9 +57,7 @@ impl StoredView {
         if rows_schema(&view.schema.0) != self.schema {
             return Err(changed(&self.name, "it has other columns now"));
         }
-        let snapshot = self.pipeline.rows(&manifest, view).await?;
-        let env = self.pipeline.env.clone();
-        env.blocking(move || snapshot.batches(rows_max)).await?
+        self.pipeline.rows(&manifest, view).await
     }
 
     async fn plan(
@@ -65,20 +66,55 @@ impl StoredView {
         partitions: usize,
         rows_max: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let batches = self.rows(rows_max).await?;
-        let mut spread = vec![Vec::new(); partitions.clamp(1, batches.len().max(1))];
-        let count = spread.len();
-        for (at, batch) in batches.into_iter().enumerate() {
-            if let Some(partition) = spread.get_mut(at % count) {
-                partition.push(batch);
+        let rows = Arc::new(self.rows().await?);
+        let shares = rows.shares();
+        let count = partitions.clamp(1, shares);
+        let partition = |number| -> Arc<dyn PartitionStream> {
+            Arc::new(Shares {
+                view: self.clone(),
+                rows: Arc::clone(&rows),
+                numbers: (number..shares).step_by(count).collect(),
+                rows_max,
+            })
+        };
+        Ok(Arc::new(StreamingTableExec::try_new(
+            Arc::clone(&self.schema),
+            (0..count).map(partition).collect(),
+            projection,
+            None,
+            false,
+            None,
+        )?))
+    }
+}
+
+/// Some of the shares of a view, read one after the other as they are asked for.
+#[derive(Debug)]
+struct Shares {
+    view: StoredView,
+    rows: Arc<Rows>,
+    numbers: Vec<usize>,
+    rows_max: usize,
+}
+
+impl PartitionStream for Shares {
+    fn schema(&self) -> &SchemaRef {
+        &self.view.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (pipeline, rows) = (Arc::clone(&self.view.pipeline), Arc::clone(&self.rows));
+        let rows_max = self.rows_max;
+        let shares = futures::stream::iter(self.numbers.clone()).then(move |number| {
+            let (pipeline, rows) = (Arc::clone(&pipeline), Arc::clone(&rows));
+            async move {
+                let batches = pipeline.share(&rows, number, rows_max).await?;
+                let batches = batches.into_iter().map(Ok::<_, DataFusionError>);
+                Ok::<_, DataFusionError>(futures::stream::iter(batches))
             }
-        }
-        let schema = Arc::clone(&self.schema);
-        Ok(MemorySourceConfig::try_new_exec(
-            &spread,
-            schema,
-            projection.cloned(),
-        )?)
+        });
+        let schema = Arc::clone(&self.view.schema);
+        Box::pin(RecordBatchStreamAdapter::new(schema, shares.try_flatten()))
     }
 }
 
