@@ -121,18 +121,20 @@ fn find<'a>(filter: &'a Filter, uses: &dyn Fn(usize) -> bool) -> Option<TopN<'a>
     };
     let function = row_number(window)?;
     let last = window.schema.fields().len().checked_sub(1)?;
-    let number = match picks {
-        None => last,
+    // The optimiser may have computed the number in another type for several conditions.
+    let numbers: Vec<usize> = match picks {
+        None => vec![last],
         Some(picks) => {
-            let of = |expr: &Expr| column_index(expr, &window.schema);
-            picks.expr.iter().position(|expr| of(expr) == Some(last))?
+            let exprs = picks.expr.iter().enumerate();
+            let numbers = exprs.filter(|(_, expr)| is_number(expr, &window.schema, &[last]));
+            numbers.map(|(at, _)| at).collect()
         }
     };
     let schema = filter.input.schema();
     let mut rows = None::<u64>;
     let mut rest = Vec::new();
     for condition in split_conjunction(&filter.predicate) {
-        match first_rows(condition, schema, number) {
+        match first_rows(condition, schema, &numbers) {
             Some((most, all)) => {
                 rows = Some(rows.map_or(most, |rows| rows.min(most)));
                 if !all {
@@ -143,8 +145,9 @@ fn find<'a>(filter: &'a Filter, uses: &dyn Fn(usize) -> bool) -> Option<TopN<'a>
         }
     }
     let mut needed = rest.iter().flat_map(Expr::column_refs);
-    let numbered = uses(number)
-        || needed.any(|column| schema.maybe_index_of_column(column) == Some(number))
+    let is_number = |column: usize| numbers.contains(&column);
+    let numbered = numbers.iter().any(|number| uses(*number))
+        || needed.any(|column| schema.maybe_index_of_column(column).is_some_and(is_number))
         || picks.is_some_and(|picks| !only_picks(picks));
     Some(TopN {
         window,
@@ -185,35 +188,72 @@ fn only_picks(projection: &Projection) -> bool {
 }
 
 /// The greatest number of a row that a condition lets pass, and whether all up to it do.
-fn first_rows(condition: &Expr, schema: &DFSchema, number: usize) -> Option<(u64, bool)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else {
-        return None;
-    };
-    let is_number = |expr: &Expr| match expr {
-        Expr::Cast(cast) => column_index(&cast.expr, schema) == Some(number),
-        other => column_index(other, schema) == Some(number),
-    };
-    let (op, most) = if is_number(left) {
-        (*op, whole(right)?)
-    } else if is_number(right) {
-        (op.swap()?, whole(left)?)
-    } else {
-        return None;
-    };
-    match op {
-        Operator::LtEq => Some((most, most > 0)),
-        Operator::Lt => Some((most.saturating_sub(1), most > 1)),
-        Operator::Eq => Some((most, most == 1)),
+fn first_rows(condition: &Expr, schema: &DFSchema, numbers: &[usize]) -> Option<(u64, bool)> {
+    let is_number = |expr: &Expr| is_number(expr, schema, numbers);
+    let most = |condition: &Expr| first_rows(condition, schema, numbers);
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::Or => {
+                let (left, right) = (most(left)?, most(right)?);
+                Some((left.0.max(right.0), false))
+            }
+            Operator::And => {
+                let both = [most(left), most(right)];
+                let least = both.iter().flatten().map(|(most, _)| *most).min()?;
+                Some((least, false))
+            }
+            _ if is_number(left) => compared(*op, whole(right)?),
+            _ if is_number(right) => compared(op.swap()?, whole(left)?),
+            _ => None,
+        },
+        Expr::Between(between) if !between.negated && is_number(&between.expr) => {
+            let ((low, from), (high, to)) = (whole(&between.low)?, whole(&between.high)?);
+            Some((high, from && to && low <= 1 && high > 0))
+        }
+        Expr::InList(list) if !list.negated && is_number(&list.expr) => {
+            let numbers: Option<Vec<_>> = list.list.iter().map(whole).collect();
+            let most = numbers?.into_iter().map(|(number, _)| number).max()?;
+            Some((most, false))
+        }
         _ => None,
     }
 }
 
-fn whole(expr: &Expr) -> Option<u64> {
+fn compared(op: Operator, (most, is_whole): (u64, bool)) -> Option<(u64, bool)> {
+    match op {
+        Operator::LtEq => Some((most, is_whole && most > 0)),
+        Operator::Lt => Some((most.saturating_sub(1), is_whole && most > 1)),
+        Operator::Eq => Some((most, is_whole && most == 1)),
+        _ => None,
+    }
+}
+
+/// Whether an expression is one of the columns with a row's number, in any numeric type: as text, 10
+/// comes before 9.
+fn is_number(expr: &Expr, schema: &DFSchema, numbers: &[usize]) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_number(&alias.expr, schema, numbers),
+        Expr::Cast(cast) if cast.field.data_type().is_numeric() => {
+            is_number(&cast.expr, schema, numbers)
+        }
+        other => column_index(other, schema).is_some_and(|column| numbers.contains(&column)),
+    }
+}
+
+/// A number of rows, not less than what is written, and whether it is just that: one below 0 counts as
+/// 0, which no row has either.
+fn whole(expr: &Expr) -> Option<(u64, bool)> {
     let Expr::Literal(value, _) = expr else {
         return None;
     };
-    match value.cast_to(&DataType::UInt64).ok()? {
-        ScalarValue::UInt64(number) => number,
+    if let Ok(ScalarValue::Int64(Some(..0))) = value.cast_to(&DataType::Int64) {
+        return Some((0, true));
+    }
+    let number = value.cast_to(&DataType::UInt64).ok()?;
+    let is_whole = number.cast_to(&value.data_type()).ok()? == *value;
+    match number {
+        ScalarValue::UInt64(Some(whole)) if is_whole => Some((whole, true)),
+        ScalarValue::UInt64(Some(part)) => Some((part.checked_add(1)?, false)),
         _ => None,
     }
 }

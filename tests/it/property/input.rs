@@ -1,10 +1,10 @@
-//! Random rows whose event time stays in the watermark's bound, in random files.
+//! Random rows whose event time stays in the watermark's bound, in random files of a source.
 
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::datatypes::SchemaRef;
 use rand::Rng as _;
@@ -20,12 +20,16 @@ const SECOND: i64 = 1_000_000;
 /// The rows of a case.
 #[derive(Debug)]
 pub(super) struct Input {
+    /// The source that gives them; its files are in a folder of that name.
+    pub(super) name: &'static str,
     /// `parquet`, `csv` or `json`.
     pub(super) format: &'static str,
     /// The rows of each file, in the order of their names.
     files: Vec<RecordBatch>,
     /// How far a row may be behind the latest before it, in seconds.
     delay: i64,
+    /// Whether the source has a watermark: one without is a table.
+    pub(super) watermark: bool,
     /// The time that all rows span, in seconds.
     pub(super) span: i64,
 }
@@ -37,8 +41,13 @@ impl Input {
         let rows = *[0, 1, 13, 100, 400, 1500, 1500, 4000]
             .choose(random)
             .unwrap();
-        let delay = *[0, 1, 5, 60].choose(random).unwrap();
         let span = *[10, 120, 3_600, 86_400].choose(random).unwrap();
+        Self::of("t", random, rows, span)
+    }
+
+    /// Draws so many rows for a source, within so many seconds.
+    pub(super) fn of(name: &'static str, random: &mut StdRng, rows: usize, span: i64) -> Self {
+        let delay = *[0, 1, 5, 60].choose(random).unwrap();
         let keys = *[1, 3, 40].choose(random).unwrap();
         let files = random.random_range(1..=4);
         let format = *["parquet", "csv", "json"].choose(random).unwrap();
@@ -62,10 +71,24 @@ impl Input {
             .map(|cut| batch(random, cut[0], &times[cut[0]..cut[1]], keys))
             .collect();
         Self {
+            name,
             format,
             files,
             delay,
+            watermark: true,
             span,
+        }
+    }
+
+    /// Gives some rows a second time, in another file or the same: copies in all columns.
+    pub(super) fn repeat_rows(&mut self, random: &mut StdRng) {
+        for file in &mut self.files {
+            let rows = file.num_rows();
+            let repeated = (0..rows as u32).filter(|_| random.random_bool(0.1));
+            // Each copy stands right behind its row, where it is as much in time.
+            let mut indices: Vec<u32> = (0..rows as u32).chain(repeated).collect();
+            indices.sort_unstable();
+            *file = arrow::compute::take_record_batch(file, &UInt32Array::from(indices)).unwrap();
         }
     }
 
@@ -86,15 +109,22 @@ impl Input {
 
     /// The source as a statement.
     pub(super) fn source(&self) -> String {
+        let watermark = match self.watermark {
+            true => format!(
+                ", WATERMARK FOR ts AS ts - INTERVAL '{} seconds'",
+                self.delay
+            ),
+            false => String::new(),
+        };
+        let (name, format) = (self.name, self.format);
         format!(
-            "CREATE SOURCE t (id BIGINT, k1 VARCHAR, k2 INT, v BIGINT, x DOUBLE, d DECIMAL(12,2), b BOOLEAN, \
-             ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '{} seconds') \
-             WITH (connector = 'file', path = 'in/*.{}', format = '{}', on_error = 'fail');",
-            self.delay, self.format, self.format
+            "CREATE SOURCE {name} (id BIGINT, k1 VARCHAR, k2 INT, v BIGINT, x DOUBLE, d DECIMAL(12,2), b BOOLEAN, \
+             ts TIMESTAMP{watermark}) WITH (connector = 'file', path = '${{WEIR_TEST_DIR:-.}}/{name}/*.{format}', \
+             format = '{format}', on_error = 'fail');\n"
         )
     }
 
-    /// Writes the files into `in/`.
+    /// Writes the files into the source's folder.
     pub(super) fn write(&self, place: &Place) {
         for (number, batch) in self.files.iter().enumerate() {
             let mut bytes = Vec::new();
@@ -113,7 +143,7 @@ impl Input {
                     writer.finish().unwrap();
                 }
             }
-            place.write(&format!("in/{number}.{}", self.format), bytes);
+            place.write(&format!("{}/{number}.{}", self.name, self.format), bytes);
         }
     }
 }

@@ -5,10 +5,16 @@
 //! Each case prints its seed. `SEED=123 cargo test --test it property` runs that case alone, in
 //! every combination; `CASES=500` runs more of them.
 
+mod expression;
 mod input;
 mod oracle;
+mod pairs;
 mod query;
+mod relation;
+mod run;
 mod streams;
+mod timed;
+mod updating;
 
 use std::time::Instant;
 
@@ -26,6 +32,7 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::program::{Place, block_on};
 use crate::servers::minio::Minio;
 use input::Input;
+use oracle::Oracle;
 use query::Query;
 
 /// Cases of an ordinary run, chosen so that both tests end within some minutes on two cores.
@@ -79,11 +86,6 @@ fn same_rows_on_s3() {
 }
 
 fn check<'a>(salt: u64, target: &dyn Fn(u64) -> Target<'a>) {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().unwrap())
-    };
     if let Some(seed) = number("SEED") {
         run_case(seed, &ways(), target);
         return;
@@ -99,6 +101,12 @@ fn check<'a>(salt: u64, target: &dyn Fn(u64) -> Target<'a>) {
     }
 }
 
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap())
+}
+
 fn run_case<'a>(seed: u64, ways: &[Way], target: &dyn Fn(u64) -> Target<'a>) {
     let start = Instant::now();
     let mut random = StdRng::seed_from_u64(seed);
@@ -109,9 +117,10 @@ fn run_case<'a>(seed: u64, ways: &[Way], target: &dyn Fn(u64) -> Target<'a>) {
         .map(|_| Query::random(&mut random, &input))
         .collect();
     println!("SEED={seed} rows={} {}", input.rows(), input.format);
+    let oracle = Oracle::new(&[&input]);
     let expected: Vec<_> = queries
         .iter()
-        .map(|query| lines(&oracle::run(&input, &query.oracle)))
+        .map(|query| lines(&oracle.run(&query.oracle)))
         .collect();
     for (query, expected) in queries.iter().zip(&expected) {
         println!("  {} rows by {}", expected.len(), query.weir);

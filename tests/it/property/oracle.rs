@@ -10,19 +10,29 @@ use datafusion::prelude::SessionContext;
 use super::input::Input;
 use crate::program::block_on;
 
-/// Runs a query over the input as the table `t`.
-pub(super) fn run(input: &Input, sql: &str) -> Vec<RecordBatch> {
-    let context = SessionContext::new();
-    let table = MemTable::try_new(input.schema(), vec![input.batches()]).unwrap();
-    context.register_table("t", Arc::new(table)).unwrap();
-    block_on(async {
-        let frame = context
-            .sql(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{error}\n{sql}"));
-        frame
-            .collect()
-            .await
-            .unwrap_or_else(|error| panic!("{error}\n{sql}"))
-    })
+/// Tables in memory.
+pub(super) struct Oracle {
+    context: SessionContext,
+}
+
+impl Oracle {
+    /// Makes each input a table of its name.
+    pub(super) fn new(inputs: &[&Input]) -> Self {
+        let context = SessionContext::new();
+        for input in inputs {
+            let table = MemTable::try_new(input.schema(), vec![input.batches()]).unwrap();
+            context.register_table(input.name, Arc::new(table)).unwrap();
+        }
+        Self { context }
+    }
+
+    /// Gives the rows of a query.
+    pub(super) fn run(&self, sql: &str) -> Vec<RecordBatch> {
+        block_on(async {
+            let frame = self.context.sql(sql).await;
+            let frame = frame.unwrap_or_else(|error| panic!("{error}\n{sql}"));
+            let rows = frame.collect().await;
+            rows.unwrap_or_else(|error| panic!("{error}\n{sql}"))
+        })
+    }
 }

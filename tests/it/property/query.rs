@@ -155,9 +155,7 @@ impl Query {
                  FROM {from} GROUP BY window_start, window_end{key}"
             )
         };
-        let oracle = outer
-            .oracle()
-            .replace("FROM t", &format!("FROM {} AS t", inside(&inner.oracle())));
+        let oracle = outer.oracle_of(&inside(&inner.oracle()));
         Self {
             weir: outside(&outer.weir(&inside(&inner.weir("t")))),
             oracle: outside(&oracle),
@@ -276,7 +274,13 @@ impl Window {
         format!("{function}({table}, ts, {})", lengths.join(", "))
     }
 
-    /// A subquery that joins each row with its windows: starts counted back from the latest, or
+    /// The same over a table, or over a query in parentheses.
+    pub(super) fn oracle_of(&self, table: &str) -> String {
+        self.oracle()
+            .replace("FROM t", &format!("FROM {table} AS t"))
+    }
+
+    /// A subquery that joins each row of `t` with its windows: starts counted back from the latest, or
     /// ends counted on from the first, then tested against the row's own time.
     pub(super) fn oracle(&self) -> String {
         let epoch = format!(

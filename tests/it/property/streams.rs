@@ -77,13 +77,7 @@ impl Query {
         let columns = format!("SELECT {key}, window_start, window_end, {select}");
         let group = format!("GROUP BY {key}, window_start, window_end");
         let length = format!("INTERVAL '{gap} seconds'");
-        let oracle = format!(
-            "(SELECT *, min(ts) OVER (PARTITION BY {key}, s) AS window_start,
-                     max(ts) OVER (PARTITION BY {key}, s) + {length} AS window_end
-              FROM (SELECT *, sum(new) OVER (PARTITION BY {key} ORDER BY ts) AS s
-                    FROM (SELECT *, CASE WHEN ts < lag(ts, 1) OVER (PARTITION BY {key} ORDER BY ts)
-                                         + {length} THEN 0 ELSE 1 END AS new FROM t)))"
-        );
+        let oracle = sessions("t", key, &length);
         Self {
             weir: format!("{columns} SESSION(t, ts, {length}, {key}) {group}"),
             oracle: format!("{columns} {oracle} {group}"),
@@ -108,4 +102,15 @@ impl Query {
             sink_options: String::new(),
         }
     }
+}
+
+/// A subquery that gives each row of a table its session, of rows with its key.
+pub(super) fn sessions(table: &str, key: &str, length: &str) -> String {
+    format!(
+        "(SELECT *, min(ts) OVER (PARTITION BY {key}, s) AS window_start,
+                 max(ts) OVER (PARTITION BY {key}, s) + {length} AS window_end
+          FROM (SELECT *, sum(new) OVER (PARTITION BY {key} ORDER BY ts) AS s
+                FROM (SELECT *, CASE WHEN ts < lag(ts, 1) OVER (PARTITION BY {key} ORDER BY ts)
+                                     + {length} THEN 0 ELSE 1 END AS new FROM {table})))"
+    )
 }

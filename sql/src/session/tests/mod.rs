@@ -5,6 +5,7 @@ mod explain;
 mod memory;
 mod modes;
 mod queries;
+mod ranks;
 mod runs;
 mod sharing;
 mod statements;

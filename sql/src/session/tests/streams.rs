@@ -39,7 +39,7 @@ const SOURCES: &str = r#"
 "#;
 
 /// Runs a query in streaming mode, which has the operator `operator` in its plan.
-fn check_stream(operator: &str, query: &str) {
+pub(super) fn check_stream(operator: &str, query: &str) {
     block_on(async {
         let mut batch = session(1);
         execute(&mut batch, SOURCES).await.unwrap();
@@ -54,7 +54,9 @@ fn check_stream(operator: &str, query: &str) {
             execute(&mut session, &format!("{script} {query}"))
                 .await
                 .unwrap();
-            let pipeline = session.pipeline().await.unwrap().unwrap();
+            let pipeline = session.pipeline().await;
+            let pipeline = pipeline.unwrap_or_else(|e| panic!("{}: {query}", e.report(None)));
+            let pipeline = pipeline.unwrap();
             let graph = pipeline.graph.to_string();
             assert!(graph.contains(operator), "{operator} in {graph}");
             let found = run(&session, pipeline, &written).await;
@@ -364,45 +366,5 @@ fn distinct() {
     check_stream(
         "Union",
         "SELECT item, price FROM bids UNION ALL SELECT item, max(paid) AS price FROM sales GROUP BY item",
-    );
-}
-
-#[test]
-fn first_rows() {
-    let numbered =
-        "SELECT *, row_number() OVER (PARTITION BY item ORDER BY price DESC, id) AS rn FROM bids";
-    check_stream(
-        "Rank first 2",
-        &format!("SELECT * FROM ({numbered}) WHERE rn <= 2"),
-    );
-    check_stream(
-        "Rank first 1",
-        &format!("SELECT id, item FROM ({numbered}) WHERE rn = 1"),
-    );
-    check_stream(
-        "Rank first 2",
-        &format!("SELECT id, price FROM ({numbered}) WHERE rn < 3 AND who <> 'bob'"),
-    );
-    check_stream(
-        "Rank first 2",
-        &format!("SELECT id, rn FROM ({numbered}) WHERE rn = 2"),
-    );
-    check_stream(
-        "Rank first 3",
-        &format!("SELECT id, rn + 1 AS next FROM ({numbered}) WHERE 4 > rn AND rn >= 2"),
-    );
-    check_stream(
-        "Rank first 2",
-        "SELECT item, n FROM (
-            SELECT item, n, row_number() OVER (ORDER BY n DESC, item) AS rn
-            FROM (SELECT item, count(*) AS n FROM bids GROUP BY item)) WHERE rn <= 2",
-    );
-    check_stream(
-        "Rank first 1",
-        "SELECT window_start, item, n FROM (
-            SELECT *, row_number() OVER (PARTITION BY window_start, window_end ORDER BY n DESC, item) AS rn
-            FROM (SELECT window_start, window_end, item, count(*) AS n
-                  FROM TUMBLE(bids, ts, INTERVAL '1 minute') GROUP BY window_start, window_end, item))
-         WHERE rn <= 1",
     );
 }
