@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::ScalarValue;
 use datafusion::common::arrow::datatypes::IntervalMonthDayNano;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
@@ -195,8 +196,9 @@ impl Lowering<'_> {
         aggregate: &Aggregate,
     ) -> Result<LoweredAggregate> {
         let logical = self.columns_of(flow, aggregate)?;
+        let expr = one_name_each(expr, flow, aggregate.input.schema())?;
         Ok(LoweredAggregateBuilder::new(
-            expr,
+            &expr,
             &logical,
             &flow.schema,
             self.target.planner.state().execution_props(),
@@ -206,11 +208,7 @@ impl Lowering<'_> {
     }
 
     /// The node's columns under the names by which the plan knows them.
-    fn columns_of(
-        &self,
-        flow: &Flow,
-        aggregate: &Aggregate,
-    ) -> Result<datafusion::common::DFSchema> {
+    fn columns_of(&self, flow: &Flow, aggregate: &Aggregate) -> Result<DFSchema> {
         let input = aggregate.input.schema();
         let fields = flow
             .schema
@@ -236,10 +234,7 @@ impl Lowering<'_> {
                 }
             })
             .collect();
-        Ok(datafusion::common::DFSchema::new_with_metadata(
-            fields,
-            Default::default(),
-        )?)
+        Ok(DFSchema::new_with_metadata(fields, Default::default())?)
     }
 
     fn assign(&mut self, flow: &mut Flow, grouping: &Grouping) -> Result<Assign> {
@@ -346,6 +341,25 @@ impl Lowering<'_> {
             ..flow.behind(at, schema, Vec::new())
         })
     }
+}
+
+/// Of several names that the plan has for one column of the node, uses the first.
+fn one_name_each(expr: &Expr, flow: &Flow, input: &DFSchema) -> Result<Expr> {
+    let first = |column: &Column| {
+        let origin = flow.origin(input.maybe_index_of_column(column)?)?;
+        flow.columns.iter().position(|(other, _)| *other == origin)
+    };
+    let named = expr.clone().transform(|part| {
+        let at = match &part {
+            Expr::Column(column) => first(column),
+            _ => None,
+        };
+        Ok(match at {
+            Some(at) => Transformed::yes(Expr::Column(input.qualified_field(at).into())),
+            None => Transformed::no(part),
+        })
+    })?;
+    Ok(named.data)
 }
 
 /// A time and some microseconds more.

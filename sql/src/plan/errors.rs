@@ -119,7 +119,14 @@ fn schema_error(error: &SchemaError) -> Error {
             codes::DUPLICATE,
             format!("two columns are called \"{name}\""),
         )
-        .hint("give one of them another name: expression AS name"),
+        .hint(match name.contains('(') {
+            // What is computed has its name before AS renames it, and a cast is no part of it.
+            true => {
+                "compute the argument of one of them in a query below: \
+                 SELECT sum(b) FROM (SELECT CAST(a AS DOUBLE) AS b FROM t)"
+            }
+            false => "give one of them another name: expression AS name",
+        }),
     }
 }
 

@@ -7,10 +7,12 @@
 
 mod expression;
 mod input;
+mod odd;
 mod oracle;
 mod pairs;
 mod query;
 mod relation;
+mod resume;
 mod run;
 mod streams;
 mod timed;

@@ -73,7 +73,9 @@ impl Writer<'_> {
         let other = self.relation(0);
         let aliases = [self.alias(), self.alias()];
         let left = self.columns(inner, &aliases[0]);
-        let right = self.columns(&other, &aliases[1]);
+        let mut right = self.columns(&other, &aliases[1]);
+        // The oracle can't compare decimals of two precisions here.
+        right.retain(|(_, kind)| *kind != Type::Money);
         let (a, b) = same(&left, &right)?;
         let function = *["min", "max"].choose(self.random).unwrap();
         let sign = *["<", ">="].choose(self.random).unwrap();

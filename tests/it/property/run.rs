@@ -34,30 +34,41 @@ impl Runs<'_> {
         self.place.path().join(name).display().to_string()
     }
 
-    pub(super) fn options(&self) -> RunOptions {
+    /// Options of a run whose mode and state the script says.
+    fn bare_options(&self) -> RunOptions {
         let mut options = RunOptions::default();
         let folder = self.place.path().display().to_string();
         options.variables.insert("WEIR_TEST_DIR".to_owned(), folder);
         options
-            .with("pipeline.state", self.folder("state"))
-            .with("pipeline.mode", "streaming")
             .with("pipeline.parallelism", self.way.parallelism)
             .with("pipeline.batch_rows", self.way.batch_rows)
     }
 
+    pub(super) fn options(&self) -> RunOptions {
+        self.bare_options()
+            .with("pipeline.state", self.folder("state"))
+            .with("pipeline.mode", "streaming")
+    }
+
     /// Runs a script to its end.
     pub(super) fn run(&self, script: &str) -> Result<Summary, String> {
-        let mut out = Vec::new();
-        match run_script(script, &self.options(), &mut out) {
-            Ok(summary) => Ok(summary.unwrap()),
-            Err(failure) => Err(failure.error().unwrap().report(None)),
-        }
+        run(script, &self.options())
+    }
+
+    /// Runs a script that says its mode and where its state is.
+    pub(super) fn run_as_it_says(&self, script: &str) -> Result<Summary, String> {
+        run(script, &self.bare_options())
     }
 
     /// The rows that a query over the pipeline's views gives, as sorted text.
     pub(super) fn read(&self, sql: &str) -> Vec<String> {
-        let (mut program, statements) = Program::load(sql, &self.options()).unwrap();
-        program.read_views(Some(self.folder("state")));
+        self.read_from("state", sql)
+    }
+
+    /// The same of a pipeline whose state is in a folder of another name.
+    pub(super) fn read_from(&self, state: &str, sql: &str) -> Vec<String> {
+        let (mut program, statements) = Program::load(sql, &self.bare_options()).unwrap();
+        program.read_views(Some(self.folder(state)));
         let outcome = program.outcome(&statements[0]);
         let outcome = outcome.unwrap_or_else(|f| panic!("{}", f.error().unwrap().report(None)));
         let Outcome::Query(stream) = outcome else {
@@ -94,6 +105,13 @@ impl Runs<'_> {
         }
         drop(stop);
         fold(&batches).unwrap_or_else(|row| panic!("{row} is taken back, but not there\n{script}"))
+    }
+}
+
+fn run(script: &str, options: &RunOptions) -> Result<Summary, String> {
+    match run_script(script, options, &mut Vec::new()) {
+        Ok(summary) => Ok(summary.unwrap()),
+        Err(failure) => Err(failure.error().unwrap().report(None)),
     }
 }
 

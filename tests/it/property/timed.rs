@@ -22,7 +22,8 @@ fn joins_and_windows_are_those_of_batch() {
     });
 }
 
-fn random_case(draw: &mut Draw<'_>) -> Case {
+/// Draws a query over the tables.
+pub(super) fn random_case(draw: &mut Draw<'_>) -> Case {
     match draw.random.random_range(0..13) {
         0 | 1 => draw.window_join(),
         2 => draw.window_chain(),
@@ -77,10 +78,10 @@ impl Twin {
 }
 
 /// What draws queries.
-struct Draw<'a> {
-    random: &'a mut StdRng,
+pub(super) struct Draw<'a> {
+    pub(super) random: &'a mut StdRng,
     /// The time that all rows span, in seconds.
-    span: i64,
+    pub(super) span: i64,
 }
 
 impl Draw<'_> {

@@ -352,6 +352,22 @@ fn updating_aggregates() {
     );
 }
 
+/// Two names for one column of what is aggregated: the optimiser counts once.
+#[test]
+fn aggregates_of_equal_columns() {
+    let inner = "SELECT item, count(*) AS n, count(*) AS m FROM bids GROUP BY item";
+    check_stream(
+        "UpdatingAggregate",
+        &format!("SELECT sum(DISTINCT n) AS a, bit_xor(m) AS b, max(n) AS c FROM ({inner})"),
+    );
+    check_stream(
+        "WindowAggregate",
+        "SELECT window_start, sum(p) AS a, max(q) AS b FROM TUMBLE(
+            (SELECT ts, price AS p, price AS q FROM bids), ts, INTERVAL '1 minute')
+         GROUP BY window_start, window_end",
+    );
+}
+
 #[test]
 fn distinct() {
     check_stream("Distinct", "SELECT DISTINCT who, item FROM bids");
