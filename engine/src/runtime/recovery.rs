@@ -212,7 +212,8 @@ impl Recovered {
 
     /// Finds for each node what the checkpoint has of it; notes what fits nowhere.
     fn match_nodes(&mut self, graph: &Graph) {
-        if self.resumed.is_none() {
+        // A pipeline that was stopped before its first checkpoint has nothing that could be missed.
+        if self.resumed.is_none() || self.manifest.nodes.is_empty() {
             return;
         }
         let prints: BTreeMap<&str, String> = graph

@@ -1,7 +1,9 @@
 //! One pipeline, several scans of one source: each row is read, counted and kept as a dead letter
 //! once.
 //!
-//! Operators read a source through one node, which gives all the columns that any of them needs.
+//! Operators read a source through one node, which gives all the columns that any of them needs. Its id
+//! is that of the source, even if only one operator reads it: what has been read stays known when a
+//! changed script has more readers or fewer.
 //! Scans within islands stay, since DataFusion asks each of them for its rows at its own pace; all
 //! but one are quiet, and that one reads the columns of all, so that it finds every bad row.
 
@@ -219,6 +221,7 @@ fn rebuild(
     let mut graph = Graph::default();
     let mut moved = BTreeMap::new();
     let mut added: BTreeMap<usize, NodeIndex> = BTreeMap::new();
+    let mut ids = Ids::default();
     for (at, node) in old.nodes() {
         let mut node = node.clone();
         if let Some(scan) = replaced.get(&at) {
@@ -226,6 +229,9 @@ fn rebuild(
         }
         let number = shared.iter().position(|(nodes, _)| nodes.contains(&at));
         let Some((number, (_, scan))) = number.and_then(|n| Some((n, shared.get(n)?))) else {
+            if let NodeKind::Scan(scan) = &node.kind {
+                node.id = ids.of(scan);
+            }
             moved.insert(at, graph.add(node)?);
             continue;
         };
@@ -233,7 +239,7 @@ fn rebuild(
             Some(from) => *from,
             None => {
                 let from = graph.add(Node {
-                    id: format!("source/{}", scan.name).into(),
+                    id: ids.of(scan),
                     kind: NodeKind::Scan(Arc::clone(scan)),
                     schema: scan.schema(),
                     ..node.clone()
@@ -264,6 +270,22 @@ fn rebuild(
         })?;
     }
     Ok(graph)
+}
+
+/// The ids of the nodes that read sources: a script may drop a source and declare another one of its
+/// name.
+#[derive(Default)]
+struct Ids(BTreeMap<String, usize>);
+
+impl Ids {
+    fn of(&mut self, scan: &Scan) -> Arc<str> {
+        let count = self.0.entry(scan.name.clone()).or_default();
+        *count += 1;
+        match count {
+            1 => format!("source/{}", scan.name).into(),
+            more => format!("source/{}.{more}", scan.name).into(),
+        }
+    }
 }
 
 /// Picks the columns of a former scan from those of the shared one.

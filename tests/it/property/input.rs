@@ -28,6 +28,8 @@ pub(super) struct Input {
     files: Vec<RecordBatch>,
     /// How far a row may be behind the latest before it, in seconds.
     delay: i64,
+    /// The delay that the source's watermark declares, in seconds.
+    pub(super) declared_delay: i64,
     /// Whether the source has a watermark: one without is a table.
     pub(super) watermark: bool,
     /// The time that all rows span, in seconds.
@@ -75,6 +77,7 @@ impl Input {
             format,
             files,
             delay,
+            declared_delay: delay,
             watermark: true,
             span,
         }
@@ -90,6 +93,11 @@ impl Input {
             indices.sort_unstable();
             *file = arrow::compute::take_record_batch(file, &UInt32Array::from(indices)).unwrap();
         }
+    }
+
+    /// How far a row may be behind the latest before it, in seconds.
+    pub(super) fn delay(&self) -> i64 {
+        self.delay
     }
 
     /// Counts the rows.
@@ -112,7 +120,7 @@ impl Input {
         let watermark = match self.watermark {
             true => format!(
                 ", WATERMARK FOR ts AS ts - INTERVAL '{} seconds'",
-                self.delay
+                self.declared_delay
             ),
             false => String::new(),
         };

@@ -7,6 +7,7 @@
 
 mod expression;
 mod input;
+mod lateness;
 mod odd;
 mod oracle;
 mod pairs;

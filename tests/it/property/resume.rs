@@ -38,7 +38,10 @@ fn stopped_pipelines_go_on() {
             stops += run_case(u64::from(seeds.random::<u32>()));
         }
     }
-    assert!(stops > 0, "no pipeline was stopped before its end");
+    assert!(
+        number("SEED").is_some() || stops > 0,
+        "no pipeline was stopped before its end"
+    );
 }
 
 /// Gives how often the pipeline was stopped before its end.
@@ -90,11 +93,11 @@ fn run_case(seed: u64) -> usize {
         let summary = runs.run_until(text, target);
         println!("  {way:?} {:?} {}", summary.ending, summary.rows_in);
         let said = &summary.checkpoints.as_ref().unwrap().notes;
-        let expects = stops == 1;
         let told = said.iter().any(|note| {
             note.contains(&format!("view/m{QUERIES}")) && note.contains("the script has it no more")
         });
-        assert_eq!(told, expects, "{said:?}");
+        // Who is stopped before anything is kept has nothing to drop.
+        assert_eq!(told, stops == 1 && !said.is_empty(), "{said:?}");
         if summary.ending != Ending::Stopped {
             break summary;
         }

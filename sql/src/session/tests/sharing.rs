@@ -212,3 +212,31 @@ fn windows_in_batch_spill() {
         assert_eq!(distinct.len(), rows.len());
     });
 }
+
+/// What is read of a source is known by its node: with one reader more or less it must be the same.
+#[test]
+fn the_node_of_a_source_has_one_id() {
+    let ids = |inserts: &str| {
+        block_on(async {
+            let mut session = session(2);
+            let script = format!("{ORDERS} SET pipeline.mode = 'streaming'; {inserts}");
+            execute(&mut session, &script).await.unwrap();
+            let pipeline = session.pipeline().await.unwrap().unwrap();
+            let nodes = pipeline.graph.nodes();
+            let scans = nodes.filter(|(_, node)| matches!(node.kind, NodeKind::Scan(_)));
+            scans
+                .map(|(_, node)| node.id.to_string())
+                .collect::<Vec<_>>()
+        })
+    };
+    let one = "INSERT INTO lake SELECT id FROM orders WHERE amount > 1;";
+    let more = "CREATE MATERIALIZED VIEW n AS SELECT count(*) AS n FROM orders;";
+    assert_eq!(ids(one), ["source/orders"]);
+    assert_eq!(ids(&format!("{one} {more}")), ["source/orders"]);
+    // A source of the same name is another source.
+    let again = "DROP SOURCE orders CASCADE;
+         CREATE SOURCE orders (id BIGINT) WITH (connector = 'memory', rows = '{\"id\": 1}');
+         INSERT INTO lake SELECT id FROM orders;";
+    let found = ids(&format!("{one} {again}"));
+    assert_eq!(found, ["source/orders", "source/orders.2"]);
+}
