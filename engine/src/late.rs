@@ -84,6 +84,8 @@ pub struct LateRows {
     letters: DeadLetters,
     env: Env,
     metrics: Arc<SubtaskMetrics>,
+    /// They come by the second input of an operator with two.
+    second: bool,
 }
 
 impl LateRows {
@@ -95,6 +97,15 @@ impl LateRows {
             letters: context.job.dead_letters.clone(),
             env: context.job.env.clone(),
             metrics: Arc::clone(&context.metrics),
+            second: false,
+        }
+    }
+
+    /// Counts the rows as those of the second input.
+    pub fn of_second_input(self) -> Self {
+        Self {
+            second: true,
+            ..self
         }
     }
 
@@ -119,7 +130,11 @@ impl LateRows {
         } else {
             filter_record_batch(batch, &mask.collect())?
         };
-        self.metrics.late.fetch_add(late.len() as u64, Relaxed);
+        let count = late.len() as u64;
+        self.metrics.late.fetch_add(count, Relaxed);
+        if self.second {
+            self.metrics.late_second.fetch_add(count, Relaxed);
+        }
         let time_micros = self.env.clock().now_micros();
         for (row, raw) in late.into_iter().zip(json_rows(&rows)?) {
             let letter = DeadLetter {

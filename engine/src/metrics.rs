@@ -20,6 +20,8 @@ pub struct SubtaskMetrics {
     pub bytes: AtomicU64,
     /// Rows that came after their window was closed.
     pub late: AtomicU64,
+    /// Those of them that came by the second input, in an operator with two.
+    pub late_second: AtomicU64,
     /// Rows that a source's own columns dropped as dead letters after decoding.
     pub rejected: AtomicU64,
     /// Nanoseconds of computing.
@@ -38,6 +40,7 @@ impl Default for SubtaskMetrics {
             rows_out: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             late: AtomicU64::new(0),
+            late_second: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
@@ -92,6 +95,8 @@ pub struct NodeSnapshot {
     pub bytes: u64,
     /// Rows too late for their window.
     pub late: u64,
+    /// Those of them that came by the second input.
+    pub late_second: u64,
     /// Rows that became dead letters after decoding.
     pub rejected: u64,
     /// Computing time over all subtasks.
@@ -146,6 +151,7 @@ impl Metrics {
             rows_out: sum(|m| &m.rows_out),
             bytes: sum(|m| &m.bytes),
             late: sum(|m| &m.late),
+            late_second: sum(|m| &m.late_second),
             rejected: sum(|m| &m.rejected),
             busy: Duration::from_nanos(sum(|m| &m.busy_ns)),
             blocked: Duration::from_nanos(sum(|m| &m.blocked_ns)),

@@ -130,6 +130,7 @@ pub(super) fn pop_over(
 
 impl TimedJoin {
     pub(super) fn new(shape: &Arc<Shape>, sources: &[Arc<str>; 2], context: &TaskContext) -> Self {
+        let [left, right] = sources;
         let schema = Arc::clone(&shape.program.schema);
         Self {
             shape: Arc::clone(shape),
@@ -141,9 +142,10 @@ impl TimedJoin {
             restored: false,
             collector: Collector::new(schema, context.job.batch_rows),
             relief: Relief::new(context),
-            late: sources
-                .each_ref()
-                .map(|sources| LateRows::new(context, sources)),
+            late: [
+                LateRows::new(context, left),
+                LateRows::new(context, right).of_second_input(),
+            ],
         }
     }
 

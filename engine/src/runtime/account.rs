@@ -115,7 +115,7 @@ struct Flow {
 fn follow(graph: &Graph, metrics: &Metrics, from: NodeIndex, flow: &mut Flow) {
     let follow_edge = |edge: &&Edge| {
         let mut way = flow.clone();
-        if enter(graph, metrics, edge.to, &mut way) {
+        if enter(graph, metrics, edge, &mut way) {
             follow(graph, metrics, edge.to, &mut way);
         }
         way
@@ -128,7 +128,8 @@ fn follow(graph: &Graph, metrics: &Metrics, from: NodeIndex, flow: &mut Flow) {
 }
 
 /// Takes the rows through one operator; says whether they are still the same rows behind it.
-fn enter(graph: &Graph, metrics: &Metrics, at: NodeIndex, flow: &mut Flow) -> bool {
+fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool {
+    let at = edge.to;
     let Ok(node) = graph.node(at) else {
         return false;
     };
@@ -138,15 +139,24 @@ fn enter(graph: &Graph, metrics: &Metrics, at: NodeIndex, flow: &mut Flow) -> bo
     let Some(counts) = metrics.node(&node.id) else {
         return false;
     };
-    if graph.inputs(at).len() != 1 {
+    let inputs = graph.inputs(at).len();
+    let folds = factory.consumes() == Consumes::Folds;
+    if inputs != 1 && !folds {
         return false;
     }
-    if factory.consumes() == Consumes::Folds {
-        flow.late += counts.late;
-        flow.rows = flow.rows.saturating_sub(counts.late);
+    let late = match (inputs, edge.input) {
+        (1, _) => counts.late,
+        (_, 0) => counts.late.saturating_sub(counts.late_second),
+        _ => counts.late_second,
+    };
+    // A row that is in several windows may be late for more than one of them.
+    let late = late.min(flow.rows);
+    flow.late += late;
+    flow.rows -= late;
+    if folds {
         return false;
     }
-    let dropped = counts.rows_in.saturating_sub(counts.rows_out);
+    let dropped = counts.rows_in.saturating_sub(counts.rows_out + late);
     flow.filtered += dropped;
     flow.rows = flow.rows.saturating_sub(dropped);
     true

@@ -146,7 +146,8 @@ impl Lowering<'_> {
                 Role::Start(_) | Role::End(_) => role,
                 _ => Role::Plain,
             });
-            let factory = WindowJoinFactory::try_new(self.join_spec(&sides)?, ends)?;
+            let factory = WindowJoinFactory::try_new(self.join_spec(&sides)?, ends)?
+                .with_sources(self.sources_of(&sides));
             return self.connect(sides, Arc::new(factory), keep);
         }
         if let Some((bounds, conditions)) = sides.bounds()? {
@@ -169,8 +170,17 @@ impl Lowering<'_> {
         });
         let (times, bounds) = sides.times_of(bounds)?;
         let spec = self.join_spec(&sides)?;
-        let factory = IntervalJoinFactory::try_new(spec, times, bounds.lower, bounds.upper)?;
+        let factory = IntervalJoinFactory::try_new(spec, times, bounds.lower, bounds.upper)?
+            .with_sources(self.sources_of(&sides));
         self.connect(sides, Arc::new(factory), keep)
+    }
+
+    /// The sources that feed each side: late rows are kept under their names.
+    fn sources_of(&self, sides: &Sides<'_>) -> [Arc<str>; 2] {
+        sides
+            .flows
+            .each_ref()
+            .map(|flow| self.graph.sources_of(flow.at))
     }
 
     fn updating_join(&mut self, sides: Sides<'_>) -> Result<Flow> {

@@ -56,6 +56,26 @@ impl Dialect for WeirDialect {
         None
     }
 
+    /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would compare `a` with `b AND c`.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let same =
+            parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]);
+        if !same && !parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            return None;
+        }
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        let of = |right| match same {
+            true => Expr::IsNotDistinctFrom(Box::new(expr.clone()), Box::new(right)),
+            false => Expr::IsDistinctFrom(Box::new(expr.clone()), Box::new(right)),
+        };
+        Some(right.map(of))
+    }
+
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
         POSTGRES.get_next_precedence(parser)
     }

@@ -232,7 +232,11 @@ fn letters(runs: &Runs<'_>, summary: &Summary) -> BTreeMap<String, BTreeSet<i64>
             let id = row_of["id"].as_i64();
             let id = id.unwrap_or_else(|| panic!("no id in {row_of}"));
             let ids = late.entry(sources.value(row).to_owned()).or_default();
-            assert!(ids.insert(id), "row {id} is late twice");
+            assert!(
+                ids.insert(id),
+                "row {row_of} of {} is late twice: {summary:?}",
+                sources.value(row)
+            );
             count += 1;
         }
     }
@@ -243,6 +247,6 @@ fn letters(runs: &Runs<'_>, summary: &Summary) -> BTreeMap<String, BTreeSet<i64>
         .iter()
         .map(|letters| letters.rows)
         .sum();
-    assert_eq!((told, counted), (count, count), "{summary:?}");
+    assert_eq!((told, counted), (count, count), "{late:?} {summary:?}");
     late
 }

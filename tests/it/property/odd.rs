@@ -98,6 +98,7 @@ const JOINS: &[&str] = &[
     "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.k1 = t.k1 AND u.v > t.v) AND k2 IN (SELECT k2 FROM w)",
     "SELECT id FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.k1 = t.k1 AND u.k2 = t.k2) AND id % 2 = 0",
     "SELECT id FROM t WHERE k1 IN (SELECT k1 FROM u GROUP BY k1 HAVING count(*) > 1)",
+    "SELECT a.id, b.id AS other FROM t a JOIN u b ON a.k1 IS NOT DISTINCT FROM b.k1 AND a.v > b.v",
     "SELECT k1, k2 FROM t INTERSECT SELECT k1, k2 FROM u",
     "SELECT k1, k2 FROM t EXCEPT SELECT k1, k2 FROM u",
     "SELECT k1, v FROM t UNION SELECT k1, k2 FROM u UNION ALL SELECT 'x', 1",
