@@ -28,6 +28,7 @@ pub mod scan;
 mod sim;
 pub mod sink;
 pub mod source;
+mod spill;
 pub mod updating;
 pub mod view;
 mod watermark;

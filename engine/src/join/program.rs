@@ -175,6 +175,22 @@ impl Program {
         })
     }
 
+    /// Whether there are keys at all.
+    pub(super) fn has_keys(&self) -> bool {
+        let [left, _] = &self.keys;
+        !left.is_empty()
+    }
+
+    /// The hashes of the keys of rows; a column of row kinds may follow those of the side.
+    pub(super) fn hashes(&self, side: Side, rows: &RecordBatch) -> Result<Vec<u64>> {
+        let keys = side.get(&self.keys).iter();
+        let keys = keys.map(|key| Ok(key.evaluate(rows)?.into_array(rows.num_rows())?));
+        let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
+        let mut hashes = Vec::new();
+        hash_keys(&keys, rows.num_rows(), &mut hashes)?;
+        Ok(hashes)
+    }
+
     /// The keys of rows that are kept.
     pub(super) fn key_arrays(&self, side: Side, batch: &RecordBatch) -> Vec<ArrayRef> {
         let columns = side.get(&self.key_columns).iter();

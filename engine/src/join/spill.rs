@@ -5,15 +5,15 @@ use std::fs::File;
 use std::io::BufReader;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 use datafusion_execution::SpillFile;
 use datafusion_execution::disk_manager::DiskManager;
 
-use crate::error::{Error, Kind, Result, codes};
+use crate::error::{Error, Result};
+use crate::spill::{no_room, own_views};
 
 /// Rows of one batch in a file: what is in memory at once when it is read.
 const FILE_BATCH_ROWS: usize = if cfg!(test) { 16 } else { 8_192 };
@@ -38,20 +38,20 @@ impl Spilled {
         batches: impl Iterator<Item = Result<RecordBatch>>,
     ) -> Result<Self> {
         let file = disk.create_tmp_file("join rows");
-        let file = file.map_err(|e| no_room(e.into()))?;
-        let writer = file.open_writer().map_err(|e| no_room(e.into()))?;
-        let mut writer = StreamWriter::try_new(writer, schema).map_err(|e| no_room(e.into()))?;
+        let file = file.map_err(|e| failed(e.into()))?;
+        let writer = file.open_writer().map_err(|e| failed(e.into()))?;
+        let mut writer = StreamWriter::try_new(writer, schema).map_err(|e| failed(e.into()))?;
         for batch in batches {
             let batch = batch?;
             for start in (0..batch.num_rows()).step_by(FILE_BATCH_ROWS) {
                 let rows = FILE_BATCH_ROWS.min(batch.num_rows() - start);
                 let part = own_views(&batch.slice(start, rows))?;
-                writer.write(&part).map_err(|e| no_room(e.into()))?;
+                writer.write(&part).map_err(|e| failed(e.into()))?;
             }
         }
-        writer.finish().map_err(|e| no_room(e.into()))?;
-        let mut inner = writer.into_inner().map_err(|e| no_room(e.into()))?;
-        inner.finish().map_err(|e| no_room(e.into()))?;
+        writer.finish().map_err(|e| failed(e.into()))?;
+        let mut inner = writer.into_inner().map_err(|e| failed(e.into()))?;
+        inner.finish().map_err(|e| failed(e.into()))?;
         Ok(Self { file })
     }
 
@@ -59,29 +59,12 @@ impl Spilled {
     pub(super) fn read(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let path = self.file.path();
         let path = path.ok_or_else(|| Error::internal("a temporary file has no path"))?;
-        let file = File::open(path).map_err(|e| no_room(e.into()))?;
+        let file = File::open(path).map_err(|e| failed(e.into()))?;
         let reader = StreamReader::try_new(BufReader::new(file), None)?;
         Ok(reader.map(|batch| Ok(batch?)))
     }
 }
 
-/// Copies what views show: a file would get all that they could show.
-fn own_views(batch: &RecordBatch) -> Result<RecordBatch> {
-    let own = |column: &ArrayRef| match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-        _ => Arc::clone(column),
-    };
-    let columns = batch.columns().iter().map(own).collect();
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
-}
-
-fn no_room(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::new(
-        Kind::Limit,
-        codes::DISK,
-        "the rows of a join cannot be put into a temporary file",
-    )
-    .hint("free some room where TMPDIR is, or give the job more memory with --memory")
-    .caused_by(cause)
+fn failed(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    no_room("rows of a join", cause)
 }

@@ -251,6 +251,17 @@ pub(super) fn schema(program: &Program, part: Part) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, metadata.into()))
 }
 
+/// The hashes of the keys of a batch of rows; `None` for any other part of a full snapshot.
+pub(super) fn state_hashes(program: &Program, state: &RecordBatch) -> Result<Option<Vec<u64>>> {
+    let part = state.schema_ref().metadata().get(PART);
+    let Some(Part::Rows(side)) = part.and_then(|name| Part::of(name)) else {
+        return Ok(None);
+    };
+    let columns = state.columns().iter().skip(ROW_COLUMNS).map(Arc::clone);
+    let rows = RecordBatch::try_new(Arc::clone(side.get(&program.rows)), columns.collect())?;
+    program.hashes(side, &rows).map(Some)
+}
+
 pub(super) fn unreadable(detail: String) -> Error {
     Error::new(
         Kind::Data,

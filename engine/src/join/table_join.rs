@@ -13,12 +13,15 @@ use super::spec::{JoinKind, JoinSpec, Side};
 use super::table::Table;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
-use crate::operator::{Consumes, Operator, OperatorFactory, Output};
+use crate::key_group::KeyGroups;
+use crate::operator::{Consumes, Extent, Operator, OperatorFactory, Output, StateBatches};
+use crate::spill::{self, Spillable};
 
 /// Makes joins of a stream with a table that ends.
 ///
-/// The table is kept in memory and is in no checkpoint: it is read anew at each start. Results
-/// come at once, in the order of the stream.
+/// The table is in no checkpoint: it is read anew at each start. Results come at once, in the order
+/// of the stream, as long as the table is in memory; where a part of it is on disk, rows wait for
+/// it, at most until the next checkpoint.
 #[derive(Debug)]
 pub struct StreamTableJoinFactory {
     program: Arc<Program>,
@@ -49,6 +52,38 @@ impl OperatorFactory for StreamTableJoinFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        let join = ByKey {
+            program: Arc::clone(&self.program),
+            table: self.table,
+        };
+        if self.program.has_keys() {
+            return spill::create(Arc::new(join), context);
+        }
+        join.make(context)
+    }
+
+    fn describe(&self) -> String {
+        format!("Table join {}", self.program.text())
+    }
+
+    fn consumes(&self) -> Consumes {
+        Consumes::Folds
+    }
+}
+
+/// The table by key, for memory that does not hold all of it.
+#[derive(Debug)]
+struct ByKey {
+    program: Arc<Program>,
+    table: usize,
+}
+
+impl Spillable for ByKey {
+    fn what(&self) -> &'static str {
+        "rows of a table"
+    }
+
+    fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         let schema = Arc::clone(&self.program.schema);
         Ok(Box::new(StreamTableJoin {
             program: Arc::clone(&self.program),
@@ -59,12 +94,16 @@ impl OperatorFactory for StreamTableJoinFactory {
         }))
     }
 
-    fn describe(&self) -> String {
-        format!("Table join {}", self.program.text())
+    fn hashes(&self, input: usize, rows: &RecordBatch) -> Result<Vec<u64>> {
+        self.program.hashes(Side::of_input(input), rows)
     }
 
-    fn consumes(&self) -> Consumes {
-        Consumes::Folds
+    fn state_hashes(&self, state: &RecordBatch) -> Result<Option<Vec<u64>>> {
+        self.hashes(self.table, state).map(Some)
+    }
+
+    fn is_saved(&self) -> bool {
+        false
     }
 }
 
@@ -95,6 +134,39 @@ impl Operator for StreamTableJoin {
         )
     }
 
+    /// No checkpoint keeps it: it is what goes to disk when memory is short.
+    fn snapshot(&mut self, extent: Extent, _out: &mut Output) -> Result<StateBatches> {
+        let side = Side::of_input(self.input);
+        let from = match extent {
+            Extent::Changes => self.table.saved,
+            Extent::All => 0,
+        };
+        self.table.saved = self.table.len();
+        let program = Arc::clone(&self.program);
+        let batches = self.table.rows.from(from).into_iter().map(move |batch| {
+            let columns = program.without_keys(side, &batch);
+            let schema = Arc::clone(side.get(&program.rows));
+            Ok(RecordBatch::try_new(schema, columns)?)
+        });
+        Ok(Box::new(batches))
+    }
+
+    fn restore(
+        &mut self,
+        state: &mut dyn Iterator<Item = Result<RecordBatch>>,
+        groups: &KeyGroups,
+    ) -> Result<()> {
+        for batch in state {
+            let rows = self.program.keyed(Side::of_input(self.input), &batch?)?;
+            let own = (0_u32..).zip(&rows.hashes);
+            let own = own.filter_map(|(row, hash)| groups.holds(*hash).then_some(row));
+            let own: Vec<u32> = own.collect();
+            self.table.push(rows.take(&own)?, &[])?;
+        }
+        self.table.saved = self.table.len();
+        self.settle()
+    }
+
     fn end(&mut self, _out: &mut Output) -> Result<()> {
         Ok(())
     }
@@ -112,9 +184,14 @@ impl StreamTableJoin {
             rows = rows.take(&valid)?;
         }
         self.table.push(rows, &[])?;
+        self.settle()
+    }
+
+    fn settle(&self) -> Result<()> {
         let bytes = self.table.bytes();
         self.account.settle(bytes).map_err(|error| {
-            let hint = "give the job more memory with --memory, or filter the table first";
+            let hint = "give the job more memory with --memory, or join by keys: without them no \
+                        rows are put on disk";
             memory_error(error, bytes, hint)
         })
     }

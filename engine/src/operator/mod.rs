@@ -11,6 +11,8 @@ use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::message::EventTime;
 
+#[cfg(test)]
+pub(crate) mod driving;
 pub mod project_filter;
 pub mod union;
 
@@ -93,6 +95,18 @@ pub trait Operator: Send + fmt::Debug {
         Ok(Box::new(std::iter::empty()))
     }
 
+    /// Whether the next snapshot has to be [`Extent::All`]: what the ones before it hold cannot be
+    /// gone on with.
+    fn renews(&self) -> bool {
+        false
+    }
+
+    /// A barrier is about to come: what must not wait over it is given by [`Operator::resume`], which
+    /// is called until there is nothing more, and only then is the snapshot taken.
+    fn before_barrier(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes back, before the first row, what [`Operator::snapshot`] of one subtask gave: the last
     /// [`Extent::All`] and each [`Extent::Changes`] after it, in order. Called once per subtask
     /// that there was; only rows of these key groups are kept.
@@ -106,9 +120,9 @@ pub trait Operator: Send + fmt::Debug {
         Ok(())
     }
 
-    /// Called again and again after [`Operator::watermark`] and [`Operator::end`], when what they
-    /// sent has gone on, until it says that there was nothing more: results that are larger than
-    /// memory come a few batches at a time.
+    /// Called again and again after every other call that may send results, when what they sent has
+    /// gone on, until it says that there was nothing more: results that are larger than memory come
+    /// a few batches at a time.
     fn resume(&mut self, out: &mut Output) -> Result<bool> {
         let _ = out;
         Ok(false)

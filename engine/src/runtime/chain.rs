@@ -45,7 +45,8 @@ impl Chain {
         let mut results = Vec::new();
         self.push(0, input, batch, &mut results)?;
         self.count_busy(start);
-        self.send(results).await
+        self.send(results).await?;
+        self.drain_all().await
     }
 
     /// Sends a batch through the operators from `at` on, depth first, so that order is kept.
@@ -145,12 +146,20 @@ impl Chain {
             self.pass(at, out, &mut results)?;
         }
         self.send(results).await?;
+        self.drain_all().await?;
         self.tail.tick().await
     }
 
     /// Takes a barrier: each operator gives its state, then the barrier goes on; a sink finishes
     /// what was written up to it.
     pub(super) async fn barrier(&mut self, barrier: &Barrier) -> Result<Handover> {
+        for at in 0..self.links.len() {
+            if let Some(link) = self.links.get_mut(at) {
+                link.operator.before_barrier()?;
+            }
+            let mut results = Vec::new();
+            self.drain(at, &mut results).await?;
+        }
         let (parts, results) = self.snapshot(|of| barrier.extent(&of.0, of.1))?;
         self.send(results).await?;
         let tokens = self.tail.barrier(Epoch(barrier.epoch)).await?;
@@ -171,7 +180,10 @@ impl Chain {
                 break;
             };
             let mut out = Output::default();
-            let extent = extent(&link.of);
+            let mut extent = extent(&link.of);
+            if link.operator.renews() {
+                extent = Extent::All;
+            }
             let state = link.operator.snapshot(extent, &mut out)?;
             if link.keeps {
                 let of = link.of.clone();
@@ -209,6 +221,15 @@ impl Chain {
             splits: None,
             tokens,
         })
+    }
+
+    /// Sends on what any operator could not give at once; what it gives may be much again for one
+    /// behind it.
+    async fn drain_all(&mut self) -> Result<()> {
+        for at in 0..self.links.len() {
+            self.drain(at, &mut Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// Sends on what an operator could not give at once.

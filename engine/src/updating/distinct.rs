@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::operator::{Consumes, Extent, Operator, OperatorFactory, Output, StateBatches};
+use crate::spill::{self, Spillable};
 
 const FORMAT: Format = Format {
     name: "weir.updating.distinct",
@@ -36,11 +37,11 @@ pub struct DistinctFactory {
     spec: Arc<Spec>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Spec {
     input: SchemaRef,
     keys: Vec<Arc<dyn PhysicalExpr>>,
-    codec: RowCodec,
+    codec: Arc<RowCodec>,
     ttl: Option<Duration>,
 }
 
@@ -66,7 +67,7 @@ impl DistinctFactory {
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             spec: Arc::new(Spec {
-                codec: RowCodec::of(types)?,
+                codec: Arc::new(RowCodec::of(types)?),
                 input,
                 keys,
                 ttl,
@@ -85,18 +86,7 @@ impl OperatorFactory for DistinctFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Distinct {
-            spec: Arc::clone(&self.spec),
-            seen: RowMap::default(),
-            changed: Vec::new(),
-            gone: RowMap::default(),
-            tracking: false,
-            now: context.job.env.clock().now_micros(),
-            sweep_at: i64::MIN,
-            bytes: 0,
-            batch_rows: context.job.batch_rows.max(1),
-            account: Account::new("keys", context),
-        }))
+        spill::create(Arc::clone(&self.spec) as _, context)
     }
 
     fn describe(&self) -> String {
@@ -116,6 +106,40 @@ impl OperatorFactory for DistinctFactory {
 
     fn consumes(&self) -> Consumes {
         Consumes::Filters
+    }
+}
+
+impl Spillable for Spec {
+    fn what(&self) -> &'static str {
+        "keys"
+    }
+
+    fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Distinct {
+            spec: Arc::new(self.clone()),
+            seen: RowMap::default(),
+            changed: Vec::new(),
+            gone: RowMap::default(),
+            tracking: false,
+            now: context.job.env.clock().now_micros(),
+            sweep_at: i64::MIN,
+            bytes: 0,
+            batch_rows: context.job.batch_rows.max(1),
+            account: Account::new("keys", context),
+        }))
+    }
+
+    fn hashes(&self, _input: usize, rows: &RecordBatch) -> Result<Vec<u64>> {
+        spill::hashes_of(&evaluate(&self.keys, rows)?, rows.num_rows())
+    }
+
+    fn state_hashes(&self, state: &RecordBatch) -> Result<Option<Vec<u64>>> {
+        let keys = state.columns().get(..self.keys.len()).unwrap_or_default();
+        spill::hashes_of(keys, state.num_rows()).map(Some)
+    }
+
+    fn visited_every(&self) -> Option<Duration> {
+        spill::visited_for(self.ttl)
     }
 }
 

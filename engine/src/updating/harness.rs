@@ -27,7 +27,7 @@ use crate::error::Result;
 use crate::job::{JobContext, Stop, TaskContext};
 use crate::key_group::{KeyGroups, hash_keys, subtask_of};
 use crate::metrics::{Metrics, SubtaskMetrics};
-use crate::operator::{Extent, Operator, OperatorFactory, Output, StateBatches};
+use crate::operator::{Extent, Operator, OperatorFactory, Output, driving};
 
 /// A clock that stands at the beginning: time comes with ticks.
 #[derive(Debug)]
@@ -56,6 +56,9 @@ pub(crate) struct Fleet {
     out: Vec<RecordBatch>,
     batch_rows: usize,
     memory: usize,
+    datafusion: Arc<DataFusionContext>,
+    /// Most files with state that there were at once.
+    pub(crate) files: usize,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -84,6 +87,8 @@ impl Fleet {
             out: Vec::new(),
             batch_rows,
             memory: 1 << 30,
+            datafusion: Arc::new(DataFusionContext::default()),
+            files: 0,
             runtime,
         };
         fleet.create(parallelism);
@@ -118,10 +123,12 @@ impl Fleet {
             let share = filter_record_batch(batch, &mask)?;
             if share.num_rows() > 0 {
                 let mut out = Output::default();
-                operator.process(0, share, &mut out)?;
+                driving::process(&mut **operator, 0, share, &mut out)?;
                 self.out.extend(out.take());
             }
         }
+        let disk = self.datafusion.runtime_env();
+        self.files = self.files.max(disk.spilling_progress().active_files_count);
         Ok(())
     }
 
@@ -130,18 +137,14 @@ impl Fleet {
     }
 
     pub(crate) fn end(&mut self) {
-        self.each(|operator, out| operator.end(out).unwrap());
+        self.each(|operator, out| driving::end(operator, out).unwrap());
     }
 
     /// A barrier: each subtask's snapshot goes to its chain.
     pub(crate) fn snapshot(&mut self, extent: Extent) {
         let mut out = Output::default();
         for (operator, chain) in self.operators.iter_mut().zip(&mut self.chains) {
-            let batches = taken(operator.snapshot(extent, &mut out).unwrap());
-            if extent == Extent::All {
-                chain.clear();
-            }
-            chain.extend(batches);
+            driving::snapshot(&mut **operator, extent, chain, &mut out).unwrap();
         }
         self.out.extend(out.take());
     }
@@ -192,7 +195,7 @@ impl Fleet {
                 memory,
                 batch_rows: self.batch_rows,
                 dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())),
-                datafusion: Arc::new(DataFusionContext::default()),
+                datafusion: Arc::clone(&self.datafusion),
                 metrics: Metrics::default(),
                 stop,
                 pipeline: "test".into(),
@@ -209,13 +212,10 @@ impl Fleet {
         let mut out = Output::default();
         for operator in &mut self.operators {
             call(&mut **operator, &mut out);
+            driving::drain(&mut **operator, &mut out).unwrap();
         }
         self.out.extend(out.take());
     }
-}
-
-pub(crate) fn taken(state: StateBatches) -> Vec<RecordBatch> {
-    state.collect::<Result<_>>().unwrap()
 }
 
 /// One row: user, age, amount, price, money, word, flag.

@@ -11,7 +11,7 @@ use crate::metrics::SubtaskMetrics;
 
 /// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
 /// be a lock that all subtasks share.
-const STEP_BYTES: usize = 64 << 10;
+const STEP_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// What an entry of a map costs beside its key and value: the shared key's counters, its place in
 /// the table and the table's free places.
@@ -51,7 +51,7 @@ impl Account {
             .detail(format!("they take {} MiB in one subtask", bytes >> 20))
             .hint(
                 "give the job more memory with --memory, or let state expire with \
-                 SET pipeline.state_ttl: the state of updating results is not spilled to disk yet",
+                 SET pipeline.state_ttl: what is kept without a key is not put on disk",
             )
             .caused_by(error)
         })

@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
+use super::by_key::ByKey;
 use super::emit::Firing;
 use super::length::Length;
 use super::operator;
@@ -15,6 +16,7 @@ use super::spec::WindowSpec;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
+use crate::spill;
 
 /// How a row finds its windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +118,8 @@ pub(super) fn keeps_rows(spec: &AggregateSpec) -> bool {
 #[derive(Debug)]
 pub struct WindowAggregateFactory {
     program: Arc<Program>,
+    /// The keys of rows that come in, as the exchange in front of the last phase has them.
+    keys: Vec<Arc<dyn PhysicalExpr>>,
     text: String,
 }
 
@@ -123,8 +127,15 @@ impl WindowAggregateFactory {
     /// Checks the parts against each other.
     pub fn try_new(spec: AggregateSpec, phase: Phase) -> Result<Self> {
         let text = describe(&spec, phase);
+        let keys = spec.keys.iter().map(|(key, _)| Arc::clone(key)).collect();
+        let program = Arc::new(Program::try_new(spec, phase)?);
+        let keys = match phase {
+            Phase::Final => program.shuffle_keys(),
+            Phase::Local | Phase::Single => keys,
+        };
         Ok(Self {
-            program: Arc::new(Program::try_new(spec, phase)?),
+            program,
+            keys,
             text,
         })
     }
@@ -144,10 +155,15 @@ impl OperatorFactory for WindowAggregateFactory {
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         match self.program.assign {
             Assign::Session { column, gap } => {
-                session::aggregate(&self.program, column, gap, context)
+                session::aggregate(&self.program, column, gap, &self.keys, context)
             }
             Assign::Time { .. } | Assign::Columns { .. } => {
-                operator::create(&self.program, context)
+                let updates = self.program.firing.is_updating();
+                if !updates || self.program.phase == Phase::Local || self.keys.is_empty() {
+                    return operator::create(&self.program, context);
+                }
+                let (program, keys) = (Arc::clone(&self.program), self.keys.clone());
+                spill::create(Arc::new(ByKey { program, keys }), context)
             }
         }
     }

@@ -11,7 +11,7 @@ use super::program::Program;
 use crate::error::{Error, Result};
 
 /// Computes columns; keeps those of constants, such as the 1 of `count(*)`, from batch to batch.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Evaluator {
     constants: Vec<Option<ArrayRef>>,
 }

@@ -11,6 +11,7 @@
 
 mod aggregate;
 mod blocks;
+mod by_key;
 mod closing;
 mod columns;
 mod emit;

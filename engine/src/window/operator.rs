@@ -32,7 +32,7 @@ use crate::operator::{Extent, Operator, Output, StateBatches};
 
 /// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
 /// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = 64 << 10;
+const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// Makes the operator of one subtask.
 pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Box<dyn Operator>> {

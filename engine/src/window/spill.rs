@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write as _};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take_arrays;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use datafusion_execution::disk_manager::DiskManager;
@@ -21,8 +21,9 @@ use super::part::Part;
 use super::program::Program;
 use super::results;
 use super::table::pick;
-use crate::error::{Error, Kind, Result, codes};
+use crate::error::{Error, Result};
 use crate::key_group::hash_keys;
+use crate::spill::{no_room, own_view};
 
 /// Cuts of a window that is larger than memory: a window ten times the budget then takes a sixth
 /// of it while it is merged.
@@ -164,7 +165,7 @@ impl Spill {
     }
 
     fn piece(&mut self, columns: &[ArrayRef], rows: usize, cut: Option<usize>) -> Result<Piece> {
-        let columns = columns.iter().map(own_views).collect();
+        let columns = columns.iter().map(own_view).collect();
         let batch = results::batch(Arc::clone(&self.schema), columns, rows)?;
         let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
         writer.write(&batch)?;
@@ -188,21 +189,6 @@ impl Spill {
     }
 }
 
-/// Copies what a view shows: the file would get all that it could show.
-fn own_views(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-        _ => Arc::clone(column),
-    }
-}
-
 fn disk(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::new(
-        Kind::Limit,
-        codes::DISK,
-        "open windows cannot be put into a temporary file",
-    )
-    .hint("free some room where TMPDIR is, or give the job more memory with --memory")
-    .caused_by(cause)
+    no_room("open windows", cause)
 }

@@ -173,6 +173,18 @@ pub(super) fn is_over(program: &Program, pane: PaneId, watermark: i64) -> bool {
     program.firing.gone(last_end) <= watermark
 }
 
+/// The keys of the rows of a batch of state; `None` for the header.
+pub(super) fn keys(program: &Program, batch: &RecordBatch) -> Result<Option<Vec<ArrayRef>>> {
+    let kind = batch.schema_ref().metadata().get(KIND).map(String::as_str);
+    let keys = match kind {
+        Some(PARTS) => program.part_keys(),
+        Some(GIVEN) => (0..program.keys.len()).collect(),
+        _ => return Ok(None),
+    };
+    let places: Vec<usize> = keys.iter().map(|key| key + PANE_COLUMNS).collect();
+    pick(batch.columns(), &places).map(Some)
+}
+
 /// The rows of this subtask.
 fn own(
     batch: &RecordBatch,

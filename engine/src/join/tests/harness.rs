@@ -21,13 +21,12 @@ use tokio::sync::watch;
 use super::oracle::{COLUMNS, Row, batch, input};
 use crate::dead_letter::{DeadLetters, MemoryStore};
 use crate::env::{Env, SystemClock, TokioSpawner};
-use crate::error::Result;
 use crate::job::{JobContext, Stop, TaskContext};
 use crate::join::{JoinKind, JoinSpec};
 use crate::key_group::{KeyGroups, hash_keys, subtask_of};
 use crate::message::EventTime;
 use crate::metrics::{Metrics, SubtaskMetrics};
-use crate::operator::{Extent, Operator, OperatorFactory, Output};
+use crate::operator::{Extent, Operator, OperatorFactory, Output, driving};
 
 pub(super) fn column(side: usize, at: usize) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(input(side).field(at).name(), at))
@@ -188,13 +187,17 @@ impl Cluster {
             bytes: 0,
             _runtime: runtime,
         };
-        cluster.subtasks = (0..subtasks).map(|_| cluster.create()).collect();
+        cluster.subtasks = (0..subtasks)
+            .map(|at| cluster.create(at, subtasks))
+            .collect();
         cluster.snapshots = vec![Vec::new(); subtasks];
         cluster
     }
 
-    fn create(&self) -> Box<dyn Operator> {
+    fn create(&self, subtask: usize, of: usize) -> Box<dyn Operator> {
         let mut context = self.context.clone();
+        context.subtask = subtask.try_into().unwrap();
+        context.parallelism = of.try_into().unwrap();
         // Each subtask has its own share.
         context.job.memory = Arc::new(GreedyMemoryPool::new(self.memory));
         self.factory.create(&context).unwrap()
@@ -221,7 +224,7 @@ impl Cluster {
                 .collect();
             let part = filter_record_batch(batch, &mask).unwrap();
             if part.num_rows() > 0 {
-                subtask.process(side, part, &mut self.out).unwrap();
+                driving::process(&mut **subtask, side, part, &mut self.out).unwrap();
             }
         }
     }
@@ -231,6 +234,7 @@ impl Cluster {
         let mut on = i64::MAX;
         for subtask in &mut self.subtasks {
             subtask.watermark(EventTime(time), &mut self.out).unwrap();
+            driving::drain(&mut **subtask, &mut self.out).unwrap();
             on = on.min(subtask.output_watermark(EventTime(time)).0);
         }
         on
@@ -239,6 +243,7 @@ impl Cluster {
     pub(super) fn tick(&mut self, now: i64) {
         for subtask in &mut self.subtasks {
             subtask.tick(now, &mut self.out).unwrap();
+            driving::drain(&mut **subtask, &mut self.out).unwrap();
         }
     }
 
@@ -251,20 +256,15 @@ impl Cluster {
     }
 
     pub(super) fn end(&mut self) {
-        self.watermark(i64::MAX);
         for subtask in &mut self.subtasks {
-            subtask.end(&mut self.out).unwrap();
+            driving::end(&mut **subtask, &mut self.out).unwrap();
         }
     }
 
     /// A checkpoint: each subtask gives what changed, or everything.
     pub(super) fn snapshot(&mut self, extent: Extent) {
         for (subtask, kept) in self.subtasks.iter_mut().zip(&mut self.snapshots) {
-            if extent == Extent::All {
-                kept.clear();
-            }
-            let state = subtask.snapshot(extent, &mut self.out).unwrap();
-            kept.extend(state.collect::<Result<Vec<_>>>().unwrap());
+            driving::snapshot(&mut **subtask, extent, kept, &mut self.out).unwrap();
         }
     }
 
@@ -281,7 +281,7 @@ impl Cluster {
     pub(super) fn restart(&mut self, subtasks: usize) {
         let count = u32::try_from(subtasks).unwrap();
         let same = subtasks == self.subtasks.len();
-        self.subtasks = (0..subtasks).map(|_| self.create()).collect();
+        self.subtasks = (0..subtasks).map(|at| self.create(at, subtasks)).collect();
         for (at, subtask) in (0..count).zip(&mut self.subtasks) {
             for (old, kept) in self.snapshots.iter().enumerate() {
                 if same && old != at as usize {

@@ -5,10 +5,21 @@ use rand::Rng;
 use super::harness::*;
 use super::oracle::*;
 use crate::join::{JoinKind, StreamTableJoinFactory};
-use crate::operator::OperatorFactory;
+use crate::operator::{Extent, OperatorFactory};
 
 #[test]
 fn table_joins_give_the_naive_answer() {
+    check(60, 1 << 30);
+}
+
+#[test]
+fn tables_that_do_not_fit_give_the_naive_answer() {
+    assert!(check(30, 24 << 10) > 0, "nothing was put on disk");
+}
+
+/// Gives how many files there were at once.
+fn check(runs: u64, memory: usize) -> usize {
+    let mut files = 0;
     let kinds = [
         (JoinKind::Inner, 1),
         (JoinKind::Left, 1),
@@ -17,7 +28,7 @@ fn table_joins_give_the_naive_answer() {
         (JoinKind::Inner, 0),
         (JoinKind::Right, 0),
     ];
-    for seed in seeds(60) {
+    for seed in seeds(runs) {
         let mut rng = rng("table_joins_give_the_naive_answer", seed);
         let (kind, table) = kinds[usize::try_from(seed).unwrap() % kinds.len()];
         let case = Case::random(&mut rng, kind, false);
@@ -31,13 +42,17 @@ fn table_joins_give_the_naive_answer() {
         assert_eq!(OperatorFactory::prefers(&factory), Some(table));
         let batch_rows = rng.random_range(1..=100);
         let subtasks = [1, 2, 3, 5][rng.random_range(0..4)];
-        let mut cluster = Cluster::new(factory, &case.on, subtasks, batch_rows, 1 << 30);
+        let mut cluster = Cluster::new(factory, &case.on, subtasks, batch_rows, memory);
         for side in [table, 1 - table] {
             let mut rows = sides[side].as_slice();
             while !rows.is_empty() {
                 let (first, rest) = rows.split_at(rng.random_range(1..=rows.len().min(100)));
                 cluster.rows(side, first);
                 rows = rest;
+                cluster.note_state();
+                if side != table && rng.random_bool(0.1) {
+                    cluster.snapshot(Extent::Changes);
+                }
             }
         }
         cluster.end();
@@ -47,7 +62,9 @@ fn table_joins_give_the_naive_answer() {
         let expected = answer(case.kind, left, right, |l, r| case.matches(l, r));
         let what = format!("seed {seed} {case:?}");
         same(&lines(&results), &case.lines(expected), &what);
+        files = files.max(cluster.files);
     }
+    files
 }
 
 #[test]

@@ -140,6 +140,48 @@ fn the_folded_changelog_is_the_answer_after_every_step() {
     }
 }
 
+#[test]
+fn rows_that_do_not_fit_give_the_same_answer() {
+    let mut files = 0;
+    for seed in seeds(24) {
+        let mut rng = rng("rows_that_do_not_fit", seed);
+        let kind = KINDS[usize::try_from(seed).unwrap() % KINDS.len()];
+        let case = Case::random(&mut rng, kind, false);
+        let changelogs = [rng.random_bool(0.6), rng.random_bool(0.6)];
+        let factory = UpdatingJoinFactory::try_new(spec(&case, changelogs), None).unwrap();
+        let plain = !is_changelog(&factory.schema());
+        let subtasks = [1, 2, 3, 5][rng.random_range(0..4)];
+        let batch_rows = rng.random_range(1..=100);
+        let memory = subtasks * [48 << 10, 96 << 10][rng.random_range(0..2)];
+        let mut cluster = Cluster::new(factory, &case.on, subtasks, batch_rows, memory);
+        let (keys, size_max) = (rng.random_range(20..80), rng.random_range(1..=60));
+        let mut live = [Vec::new(), Vec::new()];
+        let (mut sum, mut left) = (BTreeMap::new(), 1_000);
+        while left > 0 {
+            let side = rng.random_range(0..2);
+            let size = rng.random_range(1..=size_max).min(left);
+            left -= size;
+            let rows = random_changes(&mut rng, &mut live[side], changelogs[side], keys, size);
+            let batch = changes(side, &rows);
+            if changelogs[side] {
+                cluster.batch(side, &batch);
+            } else {
+                cluster.batch(side, &batch.project(&[0, 1, 2, 3]).unwrap());
+            }
+            cluster.note_state();
+            cluster.disturb(&mut rng);
+            fold(&mut sum, &cluster.out.take(), !plain);
+        }
+        files += cluster.files;
+        cluster.end();
+        fold(&mut sum, &cluster.out.take(), !plain);
+        let rows = answer(kind, &live[0], &live[1], |l, r| case.matches(l, r));
+        let what = format!("seed {seed} {case:?} {changelogs:?}");
+        same(&folded(&sum), &case.lines(rows), &what);
+    }
+    assert!(files > 0, "nothing was put on disk");
+}
+
 fn row(key: i64, value: i64) -> Row {
     Row {
         time: Some(1),

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 
 use super::program::Program;
 use super::shape::Shape;
 use super::spec::{JoinKind, JoinSpec, Side};
+use super::state::state_hashes;
 use super::timing::Timing;
 use crate::changelog;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
+use crate::spill::{self, Spillable};
 use operator::UpdatingJoin;
 
 /// Makes joins of two streams that are kept whole.
@@ -63,6 +66,38 @@ impl UpdatingJoinFactory {
     }
 }
 
+/// The rows by key, for memory that does not hold all of them.
+#[derive(Debug)]
+struct ByKey {
+    shape: Arc<Shape>,
+    schema: SchemaRef,
+    ttl: Option<Duration>,
+}
+
+impl Spillable for ByKey {
+    fn what(&self) -> &'static str {
+        "rows that a join keeps"
+    }
+
+    fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        let schema = Arc::clone(&self.schema);
+        let join = UpdatingJoin::new(&self.shape, schema, self.ttl, context);
+        Ok(Box::new(join))
+    }
+
+    fn hashes(&self, input: usize, rows: &RecordBatch) -> Result<Vec<u64>> {
+        self.shape.program.hashes(Side::of_input(input), rows)
+    }
+
+    fn state_hashes(&self, state: &RecordBatch) -> Result<Option<Vec<u64>>> {
+        state_hashes(&self.shape.program, state)
+    }
+
+    fn visited_every(&self) -> Option<Duration> {
+        spill::visited_for(self.ttl)
+    }
+}
+
 impl OperatorFactory for UpdatingJoinFactory {
     fn outlives_input(&self) -> bool {
         true
@@ -73,9 +108,15 @@ impl OperatorFactory for UpdatingJoinFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        let schema = Arc::clone(&self.schema);
-        let join = UpdatingJoin::new(&self.shape, schema, self.ttl, context);
-        Ok(Box::new(join))
+        let join = ByKey {
+            shape: Arc::clone(&self.shape),
+            schema: Arc::clone(&self.schema),
+            ttl: self.ttl,
+        };
+        if join.shape.program.has_keys() {
+            return spill::create(Arc::new(join), context);
+        }
+        join.make(context)
     }
 
     fn describe(&self) -> String {

@@ -357,7 +357,7 @@ impl UpdatingJoin {
         let bytes: usize = self.tables.iter().map(Table::bytes).sum();
         self.account.settle(bytes).map_err(|error| {
             let hint = "give the job more memory with --memory, set a time to live for the state, \
-                        or join within a window or an interval: an updating join is not spilled";
+                        or join by keys: without them no rows are put on disk";
             memory_error(error, bytes, hint)
         })
     }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
 
@@ -32,6 +33,8 @@ use self::program::Program;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
+use crate::spill::{self, Spillable};
+use crate::updating::codec::evaluate;
 
 /// When changed results are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,43 @@ pub struct AggregateSpec {
 #[derive(Debug)]
 pub struct AggregateFactory {
     program: Arc<Program>,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
     text: String,
+}
+
+/// The groups by key, for memory that does not hold all of them.
+#[derive(Debug)]
+struct ByKey {
+    program: Arc<Program>,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Spillable for ByKey {
+    fn what(&self) -> &'static str {
+        "groups"
+    }
+
+    fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        operator::create(&self.program, context)
+    }
+
+    fn hashes(&self, _input: usize, rows: &RecordBatch) -> Result<Vec<u64>> {
+        spill::hashes_of(&evaluate(&self.keys, rows)?, rows.num_rows())
+    }
+
+    fn state_hashes(&self, state: &RecordBatch) -> Result<Option<Vec<u64>>> {
+        let keys = state.columns().get(..self.keys.len()).unwrap_or_default();
+        spill::hashes_of(keys, state.num_rows()).map(Some)
+    }
+
+    fn visited_every(&self) -> Option<Duration> {
+        let every = match self.program.emit {
+            Emit::Every(time) => Some(time),
+            Emit::OnUpdate => None,
+        };
+        let sweep = spill::visited_for(self.program.ttl);
+        every.into_iter().chain(sweep).min()
+    }
 }
 
 impl AggregateFactory {
@@ -90,7 +129,9 @@ impl AggregateFactory {
     /// where that is needed.
     pub fn try_new(spec: AggregateSpec) -> Result<Self> {
         let text = describe(&spec);
+        let keys = spec.keys.iter().map(|(key, _)| Arc::clone(key));
         Ok(Self {
+            keys: keys.collect(),
             program: Arc::new(Program::try_new(spec)?),
             text,
         })
@@ -107,7 +148,11 @@ impl OperatorFactory for AggregateFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        operator::create(&self.program, context)
+        if self.program.is_global() {
+            return operator::create(&self.program, context);
+        }
+        let (program, keys) = (Arc::clone(&self.program), self.keys.clone());
+        spill::create(Arc::new(ByKey { program, keys }), context)
     }
 
     fn describe(&self) -> String {

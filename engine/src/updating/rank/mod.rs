@@ -28,6 +28,7 @@ use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::limits;
 use crate::operator::{Consumes, Operator, OperatorFactory};
+use crate::spill::{self, Spillable};
 
 /// `SELECT *, ROW_NUMBER() OVER (PARTITION BY partition ORDER BY order) WHERE row_number <= rows`.
 #[derive(Debug, Clone)]
@@ -89,6 +90,31 @@ impl RankFactory {
     }
 }
 
+/// The rows by partition, for memory that does not hold all of them.
+#[derive(Debug)]
+struct ByPartition {
+    program: Arc<Program>,
+}
+
+impl Spillable for ByPartition {
+    fn what(&self) -> &'static str {
+        "ranked rows"
+    }
+
+    fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        Ok(operator::create(&self.program, context))
+    }
+
+    fn hashes(&self, _input: usize, rows: &RecordBatch) -> Result<Vec<u64>> {
+        spill::hashes_of(&self.program.partitions(rows)?, rows.num_rows())
+    }
+
+    fn state_hashes(&self, state: &RecordBatch) -> Result<Option<Vec<u64>>> {
+        let rows = state::rows_of(&self.program, state)?;
+        self.hashes(0, &rows).map(Some)
+    }
+}
+
 impl OperatorFactory for RankFactory {
     fn outlives_input(&self) -> bool {
         true
@@ -99,7 +125,11 @@ impl OperatorFactory for RankFactory {
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        Ok(operator::create(&self.program, context))
+        if self.program.spec.partition.is_empty() {
+            return Ok(operator::create(&self.program, context));
+        }
+        let program = Arc::clone(&self.program);
+        spill::create(Arc::new(ByPartition { program }), context)
     }
 
     fn describe(&self) -> String {

@@ -85,7 +85,7 @@ pub(super) fn restore(
 }
 
 /// The input's columns of a batch of state.
-fn rows_of(program: &Program, batch: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn rows_of(program: &Program, batch: &RecordBatch) -> Result<RecordBatch> {
     let width = program.rows_schema.fields().len();
     let columns = batch.columns().iter().skip(usize::from(program.arrival));
     Ok(RecordBatch::try_new(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion_physical_expr::PhysicalExpr;
 
-use super::operator;
+use super::by_key::ByKey;
 use super::payload::{Payload, key_fields};
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
@@ -69,7 +69,14 @@ impl OperatorFactory for SessionExpandFactory {
             input: Arc::clone(&self.input),
             schema: Arc::clone(&self.schema),
         };
-        operator::create(payload, self.time_column, self.gap, &self.sources, context)
+        let sessions = ByKey {
+            payload,
+            time_column: self.time_column,
+            gap: self.gap,
+            sources: Arc::clone(&self.sources),
+            keys: self.keys.clone(),
+        };
+        sessions.create(context)
     }
 
     fn describe(&self) -> String {

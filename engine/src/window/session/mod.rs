@@ -9,6 +9,7 @@
 //! Rows that come together are judged together: a row that the rows of its batch connect to an open
 //! session belongs to it.
 
+mod by_key;
 mod expand;
 mod index;
 mod operator;
@@ -18,8 +19,10 @@ mod store;
 
 use std::sync::Arc;
 
+use datafusion_physical_expr::PhysicalExpr;
 pub use expand::SessionExpandFactory;
 
+use self::by_key::ByKey;
 use super::aggregate::AggregateSpec;
 use super::length::Length;
 use super::program::{Program, check_time};
@@ -35,10 +38,17 @@ pub(super) fn aggregate(
     program: &Arc<Program>,
     time_column: usize,
     gap: i64,
+    keys: &[Arc<dyn PhysicalExpr>],
     context: &TaskContext,
 ) -> Result<Box<dyn Operator>> {
-    let payload = payload::Payload::aggregate(program);
-    operator::create(payload, time_column, gap, &program.sources, context)
+    let sessions = ByKey {
+        payload: payload::Payload::aggregate(program),
+        time_column,
+        gap,
+        sources: Arc::clone(&program.sources),
+        keys: keys.to_vec(),
+    };
+    sessions.create(context)
 }
 
 /// Checks the parts of an aggregation by sessions.

@@ -26,7 +26,7 @@ use crate::window::spec::WindowSpec;
 use crate::window::times;
 
 /// Bytes by which the state may differ from what is reserved.
-const ACCOUNT_BYTES: usize = 64 << 10;
+const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// Makes the operator of one subtask.
 pub(super) fn create(

@@ -17,7 +17,7 @@ use crate::window::table::{Table, pick};
 use crate::window::times;
 
 /// What happens to rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Payload {
     /// They are aggregated.
     Aggregate {

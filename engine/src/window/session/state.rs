@@ -81,6 +81,13 @@ pub(super) fn snapshot(of: &mut Sessions, extent: Extent) -> Result<StateBatches
     Ok(Box::new(first.into_iter().map(Ok).chain(rows)))
 }
 
+/// The columns of payload rows, if a batch has some.
+pub(super) fn payload_columns(batch: &RecordBatch) -> Option<&[ArrayRef]> {
+    let kind = batch.schema_ref().metadata().get(KIND);
+    kind.filter(|kind| *kind == ROWS)?;
+    batch.columns().get(SESSION_COLUMNS..)
+}
+
 /// A session as an earlier subtask had it.
 struct Found {
     start: i64,

@@ -42,9 +42,9 @@ fn memory_that_is_refused_is_a_flush() {
         last.context.metrics.state_bytes.load(Relaxed) > 1 << 20,
         "it was flushed early"
     );
-    local.operator.end(&mut local.out).unwrap();
+    local.end();
     local.take().into_iter().for_each(|b| last.rows(b));
-    last.operator.end(&mut last.out).unwrap();
+    last.end();
     let windows: Vec<_> = all
         .iter()
         .map(|row| (row.clone(), (0, 1_000_000)))
@@ -105,9 +105,9 @@ fn pre_aggregation_stops_where_it_saves_nothing() {
         last.watermark(time);
     }
     assert!(passed > 80_000, "{passed} rows were passed on as they came");
-    local.operator.end(&mut local.out).unwrap();
+    local.end();
     local.take().into_iter().for_each(|b| last.rows(b));
-    last.operator.end(&mut last.out).unwrap();
+    last.end();
     let windows: Vec<_> = all
         .iter()
         .map(|row| {

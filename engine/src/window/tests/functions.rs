@@ -319,7 +319,7 @@ fn keys_of_null_are_a_group() {
         flag: true,
     };
     node.rows(batch(&[row.clone(), row]));
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     let found = node.take();
     assert_eq!(found.len(), 1);
     assert!(found[0].column(2).is_null(0));

@@ -27,7 +27,7 @@ use crate::job::{JobContext, Stop, TaskContext};
 use crate::key_group::KeyGroups;
 use crate::message::EventTime;
 use crate::metrics::{Metrics, SubtaskMetrics};
-use crate::operator::{Extent, Operator, OperatorFactory, Output};
+use crate::operator::{Extent, Operator, OperatorFactory, Output, driving};
 use crate::window::{AggregateSpec, Assign, Firing, OutputColumn, Phase, WindowAggregateFactory};
 
 pub(super) fn aggregate(
@@ -133,10 +133,18 @@ impl Node {
 
     /// Any operator.
     pub(super) fn any(factory: Arc<dyn OperatorFactory>, batch_rows: usize) -> Self {
+        Self::any_with_memory(factory, batch_rows, 1 << 30)
+    }
+
+    pub(super) fn any_with_memory(
+        factory: Arc<dyn OperatorFactory>,
+        batch_rows: usize,
+        memory: usize,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 30));
+        let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(memory));
         let context = context(runtime.handle(), memory, batch_rows);
         Self::of(factory, context, runtime)
     }
@@ -161,8 +169,15 @@ impl Node {
         }
     }
 
+    /// The same operator, as one of several subtasks.
+    pub(super) fn as_subtask(mut self, subtask: u32, parallelism: u32) -> Self {
+        (self.context.subtask, self.context.parallelism) = (subtask, parallelism);
+        self.operator = self.factory.create(&self.context).unwrap();
+        self
+    }
+
     pub(super) fn rows(&mut self, batch: RecordBatch) {
-        self.operator.process(0, batch, &mut self.out).unwrap();
+        driving::process(&mut *self.operator, 0, batch, &mut self.out).unwrap();
     }
 
     pub(super) fn watermark(&mut self, time: i64) {
@@ -173,9 +188,8 @@ impl Node {
     }
 
     pub(super) fn snapshot(&mut self) {
-        let state = self.operator.snapshot(Extent::Changes, &mut self.out);
-        let state = state.unwrap().collect::<Result<Vec<_>>>();
-        self.snapshots.extend(state.unwrap());
+        let (operator, chain) = (&mut *self.operator, &mut self.snapshots);
+        driving::snapshot(operator, Extent::Changes, chain, &mut self.out).unwrap();
     }
 
     /// A crash right after a snapshot: a new operator takes over from the snapshots.
@@ -190,9 +204,7 @@ impl Node {
 
     /// The end of the input, as the runtime brings it.
     pub(super) fn end(&mut self) {
-        self.watermark(i64::MAX);
-        self.operator.end(&mut self.out).unwrap();
-        while self.operator.resume(&mut self.out).unwrap() {}
+        driving::end(&mut *self.operator, &mut self.out).unwrap();
     }
 
     pub(super) fn take(&mut self) -> Vec<RecordBatch> {
@@ -245,7 +257,7 @@ pub(super) fn run_single(
         }
         disturb(&mut node, chance.as_deref_mut());
     }
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     node.take()
 }
 
@@ -298,13 +310,13 @@ pub(super) fn run_phases(
         }
     }
     for local in &mut locals {
-        local.operator.end(&mut local.out).unwrap();
+        local.end();
         local
             .take()
             .into_iter()
             .for_each(|states| last.rows(states));
     }
-    last.operator.end(&mut last.out).unwrap();
+    last.end();
     last.take()
 }
 

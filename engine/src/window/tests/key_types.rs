@@ -115,7 +115,7 @@ fn every_timestamp_type_in_and_out() {
             let rows = RecordBatch::try_new(Arc::clone(&aggregate.input), columns).unwrap();
             let mut node = Node::new(&aggregate, Phase::Single, 100);
             node.rows(rows);
-            node.operator.end(&mut node.out).unwrap();
+            node.end();
             let found = node.take();
             assert_eq!(found.len(), 1);
             assert_eq!(

@@ -55,10 +55,10 @@ fn late_rows_count_in_the_windows_that_are_still_open() {
                 last.watermark(watermark);
             }
         }
-        single.operator.end(&mut single.out).unwrap();
-        local.operator.end(&mut local.out).unwrap();
+        single.end();
+        local.end();
         local.take().into_iter().for_each(|b| last.rows(b));
-        last.operator.end(&mut last.out).unwrap();
+        last.end();
         let expected = answer(&expected, &["key"]);
         same(&lines(&single.take()), &expected, &format!("{kind:?}"));
         assert_eq!(single.late(), late);
@@ -90,7 +90,7 @@ fn rows_without_a_time_are_late() {
         ts: None,
         ..rows[1].clone()
     }]));
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     assert_eq!(node.late(), 5);
     let kept: Vec<_> = [1, 2, 4, 7]
         .into_iter()

@@ -1,5 +1,6 @@
 //! Crashes, and restarts with another parallelism: the results are those of a run without.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
@@ -9,9 +10,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::harness::*;
-use crate::error::Result;
 use crate::key_group::KeyGroups;
-use crate::operator::{Extent, OperatorFactory};
+use crate::operator::{Extent, OperatorFactory, driving};
 use crate::window::{AggregateSpec, Assign, Phase, WindowAggregateFactory, WindowSpec};
 
 /// What a job is made of: stateless operators, and keyed ones behind an exchange.
@@ -19,6 +19,10 @@ pub(super) struct Job {
     pub(super) first: Option<Arc<dyn OperatorFactory>>,
     pub(super) keys: Vec<Arc<dyn PhysicalExpr>>,
     pub(super) last: Arc<dyn OperatorFactory>,
+    /// Of each subtask.
+    pub(super) memory: usize,
+    /// Most files with state of one subtask.
+    pub(super) files: Cell<usize>,
 }
 
 impl Job {
@@ -30,6 +34,8 @@ impl Job {
                 first: None,
                 keys: spec.keys.iter().map(|(key, _)| Arc::clone(key)).collect(),
                 last: factory(Phase::Single),
+                memory: 1 << 30,
+                files: Cell::default(),
             };
         }
         let local = factory(Phase::Local);
@@ -37,6 +43,8 @@ impl Job {
             keys: local.shuffle_keys(),
             first: Some(local),
             last: factory(Phase::Final),
+            memory: 1 << 30,
+            files: Cell::default(),
         }
     }
 }
@@ -57,7 +65,10 @@ pub(super) struct Cluster<'a> {
 impl<'a> Cluster<'a> {
     pub(super) fn start(job: &'a Job, parallelism: u32, batch_rows: usize) -> Self {
         let nodes = |factory: &Arc<dyn OperatorFactory>| -> Vec<Node> {
-            let node = |_| Node::any(Arc::clone(factory), batch_rows);
+            let node = |subtask| {
+                let node = Node::any_with_memory(Arc::clone(factory), batch_rows, job.memory);
+                node.as_subtask(subtask, parallelism)
+            };
             (0..parallelism).map(node).collect()
         };
         Self {
@@ -97,6 +108,9 @@ impl<'a> Cluster<'a> {
                 node.rows(own);
             }
             self.out.extend(node.take());
+            let disk = node.context.job.datafusion.runtime_env();
+            let files = disk.spilling_progress().active_files_count;
+            self.job.files.set(self.job.files.get().max(files));
         }
     }
 
@@ -112,10 +126,12 @@ impl<'a> Cluster<'a> {
     pub(super) fn tick(&mut self, now: i64) {
         for node in &mut self.firsts {
             node.operator.tick(now, &mut node.out).unwrap();
+            driving::drain(&mut *node.operator, &mut node.out).unwrap();
         }
         self.flow();
         for node in &mut self.lasts {
             node.operator.tick(now, &mut node.out).unwrap();
+            driving::drain(&mut *node.operator, &mut node.out).unwrap();
             self.out.extend(node.take());
         }
     }
@@ -135,9 +151,8 @@ impl<'a> Cluster<'a> {
         }
         let extent = if full { Extent::All } else { Extent::Changes };
         for (node, chain) in self.lasts.iter_mut().zip(&mut self.chains) {
-            let state = node.operator.snapshot(extent, &mut node.out).unwrap();
+            driving::snapshot(&mut *node.operator, extent, chain, &mut node.out).unwrap();
             self.out.extend(node.take());
-            chain.extend(state.collect::<Result<Vec<_>>>().unwrap());
         }
         self.committed = self.out.len();
     }
@@ -163,11 +178,11 @@ impl<'a> Cluster<'a> {
 
     pub(super) fn end(mut self) -> Vec<RecordBatch> {
         for node in &mut self.firsts {
-            node.operator.end(&mut node.out).unwrap();
+            node.end();
         }
         self.flow();
         for node in &mut self.lasts {
-            node.operator.end(&mut node.out).unwrap();
+            node.end();
             self.out.extend(node.take());
         }
         self.out

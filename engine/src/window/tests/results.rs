@@ -215,7 +215,7 @@ fn windows_by_start_alone_close_at_the_end_of_the_input() {
         "{kind:?}: nothing says that a window is over"
     );
     node.rows(batch(&rows[20..]));
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     assert_eq!(node.late(), 0);
     let without_end: Vec<String> = expected
         .iter()

@@ -1,5 +1,6 @@
 //! Sessions against sessions found by joining what is near until nothing is.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -165,7 +166,7 @@ fn feed(node: &mut Node, steps: &[Step], mut chance: Option<&mut StdRng>) -> Vec
             }
         }
     }
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     assert_eq!(node.context.job.memory.reserved(), 0, "nothing is left");
     node.take()
 }
@@ -243,6 +244,8 @@ fn sessions_move_with_their_keys() {
             let keys: Vec<Arc<dyn PhysicalExpr>> = keys.iter().map(|k| column(k)).collect();
             let job = Job {
                 first: None,
+                memory: 1 << 30,
+                files: Cell::default(),
                 last: expand(gap, KEYS[if keys.len() == 1 { 1 } else { 3 }]),
                 keys,
             };
@@ -250,6 +253,37 @@ fn sessions_move_with_their_keys() {
             same(&lines(&found), &expanded(&rows), &what);
         }
     }
+}
+
+#[test]
+fn sessions_that_do_not_fit_go_to_disk() {
+    let mut files = 0;
+    for seed in seeds(16) {
+        let mut rng = rng("sessions_that_do_not_fit", seed);
+        let (before, after) = (
+            PARALLELISMS[seed as usize % 4],
+            PARALLELISMS[seed as usize / 4],
+        );
+        let gap = rng.random_range(1..200);
+        let keys: &[&str] = [&["key"][..], &["name", "key"]][rng.random_range(0..2)];
+        let steps = random_steps(&mut rng, 1_000, 60, 40);
+        let (rows, _) = sessions(&steps, gap, keys);
+        let what = format!("gap {gap} from {before} to {after}");
+        let mut job = Job::of(&spec(gap, keys), false);
+        job.memory = [16 << 10, 48 << 10][rng.random_range(0..2)];
+        let found = run(&job, &steps, 100, before, after, &mut rng);
+        same(&lines(&found), &answer(&rows, keys), &what);
+        files += job.files.get();
+        let exprs: Vec<Arc<dyn PhysicalExpr>> = keys.iter().map(|k| column(k)).collect();
+        let job = Job {
+            last: expand(gap, keys),
+            keys: exprs,
+            ..job
+        };
+        let found = run(&job, &steps, 100, before, after, &mut rng);
+        same(&lines(&found), &expanded(&rows), &what);
+    }
+    assert!(files > 0, "nothing was put on disk");
 }
 
 #[test]
@@ -273,7 +307,7 @@ fn a_long_session_takes_little() {
         }
     }
     assert!(most < 600_000, "{most} bytes");
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     let windows: Vec<_> = rows.into_iter().map(|row| (row, (0, 2_999))).collect();
     same(
         &lines(&node.take()),
@@ -311,7 +345,7 @@ fn an_ordered_aggregate_sees_its_session_in_order() {
         row(14, "c", 3.0),
         row(45, "d", 4.0),
     ]));
-    node.operator.end(&mut node.out).unwrap();
+    node.end();
     let found = lines(&node.take()).join("\n");
     expect_test::expect![[r#"
         1970-01-01T00:00:00 | 1970-01-01T00:00:00.000024 | 1 | [a, b, c]

@@ -45,7 +45,7 @@ fn many_snapshots_of_one_pane_are_its_sum() {
             node.rows(batch(rows));
             node.restart();
         }
-        node.operator.end(&mut node.out).unwrap();
+        node.end();
         let kind = WindowSpec::hop(50, 200).unwrap().kind();
         let expected = answer(&in_windows(&[Step::Rows(rows)], kind, 0), keys);
         same(&lines(&node.take()), &expected, "snapshots");

@@ -77,6 +77,31 @@ fn a_changelog_ends_in_the_answer() {
 }
 
 #[test]
+fn what_was_given_goes_to_disk() {
+    let mut files = 0;
+    for seed in seeds(16) {
+        let mut rng = rng("what_was_given_goes_to_disk", seed);
+        let (before, after) = (
+            PARALLELISMS[seed as usize % 4],
+            PARALLELISMS[seed as usize / 4],
+        );
+        let (kind, offset) = random_kind(&mut rng);
+        let keys: &[&str] = [&["key"][..], &["name", "key"]][rng.random_range(0..2)];
+        let mut firing = random_firing(&mut rng);
+        firing.allowed_lateness = 100_000;
+        let steps = random_steps(&mut rng, 400, 40, 40);
+        let expected = answer(&in_windows(&steps, kind, offset), keys);
+        let mut job = Job::of(&with(firing, kind, offset, keys), rng.random_bool(0.6));
+        job.memory = [64 << 10, 160 << 10][rng.random_range(0..2)];
+        let found = run(&job, &steps, 50, before, after, &mut rng);
+        let what = format!("{kind:?} {firing:?} from {before} to {after}");
+        same(&follow(&found, keys.len()), &expected, &what);
+        files += job.files.get();
+    }
+    assert!(files > 0, "nothing was put on disk");
+}
+
+#[test]
 fn windows_take_rows_as_long_as_they_are_allowed_to() {
     for seed in seeds(10) {
         let mut rng = rng("allowed_lateness", seed);
@@ -124,10 +149,10 @@ fn windows_take_rows_as_long_as_they_are_allowed_to() {
                 last.watermark(watermark);
             }
         }
-        single.operator.end(&mut single.out).unwrap();
-        local.operator.end(&mut local.out).unwrap();
+        single.end();
+        local.end();
         local.take().into_iter().for_each(|b| last.rows(b));
-        last.operator.end(&mut last.out).unwrap();
+        last.end();
         let expected = answer(&expected, &["key"]);
         let what = format!("{kind:?} {firing:?}");
         same(&follow(&single.take(), 1), &expected, &what);

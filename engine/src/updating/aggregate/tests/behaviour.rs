@@ -18,7 +18,7 @@ use crate::changelog::RowKind::{self, Delete, Insert, UpdateAfter, UpdateBefore}
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, OperatorFactory};
 use crate::updating::aggregate::{AggregateFactory, AggregateSpec, Emit};
-use crate::updating::harness::{Fleet, Row, World, batch_of, changes_of, column, random_row};
+use crate::updating::harness::{Fleet, Row, World, changes_of, column, random_row};
 
 fn fleet(spec: &AggregateSpec) -> Fleet {
     let factory = Arc::new(AggregateFactory::try_new(spec.clone()).unwrap());
@@ -260,15 +260,17 @@ fn functions_that_do_not_take_their_arguments_are_refused() {
 }
 
 #[test]
-fn memory_that_is_refused_is_an_error() {
-    let spec = sums(&["user", "age", "amount", "price"], false);
-    let mut fleet = fleet(&spec).with_memory(1 << 10);
+fn what_cannot_be_put_on_disk_is_an_error() {
     let rows: Vec<Row> = (0..2_000).map(|i| row("ann", i)).collect();
-    let error = fleet.try_rows(&batch_of(&rows)).unwrap_err();
-    assert_eq!(error.code().0, "E0501");
-    assert!(
-        error
-            .hint_text()
-            .is_some_and(|hint| hint.contains("state_ttl"))
-    );
+    let distinct = || vec![call(count_udaf(), column("amount"), true, &[], None)];
+    for keys in [&[][..], &["user"]] {
+        let mut fleet = fleet(&spec(keys, distinct(), true)).with_memory(16 << 10);
+        let error = rows.chunks(50).find_map(|rows| {
+            let changes: Vec<_> = rows.iter().map(|r| (r.clone(), Insert)).collect();
+            fleet.try_rows(&changes_of(&changes)).err()
+        });
+        let error = error.expect("one group takes more than there is");
+        assert_eq!(error.code().0, "E0501", "{keys:?}");
+        assert!(error.hint_text().is_some(), "{keys:?}");
+    }
 }

@@ -190,11 +190,46 @@ fn too_many_rows_are_refused() {
 }
 
 #[test]
-fn memory_that_is_refused_is_an_error() {
-    let spec = spec(true, 1, false);
-    let factory = Arc::new(RankFactory::try_new(spec.clone()).unwrap());
-    let mut fleet = Fleet::new(factory, spec.partition, 1, 100).with_memory(1 << 10);
-    let mut rng = rand::SeedableRng::seed_from_u64(1);
-    let batch = World::default().changes(&mut rng, 3_000, 0.0);
-    assert_eq!(fleet.try_rows(&batch).unwrap_err().code().0, "E0501");
+fn rows_that_do_not_fit_give_the_same_first_rows() {
+    let files = std::cell::Cell::new(0);
+    seeds(|seed, rng| {
+        let mut spec = spec(true, rng.random_range(1..5), rng.random_bool(0.5));
+        let changelog = rng.random_bool(0.7);
+        if !changelog {
+            spec.input = rows_schema();
+            spec.rows = 100;
+        }
+        let factory = Arc::new(RankFactory::try_new(spec.clone()).unwrap());
+        let mut fold = Fold::try_new(&factory.schema()).unwrap();
+        let (mut before, mut after) = parallelisms(seed);
+        let memory = before.max(after) * [40 << 10, 80 << 10][rng.random_range(0..2)];
+        let keys = spec.partition.clone();
+        let mut fleet = Fleet::new(factory, keys, before, 50).with_memory(memory);
+        let mut world = World::default();
+        for step in 0..rng.random_range(10..20) {
+            let rows = rng.random_range(1..80);
+            let batch = if changelog {
+                world.changes(rng, rows, 0.3)
+            } else {
+                world.inserts(rng, rows)
+            };
+            fleet.rows(&batch);
+            match rng.random_range(0..8) {
+                0 => fleet.snapshot(Extent::Changes),
+                1 => fleet.snapshot(Extent::All),
+                2 => {
+                    fleet.restart(after);
+                    std::mem::swap(&mut before, &mut after);
+                }
+                _ => fleet.tick(step * 200_000),
+            }
+        }
+        files.set(files.get() + fleet.files);
+        fleet.end();
+        for batch in fleet.take() {
+            fold.apply(&batch).unwrap();
+        }
+        assert_folds_to(&fold, &answer(&spec, &world.live), &format!("SEED={seed}"));
+    });
+    assert!(files.get() > 0, "nothing was put on disk");
 }
