@@ -162,9 +162,10 @@ impl Operator for StreamTableJoin {
             let own = own.filter_map(|(row, hash)| groups.holds(*hash).then_some(row));
             let own: Vec<u32> = own.collect();
             self.table.push(rows.take(&own)?, &[])?;
+            self.settle()?;
         }
         self.table.saved = self.table.len();
-        self.settle()
+        Ok(())
     }
 
     fn end(&mut self, _out: &mut Output) -> Result<()> {

@@ -7,9 +7,9 @@ use arrow::array::UInt32Array;
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::record_batch::RecordBatch;
 
-use super::Spillable;
 use super::file::Disk;
 use super::partition::Chain;
+use super::{Spillable, bytes_of};
 use crate::error::Result;
 use crate::key_group::KeyGroups;
 
@@ -107,7 +107,7 @@ pub(super) fn divide(
             continue;
         };
         let sorted = sort(&batch, &hashes, parts)?;
-        let bytes = sorted.rows.get_array_memory_size() / sorted.rows.num_rows().max(1);
+        let bytes = bytes_of(&sorted.rows) / sorted.rows.num_rows().max(1);
         for (part, start, rows) in sorted.parts {
             let Some(share) = shares.get_mut(part) else {
                 continue;

@@ -77,10 +77,14 @@ impl fmt::Debug for Disk {
 
 impl Disk {
     pub(crate) fn new(context: &TaskContext) -> Self {
-        Self {
-            disk: Arc::clone(&context.job.datafusion.runtime_env().disk_manager),
-            current: None,
-        }
+        Self::on(Arc::clone(
+            &context.job.datafusion.runtime_env().disk_manager,
+        ))
+    }
+
+    pub(super) fn on(disk: Arc<DiskManager>) -> Self {
+        let current = None;
+        Self { disk, current }
     }
 
     /// Writes a batch; it can be read at once.

@@ -15,6 +15,7 @@ mod file;
 mod gauge;
 mod operator;
 mod partition;
+mod past;
 mod pending;
 mod saved;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array as _, ArrayRef};
 use arrow::record_batch::RecordBatch;
 
 pub(crate) use self::file::{no_room, own_view, own_views};
@@ -78,6 +79,16 @@ pub(crate) fn hashes_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<u64>> {
     let mut hashes = Vec::new();
     hash_keys(keys, rows, &mut hashes)?;
     Ok(hashes)
+}
+
+/// The bytes that a batch shows: columns that were read together share a buffer, which each of them
+/// would count as its own.
+pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
+    let size = |column: &ArrayRef| {
+        let size = column.to_data().get_slice_memory_size();
+        size.unwrap_or_else(|_| column.get_array_memory_size())
+    };
+    batch.columns().iter().map(size).sum()
 }
 
 /// How often state with a time to live is looked at on disk: what has expired takes room there for

@@ -8,14 +8,15 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
-use super::Spillable;
 use super::divide::{divide, sort};
 use super::file::Disk;
 use super::gauge::{Gauge, Room};
 use super::partition::{Chain, Live, Partition};
+use super::past::Past;
 use super::pending::Moment;
 use super::saved;
 use super::work::Work;
+use super::{Spillable, bytes_of};
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
@@ -56,6 +57,9 @@ pub(super) struct Spilling {
     pub(super) is_ending: bool,
     /// What checkpoints have is of the one operator: the next one must hold all.
     renewed: bool,
+    /// What was taken back is not settled yet.
+    is_restored: bool,
+    pub(super) past: Past,
     /// Until when no part is read back for being behind.
     pub(super) rest_until: Duration,
 }
@@ -151,19 +155,18 @@ impl Operator for Spilling {
         groups: &KeyGroups,
     ) -> Result<()> {
         self.groups = groups.clone();
+        self.is_restored = true;
         let mut state = state.peekable();
         if let Some(Ok(first)) = state.peek()
             && saved::is_divided(first)
         {
             return saved::restore(self, &mut state);
         }
-        match &mut self.whole {
-            Some(whole) => whole.operator.restore(&mut state, groups),
-            None => Ok(()),
-        }
+        self.take_back(&mut state)
     }
 
     fn resume(&mut self, out: &mut Output) -> Result<bool> {
+        self.begin(out)?;
         if self.parts.is_empty()
             && let Some(whole) = &mut self.whole
         {
@@ -204,6 +207,8 @@ impl Spilling {
             work: None,
             is_ending: false,
             renewed: false,
+            is_restored: false,
+            past: Past::default(),
             rest_until: Duration::ZERO,
             of,
             context: context.clone(),
@@ -219,25 +224,23 @@ impl Spilling {
         self.next_id - 1
     }
 
-    /// Divides what was taken back as one where other parts of it came divided.
+    /// Settles what was taken back: what is in memory as one is divided where other parts of it
+    /// came divided.
     fn begin(&mut self, out: &mut Output) -> Result<()> {
+        if !std::mem::take(&mut self.is_restored) {
+            return Ok(());
+        }
+        self.settle_past(out)?;
         if self.parts.is_empty() || self.whole.is_none() {
             return Ok(());
         }
-        let (mut gaps, end) = (Vec::new(), self.groups.bounds().1);
-        let mut at = self.groups.bounds().0;
-        self.parts.sort_by_key(|part| part.range.bounds());
-        for part in &self.parts {
-            let (from, to) = part.range.bounds();
-            if at < from {
-                gaps.push(KeyGroups::between(at, from));
-            }
-            at = at.max(to);
-        }
-        if at < end {
-            gaps.push(KeyGroups::between(at, end));
-        }
+        let gaps = self.gaps();
         self.divide_whole(&gaps, out)
+    }
+
+    /// What checkpoints have cannot be gone on with.
+    pub(super) fn renew(&mut self) {
+        self.renewed = true;
     }
 
     /// Puts the state of the one operator on disk, divided.
@@ -295,7 +298,7 @@ impl Spilling {
         let hashes = self.of.hashes(input, batch)?;
         let ranges: Vec<KeyGroups> = self.parts.iter().map(|p| p.range.clone()).collect();
         let sorted = sort(batch, &hashes, &ranges)?;
-        let row_bytes = sorted.rows.get_array_memory_size() / batch.num_rows().max(1);
+        let row_bytes = bytes_of(&sorted.rows) / sorted.rows.num_rows().max(1);
         let follows = self.of.follows_watermarks();
         let (since, share) = (self.monotonic(), self.room.share());
         for (at, start, rows) in sorted.parts {

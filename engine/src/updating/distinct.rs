@@ -263,8 +263,9 @@ impl Operator for Distinct {
                 };
                 self.bytes -= if known.is_some() { size } else { 0 };
             }
+            self.account.set(self.held())?;
         }
-        self.account.set(self.held())
+        Ok(())
     }
 
     fn end(&mut self, _out: &mut Output) -> Result<()> {

@@ -106,6 +106,11 @@ impl Fleet {
         format!("{:?}", self.operators)
     }
 
+    /// From the next restart on there is less memory, or more.
+    pub(crate) fn give(&mut self, bytes: usize) {
+        self.memory = bytes;
+    }
+
     pub(crate) fn rows(&mut self, batch: &RecordBatch) {
         self.try_rows(batch).unwrap();
     }

@@ -4,9 +4,9 @@
 //! [`rank`] keeps the first n rows per partition, and [`fold`] turns a changelog into the rows that
 //! it stands for. All of them take append-only streams and, but for [`distinct`], changelogs.
 //!
-//! State is in memory, accounted in the job's pool; it does not spill. A snapshot gives what
-//! changed since the one before, in columns: never the engine's own encoding of rows, which may
-//! change with a library.
+//! State is accounted in the job's pool; what does not fit in memory is put on disk by key, by
+//! `crate::spill`. A snapshot gives what changed since the one before, in columns: never the engine's
+//! own encoding of rows, which may change with a library.
 
 pub mod aggregate;
 pub(crate) mod codec;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int8Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array};
 use arrow::compute::{filter, interleave};
 use arrow::datatypes::Fields;
 use arrow::record_batch::RecordBatch;
@@ -38,7 +38,12 @@ struct Results {
 impl Results {
     fn new(groups: Groups, unsaved: Vec<bool>) -> Self {
         let columns = groups.keys.iter().chain(&groups.aggregates);
-        let bytes = columns.map(|c| c.get_array_memory_size()).sum::<usize>() + unsaved.len();
+        // Columns that were read back share a buffer: each has only what it shows.
+        let size = |c: &ArrayRef| {
+            let size = c.to_data().get_slice_memory_size();
+            size.unwrap_or_else(|_| c.get_array_memory_size())
+        };
+        let bytes = columns.map(size).sum::<usize>() + unsaved.len();
         Self {
             groups,
             unsaved,

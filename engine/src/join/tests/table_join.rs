@@ -32,7 +32,8 @@ fn check(runs: u64, memory: usize) -> usize {
         let mut rng = rng("table_joins_give_the_naive_answer", seed);
         let (kind, table) = kinds[usize::try_from(seed).unwrap() % kinds.len()];
         let case = Case::random(&mut rng, kind, false);
-        let keys = rng.random_range(1..60);
+        // The rows of one key must fit.
+        let keys = rng.random_range(if memory < 1 << 20 { 20..60 } else { 1..60 });
         let mut sides = [Vec::new(), Vec::new()];
         for rows in &mut sides {
             let count = rng.random_range(0..300);
@@ -42,6 +43,7 @@ fn check(runs: u64, memory: usize) -> usize {
         assert_eq!(OperatorFactory::prefers(&factory), Some(table));
         let batch_rows = rng.random_range(1..=100);
         let subtasks = [1, 2, 3, 5][rng.random_range(0..4)];
+        let memory = memory * subtasks;
         let mut cluster = Cluster::new(factory, &case.on, subtasks, batch_rows, memory);
         for side in [table, 1 - table] {
             let mut rows = sides[side].as_slice();

@@ -8,6 +8,7 @@ use arrow::array::BooleanArray;
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion_common::DataFusionError;
 
 use super::net::net;
 use super::removal;
@@ -124,7 +125,15 @@ impl Operator for UpdatingJoin {
         state: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        let restored = replay::restore(&self.shape, state, groups, &mut |_| Ok(0))?;
+        let own: usize = self.tables.iter().map(Table::bytes).sum();
+        let restored = replay::restore(&self.shape, state, groups, &mut |buckets| {
+            let slots = buckets.iter().flat_map(BTreeMap::values);
+            let bytes = own + slots.map(Slot::bytes).sum::<usize>();
+            self.account
+                .settle(bytes)
+                .map_err(|e| too_large(e, bytes))?;
+            Ok(bytes)
+        })?;
         let again = std::mem::replace(&mut self.restored, true);
         if again || restored.masked {
             self.anew = [true; 2];
@@ -355,12 +364,14 @@ impl UpdatingJoin {
 
     fn settle(&mut self) -> Result<()> {
         let bytes: usize = self.tables.iter().map(Table::bytes).sum();
-        self.account.settle(bytes).map_err(|error| {
-            let hint = "give the job more memory with --memory, set a time to live for the state, \
-                        or join by keys: without them no rows are put on disk";
-            memory_error(error, bytes, hint)
-        })
+        self.account.settle(bytes).map_err(|e| too_large(e, bytes))
     }
+}
+
+fn too_large(error: DataFusionError, bytes: usize) -> Error {
+    let hint = "give the job more memory with --memory, set a time to live for the state, or join \
+                by keys: without them no rows are put on disk";
+    memory_error(error, bytes, hint)
 }
 
 /// Counts pairs at the rows of the other side; gives those that now have their first or have lost

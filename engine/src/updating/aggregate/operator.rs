@@ -322,6 +322,11 @@ impl UpdatingAggregate {
         Ok(())
     }
 
+    /// Accounts bytes that are about to be added.
+    pub(super) fn expect(&self, bytes: usize) -> Result<()> {
+        self.account.set(self.bytes() + bytes)
+    }
+
     fn bytes(&self) -> usize {
         self.groups.bytes() + self.pending.capacity() * size_of::<u32>()
     }

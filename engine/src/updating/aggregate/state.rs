@@ -22,6 +22,7 @@ use super::program::Program;
 use crate::error::Result;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
+use crate::spill::bytes_of;
 use crate::updating::state::unreadable;
 use crate::updating::{Format, RowBytes, RowCodec};
 
@@ -33,6 +34,10 @@ const GONE: &str = "gone";
 const GROUPS: &str = "groups";
 /// Before the number of the aggregate.
 const ENTRIES: &str = "entries ";
+
+/// About how much more than its columns a group takes in memory: what is read of a state counts so
+/// until it is measured.
+const STATE_FACTOR: usize = 4;
 
 /// Gives what changed, or all.
 pub(super) fn snapshot(of: &mut UpdatingAggregate, extent: Extent) -> Result<StateBatches> {
@@ -84,12 +89,15 @@ pub(super) fn restore(
 ) -> Result<()> {
     let program = Arc::clone(&into.program);
     let mut restored = Groups::default();
+    let mut bytes = 0;
     for batch in saved {
         let batch = batch?;
         let part = FORMAT.part(&batch)?.to_owned();
         let keys = batch.columns().get(..program.keys.len()).unwrap_or(&[]);
         let mask = groups.mask(keys, batch.num_rows())?;
         let batch = filter_record_batch(&batch, &mask)?;
+        bytes += bytes_of(&batch) * STATE_FACTOR;
+        into.expect(bytes)?;
         match part.strip_prefix(ENTRIES) {
             Some(number) => {
                 let call = number.parse().map_err(|_| misread(&part))?;

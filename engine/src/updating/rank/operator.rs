@@ -78,7 +78,7 @@ impl Operator for Rank {
         for lines in lines.chunks(self.batch_rows) {
             out.send(self.batch(lines)?);
         }
-        self.account.set(self.bytes())
+        self.settle()
     }
 
     fn tick(&mut self, now_micros: i64, _out: &mut Output) -> Result<()> {
@@ -96,7 +96,7 @@ impl Operator for Rank {
         for (partition, _) in expired {
             self.rows.drop_partition(&partition);
         }
-        self.account.set(self.bytes())
+        self.settle()
     }
 
     fn snapshot(&mut self, extent: Extent, _out: &mut Output) -> Result<StateBatches> {
@@ -111,7 +111,7 @@ impl Operator for Rank {
         for partition in state::restore(self, saved, groups)? {
             self.touch(&partition);
         }
-        self.account.set(self.bytes())
+        self.settle()
     }
 
     fn end(&mut self, _out: &mut Output) -> Result<()> {
@@ -172,6 +172,11 @@ impl Rank {
             self.rows.add(row, 1);
             self.rows.remove(&last);
         }
+    }
+
+    /// Accounts the rows.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.account.set(self.bytes())
     }
 
     /// The places of rows in the order of arrival.

@@ -76,6 +76,7 @@ pub(super) fn restore(
         for (i, row) in encoded.iter().enumerate() {
             into.rows.set(row.data(), counts.value(i));
         }
+        into.settle()?;
         if program.spec.ttl.is_some() && !partition.is_empty() {
             let encoded = program.partition_codec.encode(&partition)?;
             partitions.extend(encoded.iter().map(|row| RowBytes::from(row.data())));

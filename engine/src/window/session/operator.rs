@@ -285,7 +285,7 @@ impl Sessions {
         Ok(())
     }
 
-    fn account(&self) -> Result<()> {
+    pub(super) fn account(&self) -> Result<()> {
         let bytes = self.index.bytes() + self.store.bytes();
         self.metrics.state_bytes.store(bytes as u64, Relaxed);
         if bytes != 0 && bytes.abs_diff(self.memory.size()) < ACCOUNT_BYTES {

@@ -125,6 +125,7 @@ pub(super) fn restore(
                 if batch.num_rows() > 0 {
                     keys.insert(number, into.key_rows(&of_rows)?);
                 }
+                into.account()?;
             }
             _ => return Err(unreadable("what a batch holds is not said".to_owned())),
         }

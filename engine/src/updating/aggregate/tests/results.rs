@@ -141,6 +141,39 @@ fn groups_that_do_not_fit_give_the_batch_answer() {
     assert!(files.get() > 0, "nothing was put on disk");
 }
 
+/// The state of a run with much memory goes to disk while it is taken back with little.
+#[test]
+fn state_that_does_not_fit_is_taken_back() {
+    for seed in 0..8 {
+        println!("SEED={seed}");
+        let rng: &mut StdRng = &mut rand::SeedableRng::seed_from_u64(seed);
+        let spec = spec(&["age", "word", "flag"], usual(), true);
+        let factory = Arc::new(AggregateFactory::try_new(spec.clone()).unwrap());
+        let (before, after) = parallelisms(seed);
+        let mut fleet = Fleet::new(factory, exchange(&spec), before, 20);
+        let (mut world, mut fold) = (World::default(), Fold::try_new(&output(&spec)).unwrap());
+        for step in 0..8 {
+            fleet.rows(&world.changes(rng, 60, 0.3));
+            if step % 3 == 1 {
+                fleet.snapshot(Extent::Changes);
+            }
+        }
+        assert_eq!(fleet.files, 0);
+        fleet.give(after * (64 << 10));
+        fleet.restart(after);
+        fleet.rows(&world.changes(rng, 60, 0.3));
+        assert!(fleet.files > 0, "nothing was put on disk");
+        fleet.restart(before);
+        fleet.rows(&world.changes(rng, 60, 0.3));
+        fleet.end();
+        for batch in fleet.take() {
+            fold.apply(&batch).unwrap();
+        }
+        let expected = answer(&spec, &world.live);
+        assert_folds_to(&fold, &expected, &format!("SEED={seed}"));
+    }
+}
+
 #[test]
 fn results_at_intervals_give_the_batch_answer() {
     seeds(|seed, rng| {
