@@ -58,9 +58,14 @@ pub(crate) trait Spillable: fmt::Debug + Send + Sync {
         false
     }
 
-    /// How often the clock does something to the state, if it does.
+    /// How often state on disk is looked at although no row comes for it: what has expired goes then.
     fn visited_every(&self) -> Option<Duration> {
         None
+    }
+
+    /// Whether results wait for the clock.
+    fn gives_by_clock(&self) -> bool {
+        false
     }
 
     /// Whether the state is in checkpoints. If it is not, no rows wait when one is taken.

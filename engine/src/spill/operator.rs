@@ -263,9 +263,15 @@ impl Spilling {
             let id = self.number();
             let mut part = Partition::new(id, range.clone(), chain, low);
             (part.bytes, part.visited) = (bytes, self.now);
+            part.behind = self.waits_for_clock();
             self.parts.push(part);
         }
         self.parts.sort_by_key(|part| part.range.bounds());
+    }
+
+    /// Since when a part that comes to the disk is behind: now, if it may have results to give.
+    pub(super) fn waits_for_clock(&self) -> Option<Duration> {
+        self.of.gives_by_clock().then(|| self.monotonic())
     }
 
     /// Divides a part that has become too large, and is in memory.
@@ -309,6 +315,7 @@ impl Spilling {
             part.heat += rows.num_rows() as u64;
             if let Some(live) = &mut part.live {
                 live.operator.process(input, rows, out)?;
+                part.has_news = true;
                 continue;
             }
             part.behind.get_or_insert(since);
@@ -374,6 +381,7 @@ impl Spilling {
         except: Option<u64>,
         out: &mut Output,
     ) -> Result<()> {
+        let since = self.waits_for_clock();
         while self.room.wants(bytes) {
             let live = self.parts.iter().enumerate();
             let live = live.filter(|(_, p)| p.live.is_some() && Some(p.id) != except);
@@ -383,6 +391,8 @@ impl Spilling {
             };
             if let Some(part) = self.parts.get_mut(at) {
                 (part.low, part.visited) = (self.watermark, self.now);
+                // What it has not given yet, it gives when it is read back.
+                part.behind = since.filter(|_| part.has_news);
                 part.evict(&mut self.disk, out)?;
             }
             self.parts.iter_mut().for_each(|part| part.heat /= 2);

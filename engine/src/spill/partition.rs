@@ -94,6 +94,8 @@ pub(super) struct Partition {
     /// Bytes that it took in memory last.
     pub(super) bytes: usize,
     pub(super) is_queued: bool,
+    /// It has taken rows since the clock made it give results last.
+    pub(super) has_news: bool,
 }
 
 impl Partition {
@@ -113,6 +115,7 @@ impl Partition {
             heat: 0,
             bytes: 0,
             is_queued: false,
+            has_news: false,
         }
     }
 

@@ -140,6 +140,7 @@ impl Spilling {
             let mut part = Partition::new(id, range, Chain::default(), self.watermark);
             (part.live, part.chain) = (Some(live), None);
             part.evict(&mut self.disk, out)?;
+            part.behind = self.waits_for_clock();
             self.parts.push(part);
         }
         self.parts.sort_by_key(|part| part.range.bounds());

@@ -227,7 +227,8 @@ pub(super) fn restore(
         for (_, frame) in part.rows {
             restored.pending.add(frame);
         }
-        restored.behind = Some(since).filter(|_| !restored.pending.is_empty());
+        let waits = Some(since).filter(|_| !restored.pending.is_empty());
+        restored.behind = waits.or(into.waits_for_clock());
         into.parts.push(restored);
     }
     into.parts.sort_by_key(|part| part.range.bounds());

@@ -124,6 +124,7 @@ impl Spilling {
                 Ok(())
             })?;
             (part.low, part.behind, part.visited) = (current, None, now);
+            part.has_news = false;
             bytes = part.live_bytes();
         }
         let work = self.work.take();

@@ -2,7 +2,6 @@
 //! they have given is kept beside their panes, and goes to disk with them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
@@ -48,10 +47,7 @@ impl Spillable for ByKey {
         true
     }
 
-    fn visited_every(&self) -> Option<Duration> {
-        match self.program.firing.emit {
-            Emit::Every(every) => u64::try_from(every).ok().map(Duration::from_micros),
-            Emit::OnClose | Emit::OnUpdate => None,
-        }
+    fn gives_by_clock(&self) -> bool {
+        matches!(self.program.firing.emit, Emit::Every(_))
     }
 }

@@ -115,12 +115,11 @@ impl Spillable for ByKey {
     }
 
     fn visited_every(&self) -> Option<Duration> {
-        let every = match self.program.emit {
-            Emit::Every(time) => Some(time),
-            Emit::OnUpdate => None,
-        };
-        let sweep = spill::visited_for(self.program.ttl);
-        every.into_iter().chain(sweep).min()
+        spill::visited_for(self.program.ttl)
+    }
+
+    fn gives_by_clock(&self) -> bool {
+        self.program.emit != Emit::OnUpdate
     }
 }
 

@@ -193,6 +193,9 @@ fn too_many_rows_are_refused() {
 fn rows_that_do_not_fit_give_the_same_first_rows() {
     let files = std::cell::Cell::new(0);
     seeds(|seed, rng| {
+        if seed % 4 != 0 && std::env::var("SEED").is_err() {
+            return;
+        }
         let mut spec = spec(true, rng.random_range(1..5), rng.random_bool(0.5));
         let changelog = rng.random_bool(0.7);
         if !changelog {
