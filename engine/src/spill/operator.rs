@@ -42,6 +42,8 @@ pub(super) struct Spilling {
     pub(super) parts: Vec<Partition>,
     next_id: u64,
     pub(super) disk: Disk,
+    /// Rows that wait, in files of their own: they are gone long before state is.
+    pub(super) waiting: Disk,
     pub(super) room: Room,
     /// The rows in memory that wait.
     buffered: MemoryReservation,
@@ -197,6 +199,7 @@ impl Spilling {
             groups: KeyGroups::of(context.subtask, context.parallelism),
             next_id: 0,
             disk: Disk::new(context),
+            waiting: Disk::new(context),
             buffered: MemoryConsumer::new(waiting).register(&context.job.memory),
             room,
             looked_at: 0,
@@ -333,7 +336,7 @@ impl Spilling {
         let waiting: usize = self.parts.iter().map(|p| p.pending.buffered).sum();
         if waiting > share / 16 {
             for part in &mut self.parts {
-                part.pending.flush(&mut self.disk)?;
+                part.pending.flush(&mut self.waiting)?;
             }
             self.buffered.resize(0);
         } else {

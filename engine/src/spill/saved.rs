@@ -53,7 +53,7 @@ pub(super) fn snapshot(
     let mut heads = Heads::default();
     let mut states: Vec<StateBatches> = Vec::new();
     for part in &mut of.parts {
-        part.pending.flush(&mut of.disk)?;
+        part.pending.flush(&mut of.waiting)?;
         let all = extent == Extent::All || std::mem::take(&mut part.anew);
         let (from, to) = part.range.bounds();
         heads.ids.push(part.id);
@@ -212,7 +212,7 @@ pub(super) fn restore(
                     Some(plain)
                 };
                 if let Some(rows) = rows {
-                    part.rows.push((number, into.disk.write(&rows)?));
+                    part.rows.push((number, into.waiting.write(&rows)?));
                 }
             }
         }

@@ -66,7 +66,7 @@ impl Spilling {
         if let Some(part) = self.parts.get_mut(at) {
             part.is_queued = false;
             part.load(&self.of, &self.context, gauge)?;
-            part.pending.flush(&mut self.disk)?;
+            part.pending.flush(&mut self.waiting)?;
             let frames = part.pending.take().into();
             self.work = Some(Work {
                 id,
