@@ -170,7 +170,7 @@ impl Node {
     }
 
     /// The same operator, as one of several subtasks.
-    pub(super) fn as_subtask(mut self, subtask: u32, parallelism: u32) -> Self {
+    pub(super) fn with_subtask(mut self, subtask: u32, parallelism: u32) -> Self {
         (self.context.subtask, self.context.parallelism) = (subtask, parallelism);
         self.operator = self.factory.create(&self.context).unwrap();
         self

@@ -67,7 +67,7 @@ impl<'a> Cluster<'a> {
         let nodes = |factory: &Arc<dyn OperatorFactory>| -> Vec<Node> {
             let node = |subtask| {
                 let node = Node::any_with_memory(Arc::clone(factory), batch_rows, job.memory);
-                node.as_subtask(subtask, parallelism)
+                node.with_subtask(subtask, parallelism)
             };
             (0..parallelism).map(node).collect()
         };

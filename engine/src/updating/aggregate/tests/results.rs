@@ -91,11 +91,8 @@ fn run(
     for batch in fleet.take() {
         fold.apply(&batch).unwrap();
     }
-    assert_folds_to(
-        &fold,
-        &answer(spec, &world.live),
-        &format!("SEED={seed} end"),
-    );
+    let expected = answer(spec, &world.live);
+    assert_folds_to(&fold, &expected, &format!("SEED={seed} end"));
     fleet.files
 }
 
