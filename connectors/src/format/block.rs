@@ -1,5 +1,6 @@
-//! Decodes messages many at once, and takes a block that fails apart by halves, so that exactly
-//! the bad messages are rejected.
+//! Decodes messages many at once. A block that fails as a whole is taken apart by halves, so that
+//! exactly the bad messages are rejected; the next messages are then decoded in smaller parts, so
+//! that a bad one costs no more than a few neighbours.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -26,6 +27,9 @@ pub(super) struct Rows {
     pub(super) positions: Option<Vec<usize>>,
     /// Rows with a value that does not fit its column, and what is said of it.
     pub(super) misfits: Vec<(usize, String)>,
+    /// The positions of messages that are no rows since they cannot be decoded; only with
+    /// `positions`.
+    pub(super) failed: Vec<(usize, Trouble)>,
 }
 
 /// Why a block cannot be decoded.
@@ -97,6 +101,21 @@ pub(super) struct BlockDecoder<D> {
     messages: Messages,
     rejected: Vec<Rejected>,
     skipped: u64,
+    /// How many messages are decoded at once.
+    part_rows: usize,
+}
+
+/// The fewest messages that are decoded at once when some of the last were bad.
+const PART_ROWS_MIN: usize = 16;
+
+/// How many messages are decoded at once after some of which so many made their part fail. A part
+/// has a price of its own, as of a dozen messages, and one that fails is decoded some three times:
+/// the cheapest size is twice the root of the distance between failures.
+fn part_rows(known: usize, rows: usize, failed: usize) -> usize {
+    match rows.checked_div(failed) {
+        Some(distance) => (2 * distance.isqrt()).max(PART_ROWS_MIN),
+        None => known.saturating_mul(2),
+    }
 }
 
 impl<D: DecodeBlock> BlockDecoder<D> {
@@ -106,6 +125,7 @@ impl<D: DecodeBlock> BlockDecoder<D> {
             messages: Messages::default(),
             rejected: Vec::new(),
             skipped: 0,
+            part_rows: usize::MAX,
         }
     }
 
@@ -128,7 +148,12 @@ impl<D: DecodeBlock> BlockDecoder<D> {
     fn decode(&mut self) -> Result<(RecordBatch, Vec<usize>)> {
         let mut good: Vec<RecordBatch> = Vec::new();
         let mut positions: Vec<usize> = Vec::new();
-        let mut parts: Vec<Range<usize>> = std::iter::once(0..self.messages.len()).collect();
+        let rows = self.messages.len();
+        let starts = (0..rows).step_by(self.part_rows);
+        let parts = starts.map(|start| start..rows.min(start.saturating_add(self.part_rows)));
+        let mut parts: Vec<Range<usize>> = parts.collect();
+        parts.reverse();
+        let mut failed = 0;
         while let Some(part) = parts.pop() {
             if part.is_empty() {
                 continue;
@@ -139,7 +164,10 @@ impl<D: DecodeBlock> BlockDecoder<D> {
                     good.push(batch);
                     positions.extend(found);
                 }
-                Err(trouble) if part.len() == 1 => self.reject_at(part.start, trouble),
+                Err(trouble) if part.len() == 1 => {
+                    failed += 1;
+                    self.reject_at(part.start, trouble);
+                }
                 Err(_) => {
                     let middle = part.start + part.len() / 2;
                     parts.push(middle..part.end);
@@ -147,6 +175,7 @@ impl<D: DecodeBlock> BlockDecoder<D> {
                 }
             }
         }
+        self.part_rows = part_rows(self.part_rows, rows, failed);
         let batch = match good.as_slice() {
             [] => RecordBatch::new_empty(std::sync::Arc::clone(self.format.schema())),
             [batch] => batch.clone(),
@@ -165,11 +194,15 @@ impl<D: DecodeBlock> BlockDecoder<D> {
             Some(positions) => {
                 let mut spoken = positions.clone();
                 spoken.dedup();
-                self.skipped += part.len().saturating_sub(spoken.len()) as u64;
+                let said = spoken.len() + rows.failed.len();
+                self.skipped += part.len().saturating_sub(said) as u64;
                 positions
             }
             None => part.clone().collect(),
         };
+        for (position, trouble) in rows.failed {
+            self.reject_at(position, trouble);
+        }
         if rows.misfits.is_empty() {
             return Ok((rows.batch, positions));
         }

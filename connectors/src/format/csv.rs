@@ -108,6 +108,7 @@ impl DecodeBlock for CsvBlock {
             batch,
             positions: None,
             misfits,
+            failed: Vec::new(),
         })
     }
 

@@ -206,6 +206,7 @@ impl DecodeBlock for AvroBlock {
             batch,
             positions: None,
             misfits,
+            failed: Vec::new(),
         })
     }
 

@@ -132,6 +132,7 @@ impl DebeziumBlock {
             batch: RecordBatch::try_new(Arc::clone(&self.changelog), arrays)?,
             positions: Some(positions),
             misfits,
+            failed: Vec::new(),
         })
     }
 }
@@ -201,6 +202,7 @@ impl DecodeBlock for DebeziumBlock {
             batch: RecordBatch::new_empty(Arc::clone(&self.changelog)),
             positions: Some(Vec::new()),
             misfits: Vec::new(),
+            failed: Vec::new(),
         };
         let mut batches = Vec::with_capacity(runs.len());
         for (semantics, events) in runs {

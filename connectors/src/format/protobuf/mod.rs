@@ -301,6 +301,7 @@ impl DecodeBlock for ProtobufBlock {
                 batch,
                 positions: None,
                 misfits,
+                failed: Vec::new(),
             });
         }
         let mut runs: Vec<(TypeKey, Vec<&[u8]>)> = Vec::new();
@@ -338,6 +339,7 @@ impl DecodeBlock for ProtobufBlock {
             batch,
             positions: None,
             misfits,
+            failed: Vec::new(),
         })
     }
 

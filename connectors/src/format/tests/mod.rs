@@ -20,6 +20,7 @@ mod debezium;
 mod encode;
 mod hostile;
 mod json;
+mod parts;
 mod protobuf;
 mod raw;
 mod registry;
