@@ -66,6 +66,8 @@ pub struct Owner {
     /// The epoch by which this instance took the pipeline over: work of later ones is its own, or
     /// that of instances that came after it, which it must not touch however late it wakes up.
     pub fence: Epoch,
+    /// Whether work becomes visible with checkpoints.
+    pub checkpoints: bool,
 }
 
 impl Owner {

@@ -88,6 +88,7 @@ impl Rig {
             node: node.into(),
             origin: "run1".into(),
             fence: Epoch(100),
+            checkpoints: true,
         };
         sink.own(&owner);
         Ok(Mine {

@@ -137,6 +137,7 @@ impl Rig {
             node: "lake/sink".into(),
             origin: self.origin.as_str().into(),
             fence: Epoch(100),
+            checkpoints: true,
         });
         Ok(sink)
     }

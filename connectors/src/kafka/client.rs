@@ -181,8 +181,10 @@ impl Context {
             Code::SaslAuthenticationFailed,
             Code::SSL,
         ];
+        // A certificate that the broker does not take, or misses, ends the line as a fault would.
+        let is_alert = |reason: &str| reason.contains("alert") && reason.contains("certificate");
         last.as_ref()
-            .is_some_and(|(code, _)| refusals.contains(code))
+            .is_some_and(|(code, reason)| refusals.contains(code) || is_alert(reason))
     }
 }
 
@@ -195,8 +197,12 @@ impl ClientContext for Context {
         let Some(code) = error.rdkafka_error_code() else {
             return;
         };
-        // Every broker tells of its own end; that all are gone says nothing of why.
-        if matches!(code, RDKafkaErrorCode::AllBrokersDown) {
+        // Every broker tells of its own end; that all are gone says nothing of why. The end of a
+        // partition is no error.
+        if matches!(
+            code,
+            RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::PartitionEOF
+        ) {
             return;
         }
         let mut last = self.last.lock();

@@ -21,6 +21,9 @@ const CALL_TIME: Duration = Duration::from_secs(3);
 /// Questions before a cluster counts as away: a quarter of a minute in all.
 const ATTEMPTS_MAX: usize = 5;
 
+/// Time between two of them.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Which topics a source reads.
 #[derive(Debug, Clone)]
 pub(super) enum Topics {
@@ -58,11 +61,7 @@ impl Cluster {
         match topics {
             Topics::Named(names) => {
                 for name in names {
-                    let metadata = self.metadata(Some(name))?;
-                    take(&metadata, &mut found, |topic| topic == name)?;
-                    if !found.iter().any(|p: &Partition| p.topic == *name) {
-                        return Err(self.no_topic(name));
-                    }
+                    self.named(name, &mut found)?;
                 }
             }
             Topics::Pattern(pattern) => {
@@ -76,18 +75,24 @@ impl Cluster {
         Ok(found)
     }
 
-    fn no_topic(&self, name: &str) -> Error {
-        let error = Error::new(
-            Kind::Invalid,
-            codes::NOT_FOUND,
-            format!("kafka has no topic \"{name}\""),
-        );
-        match self.metadata(None) {
-            Ok(all) => {
-                let names = all.topics().iter().map(|topic| topic.name());
-                nearest(error, name, names.filter(|name| !name.starts_with("__")))
+    /// The partitions of one topic.
+    fn named(&self, name: &str, found: &mut Vec<Partition>) -> Result<()> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let metadata = self.metadata(Some(name))?;
+            let before = found.len();
+            take(&metadata, found, |topic| topic == name)?;
+            if found.len() > before {
+                return Ok(());
             }
-            Err(_) => error,
+            let all = self.metadata(None);
+            let is_listed = |all: &Metadata| all.topics().iter().any(|t| t.name() == name);
+            if attempt >= ATTEMPTS_MAX || !all.as_ref().is_ok_and(is_listed) {
+                return Err(no_topic(name, all.ok().as_ref()));
+            }
+            // It was made just now: what asks for it by name learns of it a moment later.
+            while self.consumer.poll(PAUSE).is_some() {}
         }
     }
 
@@ -162,7 +167,7 @@ impl Cluster {
                 Err(error) => {
                     // The client's own messages lie in its queue until it is asked for them. A
                     // question that was answered at once with a refusal waits here for the next.
-                    while self.consumer.poll(Duration::from_millis(50)).is_some() {}
+                    while self.consumer.poll(PAUSE).is_some() {}
                     let last = attempt >= ATTEMPTS_MAX || context.is_refused();
                     if last || !failure::is_passing(&error) {
                         return Err(context.explain(failure::error(error, doing)));
@@ -171,6 +176,18 @@ impl Cluster {
             }
         }
     }
+}
+
+fn no_topic(name: &str, all: Option<&Metadata>) -> Error {
+    let error = Error::new(
+        Kind::Invalid,
+        codes::NOT_FOUND,
+        format!("kafka has no topic \"{name}\""),
+    );
+    let topics = all.into_iter().flat_map(Metadata::topics);
+    let names = topics.map(|topic| topic.name());
+    let names = names.filter(|other| !other.starts_with("__") && *other != name);
+    nearest(error, name, names)
 }
 
 fn take(

@@ -1,12 +1,12 @@
 //! The queues between the thread that fetches and the readers of its partitions.
 //!
-//! Each lane holds a bounded number of blocks: a partition whose reader is not asked, since others
-//! are further behind in event time, fills its lane and then the client's own bounded queue, and
-//! costs nothing more.
+//! Each lane holds a bounded number of blocks, and all together a bounded number of bytes beyond
+//! one block each: a partition whose reader is not asked, since others are further behind in event
+//! time, fills its lane and then the client's own bounded queue, and costs nothing more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -19,10 +19,13 @@ use super::split::{Partition, Place};
 const BLOCKS_MAX: usize = 2;
 
 /// What the thread and all readers of one consumer share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     control: Mutex<Control>,
     signal: Condvar,
+    /// Bytes of the blocks in all lanes, and how many of them a lane that is not empty may add to.
+    waiting: AtomicUsize,
+    spare_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +45,16 @@ pub(super) struct Orders {
 }
 
 impl Shared {
+    /// Makes it, with the bytes that may wait beyond one block of each lane.
+    pub(super) fn new(spare_bytes: usize) -> Self {
+        Self {
+            control: Mutex::default(),
+            signal: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            spare_bytes,
+        }
+    }
+
     /// Asks for a partition to be read.
     pub(super) fn add(&self, lane: &Arc<Lane>) {
         self.control.lock().added.push(Arc::clone(lane));
@@ -138,12 +151,27 @@ impl Lane {
 
     /// Whether another block may be put.
     pub(super) fn has_room(&self) -> bool {
-        self.queue.lock().blocks.len() < BLOCKS_MAX
+        match self.queue.lock().blocks.len() {
+            0 => true,
+            waiting if waiting >= BLOCKS_MAX => false,
+            _ => self.shared.waiting.load(Ordering::Relaxed) < self.shared.spare_bytes,
+        }
     }
 
     /// Gives a block to the reader.
     pub(super) fn put(&self, block: Block) {
-        self.queue.lock().blocks.push_back(block);
+        let mut queue = self.queue.lock();
+        if self.is_dropped() {
+            return;
+        }
+        self.shared
+            .waiting
+            .fetch_add(block.bytes(), Ordering::Relaxed);
+        queue.blocks.push_back(block);
+    }
+
+    fn forget(&self, bytes: usize) {
+        self.shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Tells the reader that nothing more comes, after the blocks that wait.
@@ -173,7 +201,8 @@ impl Lane {
     /// Says that the reader is gone.
     pub(super) fn close(&self) {
         self.dropped.store(true, Ordering::SeqCst);
-        self.queue.lock().blocks.clear();
+        let blocks = std::mem::take(&mut self.queue.lock().blocks);
+        self.forget(blocks.iter().map(Block::bytes).sum());
         self.shared.signal();
     }
 
@@ -182,6 +211,7 @@ impl Lane {
         let mut queue = self.queue.lock();
         if let Some(block) = queue.blocks.pop_front() {
             drop(queue);
+            self.forget(block.bytes());
             self.shared.signal();
             return Ok(Taken::Block(block));
         }

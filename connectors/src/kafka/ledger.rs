@@ -34,6 +34,8 @@ use super::outbox;
 use super::producer::{Deliveries, config, offer};
 use super::sink::Parts;
 
+/// What is done first.
+const OPENING: &str = "opening transactions";
 /// How long one call of the transaction protocol waits.
 const CALL_TIME: Duration = Duration::from_secs(30);
 /// How long confirmations are waited for before looking again.
@@ -101,7 +103,7 @@ impl Ledger {
     /// Takes the transactions over from an earlier run, and compares its marker with the place
     /// from which this run goes on. Waits for the broker.
     pub(super) fn open(&self, start: Start, rewind: Rewind) -> Result<()> {
-        self.insist("opening transactions", |open| {
+        self.insist(OPENING, |open| {
             let Some(marker) = &open.marker else {
                 return Ok(());
             };
@@ -198,8 +200,16 @@ impl Ledger {
     }
 
     fn given_up(&self, error: KafkaError, doing: &str) -> Error {
-        let doing = format!("{doing} exactly once in \"{}\"", self.parts.topic);
-        failure::error(error, &doing)
+        let what = format!("{doing} exactly once in \"{}\"", self.parts.topic);
+        let error = failure::error(error, &what);
+        if doing != OPENING || error.kind() == Kind::Conflict {
+            return error;
+        }
+        error.hint(format!(
+            "look whether the broker keeps transactions and allows \"{}\" as the name of one and of \
+             a group; delivery = 'at_least_once' needs neither",
+            self.id
+        ))
     }
 
     /// Ends the transactions of earlier writers and reads the marker, in this order.
@@ -218,7 +228,7 @@ impl Ledger {
             // Its own messages lie in its queue until it is asked for them.
             producer.poll(Duration::ZERO);
             if producer.context().context().is_refused() {
-                let error = failure::error(error, "opening transactions");
+                let error = failure::error(error, OPENING);
                 return Failed::Never(producer.context().context().explain(error));
             }
             judge(error)

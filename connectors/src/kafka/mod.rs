@@ -18,6 +18,7 @@ use weir_engine::source::Source;
 use crate::format;
 
 mod block;
+mod budget;
 mod client;
 mod cluster;
 mod failure;
@@ -88,8 +89,9 @@ const SOURCE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::default(
         "buffer_size",
         OptionKind::Bytes,
-        "32MiB",
-        "Bytes that the client fetches ahead in each subtask, over all its partitions.",
+        "64MiB",
+        "Memory in which records wait in each subtask, over all its partitions, with what the \
+         client keeps of each; less when that is more than an eighth of the job's memory.",
     ),
 ];
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,6 +16,7 @@ use weir_engine::env::{Env, Work};
 use weir_engine::error::{Error, Kind, Result, codes};
 
 use super::block::Block;
+use super::budget::{Account, Budget};
 use super::client::{Client, Context};
 use super::failure;
 use super::lane::{Lane, Shared};
@@ -22,13 +24,6 @@ use super::split::Place;
 
 /// How long the thread sleeps when nothing calls it: the client's own events wait so long.
 const IDLE: Duration = Duration::from_millis(100);
-/// Bytes of a block. A record may be larger and is then alone in its block.
-const BLOCK_BYTES_MAX: usize = 4 << 20;
-/// The least that the client queues for one partition: below it, each answer of a broker is a
-/// question of its own.
-const QUEUE_BYTES_MIN: u64 = 256 << 10;
-/// The most, beyond which nothing gets faster.
-const QUEUE_BYTES_MAX: u64 = 16 << 20;
 /// The most that a broker answers at once, over all partitions.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
@@ -45,17 +40,13 @@ pub(super) struct FetchOptions {
     pub(super) batch_rows: usize,
     /// How long a block is filled at most.
     pub(super) batch_time: Duration,
-    /// Bytes that the client queues for all partitions of one subtask.
-    pub(super) buffer_bytes: u64,
-    /// How many partitions that may be.
-    pub(super) partitions: u64,
+    /// Bytes that may lie in wait.
+    pub(super) budget: Budget,
 }
 
 impl FetchOptions {
     fn consumer(&self, client: &Client) -> Result<BaseConsumer<Context>> {
-        let share = self.buffer_bytes / self.partitions.max(1);
-        let queue = share.clamp(QUEUE_BYTES_MIN, QUEUE_BYTES_MAX);
-        let answer = ANSWER_BYTES_MAX.min(self.buffer_bytes).max(QUEUE_BYTES_MIN);
+        let budget = &self.budget;
         let mut config = client.config();
         // Without a group nothing can be assigned; it is never joined and nothing is committed.
         config.set("group.id", "weir");
@@ -64,10 +55,14 @@ impl FetchOptions {
         config.set("enable.partition.eof", "true");
         config.set("isolation.level", &self.isolation);
         config.set("auto.offset.reset", self.reset);
-        config.set("queued.min.messages", "1000000");
-        config.set("queued.max.messages.kbytes", (queue >> 10).to_string());
-        config.set("fetch.message.max.bytes", queue.min(4 << 20).to_string());
-        config.set("fetch.max.bytes", answer.to_string());
+        config.set("queued.min.messages", budget.queue_records.to_string());
+        let queue = (budget.queue_bytes >> 10).to_string();
+        config.set("queued.max.messages.kbytes", queue);
+        let answer = budget.answer_bytes.to_string();
+        config.set("fetch.message.max.bytes", answer);
+        // Not less than one partition may be given.
+        let all = ANSWER_BYTES_MAX.max(budget.answer_bytes).to_string();
+        config.set("fetch.max.bytes", all);
         // The queue is emptied in milliseconds: a second of waiting would be most of the time.
         config.set("fetch.queue.backoff.ms", "5");
         if client.config().get("fetch.wait.max.ms").is_none() {
@@ -84,6 +79,7 @@ impl FetchOptions {
 #[derive(Debug)]
 pub(super) struct Pump {
     shared: Arc<Shared>,
+    memory: Mutex<Account>,
 }
 
 impl Drop for Pump {
@@ -93,9 +89,14 @@ impl Drop for Pump {
 }
 
 impl Pump {
-    /// Starts the thread.
-    pub(super) fn start(client: &Client, options: FetchOptions, env: &Env) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
+    /// Starts the thread; the memory is kept as long as it runs.
+    pub(super) fn start(
+        client: &Client,
+        options: FetchOptions,
+        memory: Account,
+        env: &Env,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared::new(options.budget.spare_bytes));
         let pumping = Pumping {
             consumer: Arc::new(options.consumer(client)?),
             options,
@@ -111,7 +112,15 @@ impl Pump {
             }
             drop(watched);
         }));
-        Ok(Self { shared })
+        let memory = Mutex::new(memory);
+        Ok(Self { shared, memory })
+    }
+
+    /// Has a partition read.
+    pub(super) fn add(&self, lane: &Arc<Lane>) -> Result<()> {
+        self.memory.lock().add_partition()?;
+        self.shared.add(lane);
+        Ok(())
     }
 
     /// What the thread shares with the readers.
@@ -245,7 +254,9 @@ impl Fetched {
             self.filling = Block::with_room(self.last.0, self.last.1);
         }
         let mut over = None;
-        while self.filling.len() < options.batch_rows && self.filling.bytes() < BLOCK_BYTES_MAX {
+        while self.filling.len() < options.batch_rows
+            && self.filling.bytes() < options.budget.block_bytes
+        {
             match self.queue.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) => {
@@ -294,7 +305,7 @@ impl Fetched {
     fn is_due(&self, options: &FetchOptions, env: &Env) -> bool {
         !self.filling.is_empty()
             && (self.filling.len() >= options.batch_rows
-                || self.filling.bytes() >= BLOCK_BYTES_MAX
+                || self.filling.bytes() >= options.budget.block_bytes
                 || env.clock().monotonic() >= self.since + options.batch_time)
     }
 

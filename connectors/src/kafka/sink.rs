@@ -2,9 +2,11 @@
 //!
 //! `delivery = 'at_least_once'` sends rows as they come; a job that goes on after a crash sends the
 //! rows since its last checkpoint again. `delivery = 'exactly_once'` sends nothing before the
-//! checkpoint that holds the rows is durable: see [`super::ledger`].
+//! checkpoint that holds the rows is durable: see [`super::ledger`]. The latter is what happens
+//! when a job has checkpoints and the script says nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -16,7 +18,7 @@ use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::job::TaskContext;
 use weir_engine::message::Epoch;
 use weir_engine::options::{OptionKind, OptionSpec, Options, nearest};
-use weir_engine::sink::{CommitToken, Sink, SinkWriter, Start};
+use weir_engine::sink::{CommitToken, Owner, Sink, SinkWriter, Start};
 
 use super::client::Client;
 use super::cluster::{Cluster, Topics};
@@ -41,12 +43,13 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
          writes the last row of each key, and a deletion as a record without a value. upsert for \
          updating results with a key, append otherwise.",
     ),
-    OptionSpec::default(
+    OptionSpec::optional(
         "delivery",
         OptionKind::OneOf(&["at_least_once", "exactly_once"]),
-        "at_least_once",
         "exactly_once writes in transactions after each checkpoint, for readers that read what is \
-         committed; it needs checkpoints.",
+         committed (isolation.level=read_committed); at_least_once writes rows as they come, some \
+         of them again after a crash. exactly_once when the job has checkpoints, at_least_once \
+         otherwise.",
     ),
     OptionSpec::default(
         "transaction_timeout",
@@ -67,7 +70,18 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
 #[derive(Debug)]
 pub(super) struct KafkaSink {
     parts: Arc<Parts>,
-    exact: Option<Exact>,
+    /// What the script says.
+    delivery: Option<Delivery>,
+    /// Whether the job has checkpoints.
+    checkpoints: AtomicBool,
+    exact: Exact,
+}
+
+/// How often a row is in the topic after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    AtLeastOnce,
+    ExactlyOnce,
 }
 
 /// What the writers of one sink share.
@@ -123,9 +137,12 @@ impl KafkaSink {
             upsert,
         };
         let factory = encoder_factory(&format, encode, &request.env).await?;
-        let delivery = options.need("delivery")?;
+        let delivery = options.text("delivery").map(|delivery| match delivery {
+            "exactly_once" => Delivery::ExactlyOnce,
+            _ => Delivery::AtLeastOnce,
+        });
         let mode = if upsert { "upsert" } else { "append" };
-        let exact = (delivery == "exactly_once").then(|| Exact {
+        let exact = Exact {
             timeout_ms: options
                 .duration("transaction_timeout")
                 .unwrap_or_default()
@@ -136,9 +153,14 @@ impl KafkaSink {
             },
             start: Mutex::new(None),
             ledger: tokio::sync::Mutex::default(),
-        });
+        };
+        let said = match delivery {
+            Some(Delivery::ExactlyOnce) => "exactly_once",
+            Some(Delivery::AtLeastOnce) => "at_least_once",
+            None => "exactly_once with checkpoints",
+        };
         let summary = format!(
-            "kafka {topic} at {} ({}, {mode}, {delivery})",
+            "kafka {topic} at {} ({}, {mode}, {said})",
             client.bootstrap,
             format.format().name()
         );
@@ -153,13 +175,23 @@ impl KafkaSink {
         };
         Ok(Self {
             parts: Arc::new(parts),
+            delivery,
+            checkpoints: AtomicBool::new(false),
             exact,
         })
     }
 
+    fn is_exact(&self) -> bool {
+        match self.delivery {
+            Some(delivery) => delivery == Delivery::ExactlyOnce,
+            None => self.checkpoints.load(Ordering::SeqCst),
+        }
+    }
+
     /// The ledger of this sink in a pipeline, opened with the first call: it takes the topic over
     /// from an earlier run.
-    async fn ledger(&self, exact: &Exact, pipeline: &str) -> Result<Arc<Ledger>> {
+    async fn ledger(&self, pipeline: &str) -> Result<Arc<Ledger>> {
+        let exact = &self.exact;
         let mut kept = exact.ledger.lock().await;
         if let Some(ledger) = &*kept {
             return Ok(Arc::clone(ledger));
@@ -197,10 +229,12 @@ fn key(options: &Options, request: &SinkRequest) -> Result<Vec<usize>> {
 
 #[async_trait]
 impl Sink for KafkaSink {
+    fn own(&self, owner: &Owner) {
+        self.checkpoints.store(owner.checkpoints, Ordering::SeqCst);
+    }
+
     async fn check(&self, _schema: &SchemaRef, start: Start) -> Result<()> {
-        if let Some(exact) = &self.exact {
-            *exact.start.lock() = Some(start);
-        }
+        *self.exact.start.lock() = Some(start);
         let parts = Arc::clone(&self.parts);
         let look = move || {
             let owner = format!("sink \"{}\"", parts.name);
@@ -216,20 +250,19 @@ impl Sink for KafkaSink {
         _schema: &SchemaRef,
         context: &TaskContext,
     ) -> Result<Box<dyn SinkWriter>> {
-        let Some(exact) = &self.exact else {
+        if !self.is_exact() {
             return Ok(Box::new(ProducerWriter::new(&self.parts)?));
-        };
-        self.ledger(exact, &context.job.pipeline).await?;
+        }
+        self.ledger(&context.job.pipeline).await?;
         Ok(Box::new(OutboxWriter::new(&self.parts, context)?))
     }
 
     async fn commit(&self, epoch: Epoch, tokens: &[CommitToken]) -> Result<()> {
-        let Some(exact) = &self.exact else {
-            return Ok(());
-        };
         let mut chunks = Vec::with_capacity(tokens.len());
         let mut of = None;
-        for token in tokens {
+        // What was sent at once has nothing to say. What waits in a checkpoint is sent even if the
+        // script says at_least_once since.
+        for token in tokens.iter().filter(|token| !token.payload.is_empty()) {
             let (pipeline, chunk) = outbox::chunk(token, epoch)?;
             chunks.push((chunk, token.outbox.clone()));
             of = Some(pipeline);
@@ -237,7 +270,7 @@ impl Sink for KafkaSink {
         let Some(pipeline) = of else {
             return Ok(());
         };
-        let ledger = self.ledger(exact, &pipeline).await?;
+        let ledger = self.ledger(&pipeline).await?;
         let commit = move || ledger.commit(&chunks);
         self.parts.env.blocking(commit).await?
     }
@@ -252,7 +285,7 @@ impl Sink for KafkaSink {
     }
 
     fn needs_checkpoints(&self) -> Option<&'static str> {
-        self.exact.is_some().then_some(
+        (self.delivery == Some(Delivery::ExactlyOnce)).then_some(
             "delivery = 'exactly_once' of connector 'kafka' writes rows after the checkpoint that \
              holds them; without checkpoints use delivery = 'at_least_once'",
         )

@@ -21,6 +21,7 @@ use weir_engine::options::Options;
 use weir_engine::source::{Boundedness, Source, Split, SplitReader};
 
 use super::block::Wanted;
+use super::budget::Account;
 use super::client::Client;
 use super::cluster::{Cluster, Topics};
 use super::lane::Lane;
@@ -192,16 +193,18 @@ impl KafkaSource {
         }
         let settings = &self.settings;
         let all = self.found.lock().partitions.len() as u64;
+        let own = all.div_ceil(context.parallelism.max(1).into());
+        let memory = Account::open(settings.buffer_bytes, own, context)?;
         let options = FetchOptions {
             owner: format!("source \"{}\"", settings.name),
             isolation: settings.isolation.clone(),
             reset: settings.reset,
             batch_rows: context.job.batch_rows.max(1),
             batch_time: settings.batch_time,
-            buffer_bytes: settings.buffer_bytes,
-            partitions: all.div_ceil(u64::from(context.parallelism.max(1))),
+            budget: memory.budget(),
         };
-        let pump = Arc::new(Pump::start(&settings.client, options, &settings.env)?);
+        let pump = Pump::start(&settings.client, options, memory, &settings.env)?;
+        let pump = Arc::new(pump);
         pumps.insert(context.subtask, Arc::downgrade(&pump));
         Ok(pump)
     }
@@ -305,7 +308,7 @@ impl Source for KafkaSource {
         let lane = Arc::new(Lane::new(partition, from, until, wanted, pump.shared()));
         match (from, until) {
             (Place::At(from), Some(until)) if from >= until => lane.finish(),
-            _ => pump.shared().add(&lane),
+            _ => pump.add(&lane)?,
         }
         let letters = Letters {
             source: self.settings.name.clone(),

@@ -132,6 +132,7 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
                 node: Arc::clone(&node.id),
                 origin: Arc::clone(&context.run_id),
                 fence: Epoch(0),
+                checkpoints: false,
             });
             sink.check(&node.schema, Start::Fresh).await?;
         }

@@ -169,6 +169,7 @@ impl Recovered {
             node: Arc::clone(&node.id),
             origin: self.manifest.origin.as_str().into(),
             fence: Epoch(self.epoch()),
+            checkpoints: true,
         }
     }
 

@@ -1,7 +1,12 @@
-//! The connector `kafka` against a real broker, without the rest of the program: what a source
-//! reads and a sink writes, through restarts, outages and faults.
+//! The connector `kafka` against a real broker: by itself, what a source reads and a sink writes,
+//! through restarts, outages and faults; and in the whole program.
 
+mod changes;
+mod delivery;
+mod evolving;
+mod live;
 mod rig;
+mod script;
 mod sink;
 mod source;
 mod whole;

@@ -33,7 +33,7 @@ pub(crate) struct Kafka {
 #[derive(Debug)]
 struct Own {
     folder: tempfile::TempDir,
-    ports: [u16; 4],
+    ports: [u16; 5],
     child: Mutex<Option<Child>>,
 }
 
@@ -73,6 +73,8 @@ impl Kafka {
                 "--config",
                 &own.config().to_string_lossy(),
                 "--add-scram",
+                &format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]"),
+                "--add-scram",
                 &format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"),
             ],
         );
@@ -111,13 +113,46 @@ impl Kafka {
         own.stop();
     }
 
+    /// Freezes the broker: it keeps its connections and answers nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen broker go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let own = self.own.as_ref().expect("a broker of one's own");
+        let shell = own.child.lock().unwrap().as_ref().unwrap().id();
+        // The shell's only child is the broker.
+        let status = Command::new("pkill")
+            .args([&format!("-{name}"), "-P", &shell.to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// `host:port` of the listener with TLS, whose certificate [`Kafka::authority`] has signed.
     pub(crate) fn tls(&self) -> Option<String> {
         let own = self.own.as_ref()?;
         Some(format!("127.0.0.1:{}", own.ports[1]))
     }
 
-    /// `host:port` of the listener with TLS and a login by PLAIN or SCRAM-SHA-512.
+    /// `host:port` of the listener with TLS that wants a certificate of the client, such as
+    /// [`Kafka::authority`] with the key [`Kafka::key`].
+    pub(crate) fn mutual(&self) -> Option<String> {
+        let own = self.own.as_ref()?;
+        Some(format!("127.0.0.1:{}", own.ports[4]))
+    }
+
+    /// The key of the certificate, as a PEM file.
+    pub(crate) fn key(&self) -> Option<PathBuf> {
+        let own = self.own.as_ref()?;
+        Some(own.folder.path().join("key.pem"))
+    }
+
+    /// `host:port` of the listener with TLS and a login by PLAIN or SCRAM.
     pub(crate) fn login(&self) -> Option<String> {
         let own = self.own.as_ref()?;
         Some(format!("127.0.0.1:{}", own.ports[2]))
@@ -175,7 +210,7 @@ impl Own {
 
     fn write_files(&self) {
         let folder = self.folder.path();
-        let [plain, tls, login, controller] = self.ports;
+        let [plain, tls, login, controller, mutual] = self.ports;
         make_certificate(folder);
         let at = folder.display();
         let plain_login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
@@ -187,14 +222,19 @@ impl Own {
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\n\
              listeners=PLAINTEXT://127.0.0.1:{plain},TLS://127.0.0.1:{tls},\
-             LOGIN://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}\n\
+             LOGIN://127.0.0.1:{login},MUTUAL://127.0.0.1:{mutual},\
+             CONTROLLER://127.0.0.1:{controller}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{plain},TLS://127.0.0.1:{tls},\
-             LOGIN://127.0.0.1:{login}\n\
+             LOGIN://127.0.0.1:{login},MUTUAL://127.0.0.1:{mutual}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,TLS:SSL,LOGIN:SASL_SSL,\
-             CONTROLLER:PLAINTEXT\n\
+             MUTUAL:SSL,CONTROLLER:PLAINTEXT\n\
              ssl.keystore.type=PEM\n\
              ssl.keystore.location={at}/keystore.pem\n\
-             listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             ssl.truststore.type=PEM\n\
+             ssl.truststore.location={at}/certificate.pem\n\
+             listener.name.mutual.ssl.client.auth=required\n\
+             listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
+             listener.name.login.scram-sha-256.sasl.jaas.config={scram_login};\n\
              listener.name.login.plain.sasl.jaas.config={plain_login} user_{USER}=\"{PASSWORD}\";\n\
              listener.name.login.scram-sha-512.sasl.jaas.config={scram_login};\n\
              log.dirs={at}/data\n\
@@ -316,7 +356,7 @@ fn java() -> Command {
 }
 
 /// Ports that are free now; all are held until the last is known, so that none comes twice.
-fn free_ports() -> [u16; 4] {
-    let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+fn free_ports() -> [u16; 5] {
+    let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
 }

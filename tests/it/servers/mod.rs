@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod minio;
 pub(crate) mod proxy;
+pub(crate) mod registry;
 pub(crate) mod storm;
 
 use object_store::ObjectStoreExt as _;

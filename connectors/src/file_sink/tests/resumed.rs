@@ -109,6 +109,7 @@ async fn what_newer_instances_have_shown_stays() {
         node: "lake/sink".into(),
         origin: rig.origin.as_str().into(),
         fence: Epoch(3),
+        checkpoints: true,
     });
     let resumed = Start::Resumed(Epoch(2));
     frozen.check(&schema, resumed).await.unwrap();
