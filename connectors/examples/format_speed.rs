@@ -1,8 +1,10 @@
 //! How fast messages are decoded, beside arrow-json over the same bytes from memory; one thread.
 //!
 //! `cargo run --release -p weir-connectors --example format_speed [messages]` prints MB/s of JSON
-//! for both and their ratio, for narrow and for wide messages, then for messages of which one in a
-//! thousand is bad, and for Debezium's events without and with their schema part.
+//! for both and their ratio, for narrow and for wide messages and for some with a list, which only
+//! arrow's decoder reads; then of CSV, and of Debezium's events without and with their schema part.
+//! Each also with one bad message in a thousand: bytes that are cut off, or a value that does not
+//! fit.
 
 #![expect(clippy::print_stdout, reason = "the figures are the program's result")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
@@ -127,6 +129,38 @@ fn tell(what: &str, messages: &[String], seconds: f64) {
     println!("{what:<34} {mb:>8.1} MB/s {million:>8.3} M messages/s");
 }
 
+/// The same with one bad message in a thousand.
+fn tell_bad(what: &str, factory: &dyn DecoderFactory, messages: &[String]) {
+    let kinds: [(&str, fn(&str) -> String); 2] = [
+        ("cut off", |text| text[..text.len() / 2].to_owned()),
+        ("misfit", |text| match text.strip_prefix('{') {
+            Some(_) => text.replacen(':', ":\"x\",\"y\":", 1),
+            None => format!("x{text}"),
+        }),
+    ];
+    for (kind, spoil) in kinds {
+        let mut bad = messages.to_vec();
+        for message in bad.iter_mut().step_by(1_000) {
+            *message = spoil(message);
+        }
+        let name = format!("{what}, 0.1 % {kind}");
+        tell(&name, &bad, weir(factory, &bad));
+    }
+}
+
+fn with_list() -> SchemaRef {
+    let mut fields = columns(false).fields().to_vec();
+    let list = DataType::new_list(DataType::Int64, true);
+    fields.push(Arc::new(Field::new("list", list, true)));
+    Arc::new(Schema::new(fields))
+}
+
+fn row_with_list(n: usize) -> String {
+    let row = row(n, false);
+    let open = row.trim_end_matches('}');
+    format!("{open},\"list\":[{n},{}]}}", n * 3)
+}
+
 fn main() {
     let count = std::env::args().nth(1).and_then(|text| text.parse().ok());
     let count: usize = count.unwrap_or(200_000);
@@ -136,21 +170,35 @@ fn main() {
     for wide in [false, true] {
         let columns = columns(wide);
         let json = runtime.block_on(factory("json", &columns));
-        let mut messages: Vec<String> = (0..count).map(|n| row(n, wide)).collect();
+        let messages: Vec<String> = (0..count).map(|n| row(n, wide)).collect();
         let name = if wide { "wide" } else { "narrow" };
         let (theirs, ours) = (arrow(&columns, &messages), weir(&*json, &messages));
         tell(&format!("{name}: arrow-json"), &messages, theirs);
         tell(&format!("{name}: json"), &messages, ours);
         println!("{name}: ratio {:.2}", theirs / ours);
-        for bad in messages.iter_mut().step_by(1_000) {
-            bad.pop();
-        }
-        tell(
-            &format!("{name}: json, 0.1 % bad"),
-            &messages,
-            weir(&*json, &messages),
-        );
+        tell_bad(&format!("{name}: json"), &*json, &messages);
     }
+    let listed = with_list();
+    let json = runtime.block_on(factory("json", &listed));
+    let messages: Vec<String> = (0..count).map(row_with_list).collect();
+    let (theirs, ours) = (arrow(&listed, &messages), weir(&*json, &messages));
+    tell("list: arrow-json", &messages, theirs);
+    tell("list: json", &messages, ours);
+    println!("list: ratio {:.2}", theirs / ours);
+    tell_bad("list: json", &*json, &messages);
+    let csv = runtime.block_on(factory("csv", &columns(false)));
+    let messages: Vec<String> = (0..count)
+        .map(|n| {
+            format!(
+                "{n},{},{},channel-{},2024-01-02T03:04:05",
+                n * 7,
+                n * 13,
+                n % 40
+            )
+        })
+        .collect();
+    tell("csv", &messages, weir(&*csv, &messages));
+    tell_bad("csv", &*csv, &messages);
     let columns = columns(false);
     let debezium = runtime.block_on(factory("debezium-json", &columns));
     let plain: Vec<String> = (0..count)
@@ -162,6 +210,7 @@ fn main() {
         })
         .collect();
     tell("debezium-json", &plain, weir(&*debezium, &plain));
+    tell_bad("debezium-json", &*debezium, &plain);
     let names = ["auction", "bidder", "price", "channel", "at"];
     let fields = names.map(|name| format!("{{\"field\":\"{name}\",\"type\":\"string\"}}"));
     let schema = format!(

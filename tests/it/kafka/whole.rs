@@ -1,6 +1,6 @@
-//! The whole program between two topics.
+//! The whole program between two topics, and the examples.
 
-use super::rig::{Put, Rig, consume, produce, value};
+use super::rig::{PATIENCE, Put, Rig, consume, produce, value};
 use crate::program::Place;
 use crate::servers::kafka::Kafka;
 use arrow::datatypes::DataType;
@@ -41,4 +41,51 @@ fn a_pipeline_from_topic_to_topic_writes_each_row_once() {
     let columns = [("id", DataType::Int64)];
     let back = Rig::new(at, &to).columns(&columns).read_all().unwrap();
     assert_eq!(back.len(), 500);
+}
+
+#[test]
+fn the_examples_run() {
+    let kafka = Kafka::start();
+    let place = Place::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/kafka");
+    for name in ["orders.sql", "totals.sql"] {
+        let script = std::fs::read_to_string(folder.join(name)).unwrap();
+        place.write(name, script);
+    }
+    let broker = format!("BROKER={}", kafka.bootstrap);
+    let start = |script| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_weir"));
+        place.spawn({
+            command.args(["run", script, "--progress", "never", "--set", &broker]);
+            command
+        })
+    };
+    let mut orders = start("orders.sql");
+    let made = || {
+        let admin = kafka.admin();
+        let topics = admin.inner().fetch_metadata(None, PATIENCE).unwrap();
+        topics.topics().iter().any(|topic| topic.name() == "orders")
+    };
+    orders.until(PATIENCE, "a topic", made);
+    let mut totals = start("totals.sql");
+    totals.until(PATIENCE, "a window", || {
+        !place.files("out/revenue").is_empty()
+    });
+    orders.signal("INT");
+    orders.wait().ok();
+    totals.signal("INT");
+    totals.wait().ok();
+    let query = "SELECT count(*) AS users, max(orders) > 1 AS more FROM totals";
+    let words = [
+        "sql",
+        "--state",
+        ".weir/totals",
+        "--format",
+        "json",
+        "-c",
+        query,
+    ];
+    let view = place.weir(&words).ok().out;
+    assert_eq!(view.trim(), r#"{"users":100,"more":true}"#);
+    assert!(consume(&kafka.client(), "totals").len() >= 100);
 }

@@ -238,7 +238,7 @@ impl Own {
              listener.name.login.plain.sasl.jaas.config={plain_login} user_{USER}=\"{PASSWORD}\";\n\
              listener.name.login.scram-sha-512.sasl.jaas.config={scram_login};\n\
              log.dirs={at}/data\n\
-             auto.create.topics.enable=false\n\
+             auto.create.topics.enable=true\n\
              broker.session.timeout.ms=2000\n\
              broker.heartbeat.interval.ms=500\n\
              group.initial.rebalance.delay.ms=0\n\
