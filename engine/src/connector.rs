@@ -95,6 +95,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether an option that is in no table goes on to its client, as in `properties.NAME`: the
+    /// connector checks such options itself.
+    fn passes(&self, _option: &str) -> bool {
+        false
+    }
+
     /// Metadata columns of its sources.
     fn metadata_columns(&self) -> Vec<MetadataColumn> {
         Vec::new()

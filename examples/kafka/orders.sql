@@ -1,4 +1,9 @@
--- Writes a thousand orders per second into the topic "orders", until Ctrl-C.
+-- A thousand orders per second into the topic "orders" of a broker, until Ctrl-C.
+--
+--   cargo run --release -- run examples/kafka/orders.sql
+--
+-- Shows: a generator, a sink with a key, a topic that the broker makes.
+
 CREATE SOURCE made (seq BIGINT, ts TIMESTAMP, random DOUBLE) WITH (connector = 'generator', rate = '1000', start_time = 'now');
 
 CREATE SINK orders WITH (

@@ -1,5 +1,12 @@
--- Reads the topic "orders": the revenue per ten seconds as files, and each user's total
--- as a view and as a topic of the last row per user.
+-- What becomes of the orders that the script beside writes: revenue per ten seconds as files, and the
+-- total of each user as a view and as a topic with the last row per user.
+--
+--   cargo run --release -- run examples/kafka/totals.sql
+--   cargo run --release -- sql --state .weir/totals -c "SELECT * FROM totals ORDER BY total DESC LIMIT 5"
+--
+-- Shows: a topic as a source with a watermark, windows, a materialized view, an upsert sink that writes
+-- each row exactly once.
+
 CREATE SOURCE orders (
     id BIGINT, user_id BIGINT, price DOUBLE, ts TIMESTAMP,
     WATERMARK FOR ts AS ts - INTERVAL '5 seconds'

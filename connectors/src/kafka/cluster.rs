@@ -86,12 +86,10 @@ impl Cluster {
             if found.len() > before {
                 return Ok(());
             }
-            let all = self.metadata(None);
-            let is_listed = |all: &Metadata| all.topics().iter().any(|t| t.name() == name);
-            if attempt >= ATTEMPTS_MAX || !all.as_ref().is_ok_and(is_listed) {
-                return Err(no_topic(name, all.ok().as_ref()));
+            if attempt >= ATTEMPTS_MAX {
+                return Err(no_topic(name, self.metadata(None).ok().as_ref()));
             }
-            // It was made just now: what asks for it by name learns of it a moment later.
+            // It may have been made just now: brokers learn of it one after the other.
             while self.consumer.poll(PAUSE).is_some() {}
         }
     }

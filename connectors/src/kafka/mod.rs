@@ -122,6 +122,10 @@ impl Connector for KafkaConnector {
         Some(vec![client::OPTIONS, sink::OPTIONS, format::SINK_OPTIONS])
     }
 
+    fn passes(&self, option: &str) -> bool {
+        option.starts_with(properties::PREFIX)
+    }
+
     fn metadata_columns(&self) -> Vec<MetadataColumn> {
         metadata::columns()
     }

@@ -80,7 +80,9 @@ pub(crate) fn create(
             .at(Some(place)));
     };
     let owner = format!("connector '{}'", connector.name());
-    Options::check(&owner, &specs, options.clone()).map_err(|error| error.at(Some(place)))?;
+    let mut listed = options.clone();
+    listed.retain(|name, _| !connector.passes(name));
+    Options::check(&owner, &specs, listed).map_err(|error| error.at(Some(place)))?;
     let partition_by = options.remove(PARTITION_BY);
     let mut fields: Vec<FieldRef> = Vec::new();
     for column in &statement.columns {

@@ -214,6 +214,15 @@ fn options_that_may_not_be_passed_are_named_with_their_place() {
         let ended = Place::new().run(&script, &[]);
         ended.fails(2, code, &[&name, words, "script.sql:1:"]);
     }
+    let sink = "CREATE SOURCE s (seq BIGINT) WITH (connector = 'generator', rows = '1');\n\
+                CREATE SINK out WITH (connector = 'kafka', bootstrap_servers = '127.0.0.1:1', \
+                topic = 't', properties.acks = '0') AS SELECT seq FROM s;\n";
+    let ended = Place::new().run(sink, &[]);
+    ended.fails(
+        2,
+        "E0203",
+        &["properties.acks", "lose nothing", "script.sql:2:"],
+    );
     let script = copy("127.0.0.1:1", "t", "id BIGINT", ", start = 'tomorrow'");
     let ended = Place::new().run(&script, &[]);
     ended.fails(2, "E0203", &["\"start\"", "'earliest'", "script.sql:1:"]);
