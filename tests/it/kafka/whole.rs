@@ -87,5 +87,4 @@ fn the_examples_run() {
     ];
     let view = place.weir(&words).ok().out;
     assert_eq!(view.trim(), r#"{"users":100,"more":true}"#);
-    assert!(consume(&kafka.client(), "totals").len() >= 100);
 }
