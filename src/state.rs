@@ -68,7 +68,7 @@ impl StatePlace {
             NodeKind::Scan(scan) => scan.source.boundedness() != Boundedness::Bounded,
             NodeKind::Operator(factory) => factory.view().is_some(),
             NodeKind::Sink(sink) => sink.needs_checkpoints().is_some() && self.given,
-            NodeKind::Island(_) => false,
+            NodeKind::Island(_) | NodeKind::Lookup(_) => false,
         });
         if !self.given && !needs {
             return Ok(None);

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::dead_letter::OnError;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result, codes};
+use crate::lookup::Lookup;
 use crate::options::{GivenOptions, OptionSpec, json_schema};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -55,6 +56,18 @@ pub struct SourceRequest {
     pub streaming: bool,
     /// Time, chance, tasks.
     pub env: Env,
+}
+
+/// What a lookup join wants of a source.
+#[derive(Debug, Clone)]
+pub struct LookupRequest {
+    /// The source, as it was made; its columns are known.
+    pub source: SourceRequest,
+    /// The columns of [`Source::schema`] that the table is asked by, in the order of the keys. The
+    /// keys come in the types of the columns.
+    pub keys: Vec<usize>,
+    /// The columns of [`Source::schema`] that are to be given, in this order.
+    pub columns: Vec<usize>,
 }
 
 /// What the script says of a sink.
@@ -106,6 +119,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Whether the tables of its sources can be asked for rows by key. Their options include
+    /// [`crate::lookup::OPTIONS`].
+    fn has_lookup(&self) -> bool {
+        false
+    }
+
     /// How its sinks take updating results, as people would write it: `connector = 'print'`, or
     /// with the options that make it so. `None` when they only append.
     fn takes_changelog(&self) -> Option<&'static str> {
@@ -120,6 +139,11 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Makes a source; discovers the schema when no columns are declared.
     async fn source(&self, request: SourceRequest) -> Result<Arc<dyn Source>> {
         Err(self.has_no("source", &request.name))
+    }
+
+    /// Makes what a lookup join asks.
+    async fn lookup(&self, request: LookupRequest) -> Result<Arc<dyn Lookup>> {
+        Err(self.has_no("lookup", &request.source.name))
     }
 
     /// Makes a sink.
@@ -149,6 +173,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
             "connector": self.name(),
             "source": part("source", self.source_options()),
             "sink": part("sink", self.sink_options()),
+            "lookup": self.has_lookup(),
         })
     }
 }

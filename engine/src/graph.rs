@@ -9,6 +9,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_plan::ExecutionPlan;
 
 use crate::error::{Error, Result};
+use crate::join::LookupJoinFactory;
 use crate::operator::OperatorFactory;
 use crate::scan::Scan;
 use crate::sink::Sink;
@@ -53,6 +54,9 @@ pub enum NodeKind {
     Island(Arc<dyn ExecutionPlan>),
     /// Transforms rows.
     Operator(Arc<dyn OperatorFactory>),
+    /// Joins rows with what a table says when it is asked for their keys: it waits for a peer,
+    /// which no operator does. What it keeps is a cache, so that it has no state.
+    Lookup(Arc<LookupJoinFactory>),
     /// Writes to a sink.
     Sink(Arc<dyn Sink>),
 }
@@ -235,6 +239,7 @@ fn describe(node: &Node) -> String {
         NodeKind::Scan(scan) => format!("Source {}: {}", node.name, scan.describe()),
         NodeKind::Island(_) => "Island (DataFusion)".to_owned(),
         NodeKind::Operator(factory) => factory.describe(),
+        NodeKind::Lookup(factory) => factory.describe(),
         NodeKind::Sink(sink) => format!("Sink {}: {}", node.name, sink.describe()),
     }
 }

@@ -59,8 +59,16 @@ pub const DEAD_LETTER_RAW_BYTES_MAX: usize = 1 << 20;
 pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
 /// How long a job may take to drain after it is asked to stop.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
-/// Keys of one call of a lookup: what a peer takes in one request without trouble.
-pub const LOOKUP_KEYS_MAX: usize = 1_024;
+/// Keys of one call of a lookup when nothing is said: what a peer takes in one request without
+/// trouble.
+pub const LOOKUP_KEYS: usize = 1_024;
+/// Keys of one call of a lookup at most: the keys of a larger batch of rows would be in one call.
+pub const LOOKUP_KEYS_MAX: usize = 65_536;
+/// Batches of one subtask's lookup whose answers are waited for: enough that the peer is never
+/// without a question; more would only wait there.
+pub const LOOKUP_BATCHES_MAX: usize = 4;
+/// Bytes of rows that the cache of one subtask's lookup keeps: the job's memory is for state.
+pub const LOOKUP_CACHE_BYTES_MAX: usize = 64 << 20;
 /// Calls of one subtask's lookup at once: enough to hide the way to the peer.
 pub const LOOKUP_CALLS_MAX: usize = 4;
 /// How often a checkpoint is taken when nothing is said.

@@ -30,6 +30,10 @@ pub struct SubtaskMetrics {
     pub blocked_ns: AtomicU64,
     /// Bytes of state kept.
     pub state_bytes: AtomicU64,
+    /// Keys that a table was asked for.
+    pub asked: AtomicU64,
+    /// Keys whose rows a cache had.
+    pub cached: AtomicU64,
     watermark: AtomicI64,
 }
 
@@ -45,6 +49,8 @@ impl Default for SubtaskMetrics {
             busy_ns: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            cached: AtomicU64::new(0),
             watermark: AtomicI64::new(i64::MIN),
         }
     }
@@ -105,6 +111,10 @@ pub struct NodeSnapshot {
     pub blocked: Duration,
     /// State kept.
     pub state_bytes: u64,
+    /// Keys that a table was asked for.
+    pub asked: u64,
+    /// Keys whose rows a cache had.
+    pub cached: u64,
     /// The least watermark of the subtasks.
     pub watermark: EventTime,
     /// Subtasks.
@@ -156,6 +166,8 @@ impl Metrics {
             busy: Duration::from_nanos(sum(|m| &m.busy_ns)),
             blocked: Duration::from_nanos(sum(|m| &m.blocked_ns)),
             state_bytes: sum(|m| &m.state_bytes),
+            asked: sum(|m| &m.asked),
+            cached: sum(|m| &m.cached),
             watermark: subtasks
                 .iter()
                 .map(|m| m.watermark())

@@ -120,6 +120,11 @@ impl Sender {
 }
 
 impl Inbox {
+    /// How many queues there are.
+    pub fn channels(&self) -> usize {
+        self.shared.writable.len()
+    }
+
     /// Gives the next message of any queue that is not blocked, with the queue's number.
     pub async fn recv(&mut self) -> (usize, Message) {
         loop {

@@ -7,6 +7,7 @@ mod outlet;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use channel::batch_bytes;
 pub use channel::{Inbox, Sender, inbox};
 pub use merge::{Event, Merge};
 pub use outlet::Outlet;

@@ -30,7 +30,7 @@ mod updating;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{LookupJoin, LookupJoinFactory};
+pub use lookup::{Answered, LookupJoin, LookupJoinFactory};
 pub use spec::{JoinKind, JoinSpec};
 pub use table_join::StreamTableJoinFactory;
 pub use timed_factory::{IntervalJoinFactory, WindowJoinFactory};

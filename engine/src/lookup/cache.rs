@@ -19,6 +19,8 @@ pub struct CacheLimits {
     pub bytes: usize,
     /// How long what was found is believed; zero keeps nothing.
     pub ttl: Duration,
+    /// Whether it is also kept that a key has no row.
+    pub missing: bool,
 }
 
 /// Rows by key; the key that was asked for the longest time ago goes first.
@@ -73,7 +75,8 @@ impl Cache {
         self.remove(key);
         let bytes = ENTRY_BYTES + 2 * key.len() + rows.get_array_memory_size();
         let limits = self.limits;
-        if limits.ttl.is_zero() || limits.entries == 0 || bytes > limits.bytes {
+        let unwanted = rows.num_rows() == 0 && !limits.missing;
+        if limits.ttl.is_zero() || limits.entries == 0 || bytes > limits.bytes || unwanted {
             return;
         }
         self.shrink(limits.entries - 1, limits.bytes - bytes);
@@ -140,6 +143,7 @@ mod tests {
             entries,
             bytes,
             ttl: Duration::from_secs(10),
+            missing: true,
         })
     }
 
@@ -177,6 +181,17 @@ mod tests {
         put(&mut cache, "a", 3, 12);
         assert_eq!(get(&mut cache, "a", 21), Some(3));
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn that_there_is_no_row_is_kept_if_wanted() {
+        for missing in [true, false] {
+            let mut cache = cache(10, 1 << 20);
+            cache.limits.missing = missing;
+            cache.put(b"a", rows(1).slice(0, 0), Duration::ZERO);
+            let known = cache.get(b"a", Duration::ZERO);
+            assert_eq!(known.map(|rows| rows.num_rows()), missing.then_some(0));
+        }
     }
 
     #[test]

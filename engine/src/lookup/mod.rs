@@ -3,6 +3,9 @@
 //! A connector that can find rows by key implements [`Lookup`]; [`crate::join::LookupJoin`] asks it.
 
 mod cache;
+mod derived;
+mod retry;
+mod settings;
 
 use std::fmt;
 
@@ -14,6 +17,10 @@ use async_trait::async_trait;
 use crate::error::Result;
 
 pub use cache::{Cache, CacheLimits};
+pub use derived::{Derived, Step};
+pub(crate) use derived::{by_key, copy};
+pub(crate) use retry::get;
+pub use settings::{OPTIONS, Settings};
 
 /// What a table has for some keys.
 #[derive(Debug, Clone)]
@@ -30,7 +37,15 @@ pub trait Lookup: fmt::Debug + Send + Sync {
     /// The rows that it gives.
     fn schema(&self) -> SchemaRef;
 
-    /// Finds the rows of keys: one array per key column, no key twice, none with a NULL. A key
-    /// may have no row, or several. Failures that pass are tried again by the implementation.
+    /// How it wants to be asked.
+    fn settings(&self) -> Settings;
+
+    /// For EXPLAIN and the log: connector, table and the columns that it is asked by. Never a
+    /// secret.
+    fn describe(&self) -> String;
+
+    /// Finds the rows of keys: one array per key column, no key twice, none with a NULL, no more
+    /// than [`Settings::keys_max`]. A key may have no row, or several. A failure of the kind
+    /// [`crate::error::Kind::Unavailable`] is tried again by the caller, with pauses.
     async fn get(&self, keys: &[ArrayRef]) -> Result<Found>;
 }

@@ -68,7 +68,11 @@ fn fuse(graph: &Graph) -> Vec<Fused> {
             return None;
         };
         let single = graph.inputs(edge.to).len() == 1;
-        (single && matches!(edge.partitioning, Partitioning::Forward)).then_some(edge.to)
+        // A lookup waits for its peer, and takes other rows meanwhile: it heads a task of its own.
+        let to = graph.node(edge.to).map(|node| &node.kind);
+        let heads = matches!(to, Ok(NodeKind::Lookup(_)));
+        let forward = matches!(edge.partitioning, Partitioning::Forward);
+        (single && forward && !heads).then_some(edge.to)
     };
     let mut fused_into: HashMap<NodeIndex, usize> = HashMap::new();
     let mut groups: Vec<Fused> = Vec::new();
@@ -283,10 +287,17 @@ fn head(
                 _ => 0,
             },
         }),
-        _ => {
+        (kind, _) => {
             let (inbox, inputs) =
                 inbox.ok_or_else(|| Error::internal(format!("{} has no input", node.id)))?;
-            Ok(Head::Inbox { inbox, inputs })
+            let NodeKind::Lookup(factory) = kind else {
+                return Ok(Head::Inbox { inbox, inputs });
+            };
+            let join = factory.create(&context(node, subtask, job))?;
+            Ok(Head::Lookup {
+                inbox,
+                join: Box::new(join),
+            })
         }
     }
 }
@@ -304,7 +315,7 @@ async fn chain(
     for index in group {
         let node = graph.node(*index)?;
         match &node.kind {
-            NodeKind::Scan(_) | NodeKind::Island(_) => {}
+            NodeKind::Scan(_) | NodeKind::Island(_) | NodeKind::Lookup(_) => {}
             NodeKind::Operator(factory) => {
                 let task = context(node, subtask, job);
                 let mut operator = factory.create(&task)?;

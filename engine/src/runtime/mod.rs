@@ -4,6 +4,7 @@
 //! committed is thrown away then.
 
 mod account;
+mod asking;
 mod build;
 mod chain;
 mod checkpointed;

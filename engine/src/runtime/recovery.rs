@@ -315,7 +315,7 @@ fn lost(rejected: &[Rejected]) -> Error {
 fn outlives_input(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Operator(factory) => factory.outlives_input(),
-        NodeKind::Scan(_) | NodeKind::Island(_) | NodeKind::Sink(_) => true,
+        NodeKind::Scan(_) | NodeKind::Island(_) | NodeKind::Lookup(_) | NodeKind::Sink(_) => true,
     }
 }
 
@@ -369,6 +369,7 @@ pub(super) fn fingerprint(node: &Node) -> Option<String> {
         NodeKind::Scan(scan) => Some(scan.source.describe()),
         NodeKind::Island(_) => Some("rows of the script".to_owned()),
         NodeKind::Operator(factory) => factory.fingerprint(),
+        NodeKind::Lookup(_) => None,
         NodeKind::Sink(sink) => Some(sink.describe()),
     }
 }
@@ -382,7 +383,7 @@ pub(super) fn entry(node: &Node) -> Option<NodeState> {
     let chains = match &node.kind {
         NodeKind::Scan(_) | NodeKind::Island(_) => vec![chain(0)],
         NodeKind::Operator(_) => (0..node.parallelism).map(chain).collect(),
-        NodeKind::Sink(_) => Vec::new(),
+        NodeKind::Lookup(_) | NodeKind::Sink(_) => Vec::new(),
     };
     Some(NodeState {
         id: node.id.to_string(),

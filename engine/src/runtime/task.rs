@@ -6,6 +6,7 @@ use std::time::Duration;
 use datafusion_physical_plan::ExecutionPlan;
 use tokio::sync::watch;
 
+use super::asking::Asking;
 use super::chain::Chain;
 use super::heads::{Island, Scanning};
 use super::report::{Barrier, Wire};
@@ -14,6 +15,7 @@ use crate::exchange::{Event, Inbox, Merge};
 use crate::feed::{Feed, Reading, SplitReport};
 use crate::island;
 use crate::job::{JobContext, Stop, TaskContext};
+use crate::join::LookupJoin;
 use crate::limits;
 use crate::message::{Epoch, Message};
 use crate::metrics::SubtaskMetrics;
@@ -41,6 +43,8 @@ pub(super) enum Head {
     },
     /// Other tasks; each channel belongs to an input of the first operator.
     Inbox { inbox: Inbox, inputs: Vec<usize> },
+    /// Other tasks, whose rows are joined with a table that is asked.
+    Lookup { inbox: Inbox, join: Box<LookupJoin> },
 }
 
 /// A task before it runs.
@@ -138,6 +142,10 @@ async fn drive(
         }
         Head::Inbox { inbox, inputs } => {
             read_inbox(inbox, &inputs, chain, job, wire).await?;
+            None
+        }
+        Head::Lookup { inbox, join } => {
+            Asking::new(inbox, join).run(chain, job, wire).await?;
             None
         }
     };

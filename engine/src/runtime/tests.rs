@@ -1,5 +1,7 @@
 //! The runtime over sources and sinks in memory: order, sums, failure, shutdown, watermarks.
 
+mod lookup;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -114,7 +114,7 @@ fn groups(graph: &Graph) -> Vec<Group> {
                 .nodes
                 .push((at, Arc::clone(scan))),
             NodeKind::Island(plan) => leaves(plan, false, &mut groups),
-            NodeKind::Operator(_) | NodeKind::Sink(_) => {}
+            NodeKind::Operator(_) | NodeKind::Lookup(_) | NodeKind::Sink(_) => {}
         }
     }
     groups

@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use rand::Rng;
+use tokio::runtime::Runtime;
 
 use super::harness::*;
 use super::oracle::*;
 use crate::error::Result;
-use crate::join::{JoinKind, LookupJoinFactory};
-use crate::lookup::{CacheLimits, Found, Lookup};
+use crate::join::{JoinKind, LookupJoin, LookupJoinFactory};
+use crate::lookup::{CacheLimits, Found, Lookup, Settings};
 
 /// A table in memory that counts what it is asked for.
 #[derive(Debug)]
 struct Rows {
     rows: Vec<Row>,
     asked: AtomicUsize,
+    cache: CacheLimits,
 }
 
 #[async_trait]
@@ -28,7 +31,19 @@ impl Lookup for Rows {
         input(1)
     }
 
+    fn settings(&self) -> Settings {
+        Settings {
+            cache: self.cache,
+            keys_max: 7,
+        }
+    }
+
+    fn describe(&self) -> String {
+        "rows by key".to_owned()
+    }
+
     async fn get(&self, keys: &[ArrayRef]) -> Result<Found> {
+        assert!(keys[0].len() <= self.settings().keys_max);
         self.asked.fetch_add(keys[0].len(), Relaxed);
         let (mut rows, mut of) = (Vec::new(), Vec::new());
         for (number, key) in (0_u32..).zip(keys[0].as_primitive::<Int64Type>()) {
@@ -49,6 +64,11 @@ impl Lookup for Rows {
             keys: of,
         })
     }
+}
+
+fn process(runtime: &Runtime, join: &mut LookupJoin, batch: &RecordBatch) -> Vec<RecordBatch> {
+    let answered = join.start(batch).unwrap();
+    join.finish(runtime.block_on(answered).unwrap()).unwrap()
 }
 
 #[test]
@@ -73,14 +93,15 @@ fn lookup_joins_give_the_naive_answer() {
         let lookup = Arc::new(Rows {
             rows: sides[1].clone(),
             asked: AtomicUsize::new(0),
+            cache: CacheLimits {
+                entries: rng.random_range(0..80),
+                bytes: rng.random_range(0..100_000),
+                ttl: Duration::from_secs(rng.random_range(0..2) * 600),
+                missing: rng.random_bool(0.5),
+            },
         });
-        let cache = CacheLimits {
-            entries: rng.random_range(0..80),
-            bytes: rng.random_range(0..100_000),
-            ttl: Duration::from_secs(600),
-        };
         let lookup_dyn: Arc<dyn Lookup> = Arc::<Rows>::clone(&lookup);
-        let factory = LookupJoinFactory::try_new(case.spec(), lookup_dyn, cache).unwrap();
+        let factory = LookupJoinFactory::try_new(case.spec(), lookup_dyn).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -91,7 +112,7 @@ fn lookup_joins_give_the_naive_answer() {
         let (mut rows, mut found) = (sides[0].as_slice(), Vec::new());
         while !rows.is_empty() {
             let (first, rest) = rows.split_at(rng.random_range(1..=rows.len().min(100)));
-            let results = runtime.block_on(join.process(batch(0, first))).unwrap();
+            let results = process(&runtime, &mut join, &batch(0, first));
             assert!(results.iter().all(|batch| batch.num_rows() <= batch_rows));
             found.extend(results);
             rows = rest;
@@ -107,17 +128,19 @@ fn a_key_is_asked_for_once_while_it_is_believed() {
     let mut rng = rng("a_key_is_asked_for_once", 1);
     let mut case = Case::random(&mut rng, JoinKind::Left, false);
     case.on = vec![1];
+    case.nulls_equal = false;
     let lookup = Arc::new(Rows {
         rows: Vec::new(),
         asked: AtomicUsize::new(0),
+        cache: CacheLimits {
+            entries: 100,
+            bytes: 1 << 20,
+            ttl: Duration::from_secs(600),
+            missing: true,
+        },
     });
-    let cache = CacheLimits {
-        entries: 100,
-        bytes: 1 << 20,
-        ttl: Duration::from_secs(600),
-    };
     let lookup_dyn: Arc<dyn Lookup> = Arc::<Rows>::clone(&lookup);
-    let factory = LookupJoinFactory::try_new(case.spec(), lookup_dyn, cache).unwrap();
+    let factory = LookupJoinFactory::try_new(case.spec(), lookup_dyn).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -132,7 +155,7 @@ fn a_key_is_asked_for_once_while_it_is_believed() {
     };
     for _ in 0..3 {
         let rows = [row(Some(1)), row(None), row(Some(2)), row(Some(1))];
-        let results = runtime.block_on(join.process(batch(0, &rows))).unwrap();
+        let results = process(&runtime, &mut join, &batch(0, &rows));
         assert_eq!(lines(&results).len(), 4);
     }
     assert_eq!(lookup.asked.load(Relaxed), 2);
