@@ -95,6 +95,12 @@ pub(crate) async fn create(
         primary_key: primary_key(statement, &resolved.columns),
         columns: resolved.columns,
         watermark: resolved.watermark,
+        lookups: making
+            .connectors
+            .iter()
+            .filter(|connector| connector.has_lookup())
+            .map(|connector| connector.name())
+            .collect(),
     })
 }
 

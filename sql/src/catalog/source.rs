@@ -12,9 +12,10 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use weir_engine::changelog::is_changelog;
-use weir_engine::connector::{Connector, SourceRequest};
+use weir_engine::connector::{Connector, LookupRequest, SourceRequest};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::island::ScanExec;
+use weir_engine::lookup::Lookup;
 use weir_engine::source::{Boundedness, Source};
 
 use crate::settings::Mode;
@@ -65,6 +66,8 @@ pub(crate) struct SourceTable {
     pub(super) watermark: Option<SourceWatermark>,
     /// The columns of the primary key.
     pub(super) primary_key: Vec<usize>,
+    /// The connectors whose tables can be asked for rows by key, for people.
+    pub(super) lookups: Vec<&'static str>,
 }
 
 impl SourceTable {
@@ -107,6 +110,31 @@ impl SourceTable {
     /// The connector's word.
     pub(crate) fn connector(&self) -> &'static str {
         self.connector.name()
+    }
+
+    /// Whether its table can be asked for rows by key.
+    pub(crate) fn has_lookup(&self) -> bool {
+        self.connector.has_lookup()
+    }
+
+    /// The connectors whose tables can be asked for rows by key.
+    pub(crate) fn lookups(&self) -> &[&'static str] {
+        &self.lookups
+    }
+
+    /// Makes what a join asks, by columns of the source, for columns of the source.
+    pub(crate) async fn lookup(
+        &self,
+        keys: Vec<usize>,
+        columns: Vec<usize>,
+    ) -> Result<Arc<dyn Lookup>> {
+        let source = self.request.clone();
+        let request = LookupRequest {
+            source,
+            keys,
+            columns,
+        };
+        self.connector.lookup(request).await
     }
 
     /// The source for a mode. A batch job reads what is there now, also where the source watches.

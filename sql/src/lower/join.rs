@@ -1,9 +1,10 @@
 //! Joins: decides which operator a join becomes, and brings its sides to it.
 //!
-//! In this order: both sides in the same windows; both sides with event times that a condition
+//! A side that is asked by key is no stream, and is no operator's input. Else, in this order: both sides in the same windows; both sides with event times that a condition
 //! binds to each other; a table that ends; else all rows of both sides are kept, and the results
 //! are a changelog. Wherever changes of one side come in, the last holds.
 
+mod lookup;
 mod sides;
 
 use std::sync::Arc;
@@ -32,6 +33,9 @@ use sides::{Sides, may_be_null};
 impl Lowering<'_> {
     /// A join of two sides.
     pub(super) fn join(&mut self, join: &Join, plan: &LogicalPlan) -> Result<Flow> {
+        if let Some(asked) = self.asked(&join.right) {
+            return self.lookup_join(join, plan, asked);
+        }
         let (kind, mirrored) = match join.join_type {
             JoinType::RightSemi => (JoinKind::LeftSemi, true),
             JoinType::RightAnti => (JoinKind::LeftAnti, true),

@@ -6,6 +6,7 @@
 //! open windows only.
 
 mod aggregate;
+mod asked;
 mod bounds;
 mod emit;
 mod flow;
@@ -128,24 +129,29 @@ impl Target<'_> {
             .map_err(|error| error.at(self.place))?;
         // Changes are nothing that DataFusion knows.
         let streaming = self.mode == Mode::Streaming || reads_changes(plan)?;
-        if streaming || (has_windows(plan)? && closes_windows(plan, &sources)?) {
+        let windows = has_windows(plan)? && closes_windows(plan, &sources)?;
+        if streaming || windows || asked::asks_only(plan)? {
             let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
+            let asks = !streaming && asked::asks_only(&optimised)?;
             // A failed attempt must leave no nodes behind.
-            let tables = match streaming {
-                true => tables::tables(&optimised, &sources, self.planner)
-                    .await
-                    .map_err(|error| error.at(self.place))?,
-                false => Vec::new(),
-            };
             let mut lowering = Lowering::new(*self, graph.clone(), sources);
-            lowering.tables = tables;
-            lowering.streaming = streaming;
+            lowering.streaming = streaming || asks;
+            if lowering.streaming {
+                let tables = tables::tables(&optimised, &lowering.sources, self.planner).await;
+                match tables {
+                    Ok((tables, asked)) => (lowering.tables, lowering.asked) = (tables, asked),
+                    Err(error) if streaming => return Err(error.at(self.place)),
+                    // What cannot be asked is read whole.
+                    Err(_) => lowering.streaming = false,
+                }
+            }
+            let streams = lowering.streaming;
             let flow = lowering
                 .lower(&optimised)
                 .and_then(|flow| lowering.settle(flow));
             let flow = flow.and_then(|flow| lowering.check_emit().map(|()| flow));
             match flow {
-                Ok(flow) if streaming || lowering.aggregations > 0 => {
+                Ok(flow) if streams || lowering.aggregations > 0 => {
                     *graph = lowering.graph;
                     return Ok(flow);
                 }
@@ -178,6 +184,8 @@ struct Lowering<'a> {
     graph: Graph,
     sources: Sources,
     tables: tables::Tables,
+    /// The right sides of joins that are asked by key.
+    asked: Vec<asked::Asked>,
     /// The operators are to run as streams, whose results may change.
     streaming: bool,
     /// Nodes so far, by what they do: their ids are made of it.
@@ -197,6 +205,7 @@ impl<'a> Lowering<'a> {
             graph,
             sources,
             tables: Vec::new(),
+            asked: Vec::new(),
             streaming: target.mode == Mode::Streaming,
             counts: BTreeMap::new(),
             aggregations: 0,

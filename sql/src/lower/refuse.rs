@@ -70,11 +70,53 @@ fn subquery() -> Error {
 }
 
 /// FOR SYSTEM_TIME AS OF over a source that can only be read from its beginning, without an end.
-pub(super) fn no_lookup(source: &str) -> Error {
+pub(super) fn no_lookup(source: &str, connectors: &str) -> Error {
     refuse(
         &format!("FOR SYSTEM_TIME AS OF PROCTIME() over \"{source}\""),
         "its connector cannot look rows up by key, and it has no end, so it cannot be read whole",
-        "leave FOR SYSTEM_TIME out to join with its rows as they come",
+        &format!(
+            "connectors that look rows up: {connectors}; or leave FOR SYSTEM_TIME out to join with \
+             its rows as they come"
+        ),
+    )
+}
+
+/// A lookup by nothing that a table can be asked for.
+pub(super) fn no_lookup_key(source: &str) -> Error {
+    refuse(
+        &format!("FOR SYSTEM_TIME AS OF PROCTIME() over \"{source}\" without a key"),
+        "rows are looked up by columns of the table as they stand",
+        "add ON left.expression = table.column to the join; conditions of other forms may follow \
+         with AND",
+    )
+}
+
+/// A lookup join that keeps rows of the table that nobody asks for.
+pub(super) fn lookup_outer() -> Error {
+    refuse(
+        "RIGHT or FULL JOIN with FOR SYSTEM_TIME AS OF PROCTIME()",
+        "the table is only asked for the rows of the other side: those that nobody asks for are \
+         not known",
+        "use JOIN or LEFT JOIN, with the table on the right side",
+    )
+}
+
+/// A lookup join whose keys may be equal as NULLs.
+pub(super) fn lookup_of_null() -> Error {
+    refuse(
+        "IS NOT DISTINCT FROM with FOR SYSTEM_TIME AS OF PROCTIME()",
+        "a table is asked for values, not for NULL",
+        "compare the keys with =",
+    )
+}
+
+/// A lookup for rows that change.
+pub(super) fn lookup_of_changes() -> Error {
+    refuse(
+        "FOR SYSTEM_TIME AS OF PROCTIME() for rows that are updated",
+        "the table may say something else when a row is taken back than when it came",
+        "look up before the rows are aggregated, or leave FOR SYSTEM_TIME out to join with the \
+         table as it is at the start",
     )
 }
 

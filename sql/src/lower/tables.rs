@@ -1,5 +1,5 @@
 //! The sides of joins that end: DataFusion plans them, whatever SQL they hold, and a join reads them
-//! whole before its other side.
+//! whole before its other side. Those that are asked by key are not read at all.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use weir_engine::error::Result;
 use weir_engine::source::Boundedness;
 
+use super::asked::{Asked, asked};
 use super::{Lowering, Sources, for_each_source, refuse};
 use crate::plan::Planner;
 use crate::plan::lookup::as_lookup;
@@ -18,36 +19,35 @@ pub(super) type Tables = Vec<(Arc<LogicalPlan>, Arc<dyn ExecutionPlan>)>;
 
 /// Plans the sides of all joins of a plan that end and whose rows have no event time: one with a
 /// watermark is a stream, whose rows count when they come. A side that is to be looked up is read
-/// whole too.
+/// whole too, where its connector cannot be asked by key.
 pub(super) async fn tables(
     plan: &LogicalPlan,
     sources: &Sources,
     planner: &Planner,
-) -> Result<Tables> {
-    let mut sides = Vec::new();
-    let mut asked = Ok(());
+) -> Result<(Tables, Vec<Asked>)> {
+    let mut joins = Vec::new();
     plan.apply(|node| {
         if let LogicalPlan::Join(join) = node {
-            for side in [&join.left, &join.right] {
-                match is_table(side, sources) {
-                    Ok(true) => sides.push(Arc::clone(side)),
-                    Ok(false) => {}
-                    Err(error) => {
-                        asked = Err(error);
-                        return Ok(TreeNodeRecursion::Stop);
-                    }
-                }
-            }
+            joins.push(join);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    asked?;
-    let mut tables = Tables::new();
-    for side in sides {
-        let island = planner.island(&side, None).await?;
-        tables.push((side, island));
+    let (mut tables, mut all_asked) = (Tables::new(), Vec::new());
+    for join in joins {
+        let asked = asked(join, sources, planner).await?;
+        let sides = match &asked {
+            Some(_) => vec![&join.left],
+            None => vec![&join.left, &join.right],
+        };
+        all_asked.extend(asked);
+        for side in sides {
+            if is_table(side, sources)? {
+                let island = planner.island(side, None).await?;
+                tables.push((Arc::clone(side), island));
+            }
+        }
     }
-    Ok(tables)
+    Ok((tables, all_asked))
 }
 
 fn is_table(plan: &LogicalPlan, sources: &Sources) -> Result<bool> {
@@ -55,12 +55,12 @@ fn is_table(plan: &LogicalPlan, sources: &Sources) -> Result<bool> {
     for_each_source(plan, &mut |_, table| {
         let source = sources.get(table.name());
         if source.is_none_or(|source| source.boundedness() != Boundedness::Bounded) {
-            ends = Some(table.name().to_owned());
+            ends = Some((table.name().to_owned(), table.lookups().join(", ")));
         }
         timeless &= table.watermark().is_none() && !table.is_changelog();
     })?;
     match (ends, is_looked_up(plan)) {
-        (Some(name), true) => Err(refuse::no_lookup(&name)),
+        (Some((name, lookups)), true) => Err(refuse::no_lookup(&name, &lookups)),
         (ends, looked_up) => Ok(ends.is_none() && (timeless || looked_up)),
     }
 }

@@ -52,6 +52,11 @@ impl LookupNode {
     pub(crate) fn new(input: LogicalPlan) -> Self {
         Self { input }
     }
+
+    /// The table.
+    pub(crate) fn input(&self) -> &LogicalPlan {
+        &self.input
+    }
 }
 
 impl PartialOrd for LookupNode {
@@ -103,6 +108,19 @@ pub(crate) fn as_lookup(plan: &LogicalPlan) -> Option<&LookupNode> {
         LogicalPlan::Extension(Extension { node }) => node.as_any().downcast_ref(),
         _ => None,
     }
+}
+
+/// Whether a plan has a lookup.
+pub(super) fn looks_up(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= as_lookup(node).is_some();
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
 }
 
 /// Takes the marks away: over tables that have an end, a lookup is a join with all that is there.

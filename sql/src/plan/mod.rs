@@ -56,6 +56,8 @@ pub(crate) struct Planner {
 #[derive(Debug)]
 struct Streaming {
     rules: Optimizer,
+    /// Those for plans that look tables up: no join is turned into one that keeps rows of the table.
+    lookup_rules: Optimizer,
     state: SessionState,
 }
 
@@ -263,8 +265,12 @@ impl Planner {
         place: Option<Place>,
     ) -> Result<LogicalPlan> {
         let plan = self.analyze(plan, place)?;
-        self.streaming
-            .rules
+        let rules = match lookup::looks_up(&plan) {
+            Ok(true) => &self.streaming.lookup_rules,
+            Ok(false) => &self.streaming.rules,
+            Err(error) => return Err(self.convert(error, place)),
+        };
+        rules
             .optimize(plan, &self.streaming.state, |_, _| {})
             .map_err(|error| self.convert(error, place))
     }
@@ -287,12 +293,14 @@ impl Planner {
 
 impl Streaming {
     fn of(state: &SessionState) -> Self {
-        let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Optimizer::new()
-            .rules
-            .into_iter()
-            // Operators count distinct values themselves: one aggregation, not two.
-            .filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by")
-            .collect();
+        // Operators count distinct values themselves: one aggregation, not two.
+        const SPLIT_DISTINCT: &str = "single_distinct_aggregation_to_group_by";
+        let without = |names: &[&str]| {
+            let rules = Optimizer::new().rules.into_iter();
+            let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+                rules.filter(|rule| !names.contains(&rule.name())).collect();
+            Optimizer::with_rules(rules)
+        };
         let mut state = state.clone();
         // The value of a subquery changes as rows come: it is a join.
         let options = state.config_mut().options_mut();
@@ -300,7 +308,8 @@ impl Streaming {
             .optimizer
             .enable_physical_uncorrelated_scalar_subquery = false;
         Self {
-            rules: Optimizer::with_rules(rules),
+            rules: without(&[SPLIT_DISTINCT]),
+            lookup_rules: without(&[SPLIT_DISTINCT, "eliminate_join"]),
             state,
         }
     }
