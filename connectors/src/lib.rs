@@ -13,6 +13,7 @@ pub mod format;
 pub mod generator;
 pub mod kafka;
 pub mod nexmark;
+pub mod postgres;
 pub mod print;
 pub mod state;
 pub mod store;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(kafka::KafkaConnector),
         Arc::new(delta::DeltaConnector),
         Arc::new(nexmark::NexmarkConnector),
+        Arc::new(postgres::PostgresConnector),
         Arc::new(print::PrintConnector),
         Arc::new(blackhole::BlackholeConnector),
     ]

@@ -54,7 +54,7 @@ pub(super) fn connector(command: &ConnectorCommand) -> Result<(), Failure> {
 
 fn list(connectors: &[Arc<dyn Connector>]) -> String {
     let mark = |has: bool| if has { "yes" } else { "-" };
-    let mut rows: Vec<[String; 5]> = connectors
+    let mut rows: Vec<[String; 6]> = connectors
         .iter()
         .map(|connector| {
             let sinks = connector.sink_options().is_some();
@@ -67,6 +67,7 @@ fn list(connectors: &[Arc<dyn Connector>]) -> String {
                 connector.name().to_owned(),
                 mark(connector.source_options().is_some()).to_owned(),
                 mark(sinks).to_owned(),
+                mark(connector.has_lookup()).to_owned(),
                 guarantee.to_owned(),
                 connector.summary().to_owned(),
             ]
@@ -75,7 +76,7 @@ fn list(connectors: &[Arc<dyn Connector>]) -> String {
     rows.sort();
     rows.insert(
         0,
-        ["name", "source", "sink", "guarantee", "summary"].map(str::to_owned),
+        ["name", "source", "sink", "lookup", "guarantee", "summary"].map(str::to_owned),
     );
     aligned(&rows)
 }
@@ -124,6 +125,11 @@ fn show(connector: &dyn Connector, format: ShowFormat) -> Result<String, Failure
             })
             .collect();
         text.push_str(&aligned(&rows));
+    }
+    if connector.has_lookup() {
+        text.push_str(
+            "\nLookup: JOIN name FOR SYSTEM_TIME AS OF PROCTIME() ON ... asks for rows by key\n",
+        );
     }
     if connector.sink_options().is_some() {
         let promise = guarantee(connector.guarantee());
