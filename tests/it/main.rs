@@ -19,6 +19,7 @@ mod checker;
 mod delta;
 mod examples;
 mod kafka;
+mod lookup;
 mod memory;
 mod program;
 mod property;

@@ -18,6 +18,12 @@ mod topic;
 mod window;
 mod zombies;
 
+// The kill loop and its judge, for the tests of connectors that are not always there.
+pub(crate) use checker::{Checker, Output};
+pub(crate) use kills::{Kills, Round};
+pub(crate) use log::{Durable, Log};
+pub(crate) use stateless::{prefix, rows_for, source};
+
 /// Pipelines that `CHAOS_KILLS` is spread over.
 const PIPELINES: u32 = 4;
 /// Partitions of every source.

@@ -21,18 +21,25 @@ pub(crate) fn rows_for(kills: u32) -> u64 {
     (u64::from(kills.max(1)) * ROWS_PER_KILL).min(ROWS_MAX)
 }
 
-/// Rows of a generator with what identifies and checks them, into a sink.
-pub(crate) fn script(seed: u64, rows: u64, sink: &str) -> String {
+/// A stream of so many numbers, with checkpoints.
+pub(crate) fn source(rows: u64) -> String {
     format!(
         "SET pipeline.mode = 'streaming';
          SET pipeline.checkpoint_interval = '300 milliseconds';
          SET pipeline.checkpoints_retained = 20;
          CREATE SOURCE made (seq BIGINT) WITH (connector = 'generator', rows = {rows},
-            rate = {RATE}, splits = {PARTS});
-         CREATE SINK out WITH ({sink}, format = 'parquet') AS
+            rate = {RATE}, splits = {PARTS});"
+    )
+}
+
+/// Rows of a generator with what identifies and checks them, into a sink.
+pub(crate) fn script(seed: u64, rows: u64, sink: &str) -> String {
+    format!(
+        "{} CREATE SINK out WITH ({sink}, format = 'parquet') AS
          SELECT part, seq, payload, md5(concat(part, ':', seq, ':', payload)) AS h
          FROM (SELECT seq % {PARTS} AS part, seq / {PARTS} AS seq,
-               md5(concat('{seed}:', seq)) AS payload FROM made) numbered;"
+               md5(concat('{seed}:', seq)) AS payload FROM made) numbered;",
+        source(rows)
     )
 }
 

@@ -4,6 +4,7 @@
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod minio;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod storm;
