@@ -17,86 +17,62 @@ fn run(options: &str, columns: &str, query: &str) -> Ended {
     place.run(&script, &[])
 }
 
-#[test]
-fn wrong_tables_and_logins_are_refused() {
+const QUERY: &str = "SELECT n FROM s JOIN t FOR SYSTEM_TIME AS OF PROCTIME() ON s.id = t.id";
+
+/// The options of a source over a table of its own, and the table.
+fn source() -> (String, String) {
     let postgres = Postgres::shared();
     let table = postgres.table("id int8, name text, at timestamp", "VALUES (1, 'a', now())");
-    let good = postgres.options(&table);
-    let query = "SELECT n FROM s JOIN t FOR SYSTEM_TIME AS OF PROCTIME() ON s.id = t.id";
+    (postgres.options(&table), table)
+}
+
+#[test]
+fn wrong_tables_and_logins_are_refused() {
+    let (good, table) = source();
     let columns = "(id BIGINT, name VARCHAR)";
-    run(&good, columns, query).ok();
-    let port = format!("port = '{}'", postgres.port);
+    run(&good, columns, QUERY).ok();
+    let port = format!("port = '{}'", Postgres::shared().port);
+    let other = format!("{table}x");
     let cases = [
+        ("password = '", "password = 'x", "E0205", "pg_hba.conf"),
+        ("database = '", "database = 'x", "E0204", "\"database\""),
+        (&*table, &*other, "E0204", &*table),
+        (&port, "port = '1'", "E0206", "host, port"),
+        (&port, "port = '0'", "E0203", "65535"),
+        ("user = ", "usr = ", "E0202", "\"user\""),
+    ];
+    for (right, wrong, code, word) in cases {
+        let ended = run(&good.replace(right, wrong), columns, QUERY).fails_with(code, &[word]);
+        let told = ended.err.contains("weir-secret");
+        assert!(!told, "a secret is told:\n{}", ended.err);
+    }
+}
+
+#[test]
+fn wrong_options_and_columns_are_refused() {
+    let (good, _) = source();
+    let columns = "(id BIGINT, name VARCHAR)";
+    let cases = [
+        (", schema = 'nowhere'", columns, "E0204", "nowhere"),
+        (", lookup.batch_rows = '0'", columns, "E0203", "65536"),
         (
-            good.replace("password = '", "password = 'x"),
-            columns,
-            "E0205",
-            "pg_hba.conf",
-        ),
-        (
-            good.replace("database = '", "database = 'x"),
-            columns,
-            "E0204",
-            "\"database\"",
-        ),
-        (
-            good.replace(&table, &format!("{table}x")),
-            columns,
-            "E0204",
-            &*table,
-        ),
-        (
-            good.replace(&port, "port = '1'"),
-            columns,
-            "E0206",
-            "host, port",
-        ),
-        (good.replace(&port, "port = '0'"), columns, "E0203", "65535"),
-        (
-            good.replace("user = ", "usr = "),
-            columns,
-            "E0202",
-            "\"user\"",
-        ),
-        (
-            format!("{good}, schema = 'nowhere'"),
-            columns,
-            "E0204",
-            "nowhere",
-        ),
-        (
-            format!("{good}, lookup.batch_rows = '0'"),
+            ", query_timeout = '0s'",
             columns,
             "E0203",
-            "65536",
+            "more than nothing",
         ),
+        (", ssl_ca_location = 'x.pem'", columns, "E0203", "disable"),
+        ("", "(id BIGINT, nam VARCHAR)", "E0104", "\"name\""),
+        ("", "(id INT, name VARCHAR)", "E0106", "Int64"),
         (
-            format!("{good}, ssl_ca_location = 'x.pem'"),
-            columns,
-            "E0203",
-            "disable",
-        ),
-        (
-            good.clone(),
-            "(id BIGINT, nam VARCHAR)",
-            "E0104",
-            "\"name\"",
-        ),
-        (good.clone(), "(id INT, name VARCHAR)", "E0106", "Int64"),
-        (
-            good.clone(),
+            "",
             "(id BIGINT, at DATE)",
             "E0106",
             "timestamp without time zone",
         ),
     ];
-    for (options, columns, code, word) in cases {
-        let ended = run(&options, columns, query).fails_with(code, &[word]);
-        assert!(
-            !ended.err.contains("weir-secret"),
-            "a secret is told:\n{}",
-            ended.err
-        );
+    for (more, columns, code, word) in cases {
+        run(&format!("{good}{more}"), columns, QUERY).fails_with(code, &[word]);
     }
 }
 
@@ -153,12 +129,11 @@ fn tls_checks_the_certificate() {
     };
     let table = postgres.table("id int8", "VALUES (1)");
     let good = postgres.options(&table);
-    let query = "SELECT n FROM s JOIN t FOR SYSTEM_TIME AS OF PROCTIME() ON s.id = t.id";
     let trusted = format!(
         "{good}, ssl_mode = 'verify_full', ssl_ca_location = '{}'",
         authority.display()
     );
-    run(&trusted, "(id BIGINT)", query).ok();
+    run(&trusted, "(id BIGINT)", QUERY).ok();
     let unknown = format!("{good}, ssl_mode = 'verify_full'");
-    run(&unknown, "(id BIGINT)", query).fails_with("E0206", &["certificate"]);
+    run(&unknown, "(id BIGINT)", QUERY).fails_with("E0206", &["certificate"]);
 }
