@@ -6,4 +6,4 @@ mod answers;
 mod errors;
 mod failures;
 mod fresh;
-mod types;
+mod values;
