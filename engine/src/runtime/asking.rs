@@ -20,7 +20,7 @@ use crate::message::EventTime;
 
 /// What goes on, in order.
 enum Step {
-    Rows(Answered),
+    Rows(Box<Answered>),
     Watermark(EventTime),
     Idle,
 }
@@ -87,7 +87,7 @@ impl Asking {
             Event::Batch(batch) => {
                 self.waiting += 1;
                 let answered = self.join.start(&batch)?;
-                Box::pin(async move { Ok(Step::Rows(answered.await?)) })
+                Box::pin(async move { Ok(Step::Rows(Box::new(answered.await?))) })
             }
             Event::Watermark(watermark) => Box::pin(async move { Ok(Step::Watermark(watermark)) }),
             Event::Idle => Box::pin(async { Ok(Step::Idle) }),
@@ -112,7 +112,7 @@ impl Asking {
         match step {
             Step::Rows(answered) => {
                 self.waiting -= 1;
-                for batch in self.join.finish(answered)? {
+                for batch in self.join.finish(*answered)? {
                     chain.process(0, batch).await?;
                 }
                 Ok(())
