@@ -13,6 +13,7 @@ use super::job::{
 use super::progress::CheckpointProgress;
 use super::recovery::{Recovered, commit_again, fenced};
 use super::report::Barrier;
+use super::steps::Steps;
 use crate::checkpoint::Store;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result, codes};
@@ -31,16 +32,18 @@ pub(super) async fn run(
     options: CheckpointOptions,
     progress: CheckpointProgress,
 ) -> Result<JobEnd> {
-    let begin = context.env.clock().monotonic();
+    let steps = Steps::new(context.env.clock_arc(), "it takes the pipeline over");
     let mut stop = context.stop.clone();
     let begun = async {
-        let recovered = recover(graph, &context, time, &options, &progress).await?;
+        let recovered = recover(graph, &context, time, &options, &progress, &steps).await?;
         if recovered.read {
+            steps.next("its last epoch is closed");
             recovered.close(recovered.manifest.clone()).await?;
             complete(graph).await?;
             progress.set(|state| state.was_finished = true);
             return Ok::<_, Error>(None);
         }
+        steps.next("its sinks are checked");
         for (_, node) in graph.nodes() {
             if let NodeKind::Sink(sink) = &node.kind {
                 sink.check(&node.schema, recovered.start_of(node)).await?;
@@ -51,13 +54,13 @@ pub(super) async fn run(
     // A store that does not answer must not keep anybody from stopping.
     let begun = tokio::select! {
         biased;
-        begun = begun => begun?,
+        begun = steps.watched(begun) => begun?,
         _ = stop.wait_for(|stop| *stop == Stop::Now) => return Err(Error::cancelled()),
     };
     match begun {
         Some(recovered) => {
             let (env, generation) = (context.env.clone(), recovered.generation);
-            let end = go_on(graph, context, time, &options, recovered, progress, begin).await;
+            let end = go_on(graph, context, time, &options, recovered, progress, &steps).await;
             match end {
                 Err(error) => Err(why(error, &options.store, generation, &env).await),
                 end => end,
@@ -87,6 +90,7 @@ async fn recover(
     time: TimeOptions,
     options: &CheckpointOptions,
     progress: &CheckpointProgress,
+    steps: &Steps,
 ) -> Result<Recovered> {
     let store = options.store.clone();
     let recovered = Recovered::take_over(graph, store, context, time.streaming).await?;
@@ -106,6 +110,7 @@ async fn recover(
         }
     }
     if !holds(graph, time) || recovered.read {
+        steps.next("its sinks show what the last checkpoint has prepared");
         commit_again(&recovered.manifest, &options.store, graph, context).await?;
     }
     Ok(recovered)
@@ -124,7 +129,7 @@ async fn go_on(
     options: &CheckpointOptions,
     recovered: Recovered,
     progress: CheckpointProgress,
-    begin: Duration,
+    steps: &Steps,
 ) -> Result<JobEnd> {
     let recovered = Arc::new(recovered);
     let (fail, failed) = watch::channel(false);
@@ -144,8 +149,9 @@ async fn go_on(
     let asked = context.stop.clone();
     let (tell, told) = watch::channel(Stop::Run);
     context.stop = told;
-    let built = build::tasks(graph, &context, &plan).await?;
-    let restored_in = context.env.clock().monotonic().saturating_sub(begin);
+    steps.next("it reads its state back");
+    let built = steps.watched(build::tasks(graph, &context, &plan)).await?;
+    let restored_in = steps.elapsed();
     progress.set(|state| state.restored_in = restored_in);
     drop(plan);
     let coordinator = Coordinator::new(

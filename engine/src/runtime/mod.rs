@@ -14,6 +14,7 @@ mod job;
 mod progress;
 mod recovery;
 mod report;
+mod steps;
 mod tail;
 mod task;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -103,10 +103,16 @@ fn write(
         }
         let line = line.unwrap();
         let (part, json) = line.split_once('\t').unwrap();
-        let record = BaseRecord::<(), str>::to(topic)
+        let mut record = BaseRecord::<(), str>::to(topic)
             .partition(part.parse().unwrap())
             .payload(json);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
+        // A broker on a busy machine is slow now and then: what it has not taken waits here.
+        while let Err((error, back)) = producer.send(record) {
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            assert!(full, "the topic cannot be written: {error}");
+            producer.poll(Duration::from_millis(10));
+            record = back;
+        }
         sent.store(number as u64 + 1, Ordering::SeqCst);
     }
     producer.flush(PATIENCE).unwrap();

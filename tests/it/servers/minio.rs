@@ -132,11 +132,17 @@ impl Minio {
         let url = block_on(self.store(&name).signed_url(
             "PUT".parse().unwrap(),
             &Path::default(),
-            Duration::from_secs(60),
+            Duration::from_secs(120),
         ))
         .unwrap();
         let target = format!("{}?{}", url.path(), url.query().unwrap_or_default());
-        let status = self.request("PUT", &target);
+        // A server that has just started may ask for patience, on a busy machine for long.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut status = self.request("PUT", &target);
+        while status == Some(503) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(100));
+            status = self.request("PUT", &target);
+        }
         assert_eq!(status, Some(200), "the bucket {name} cannot be made");
         name
     }
