@@ -184,6 +184,22 @@ impl Kafka {
         let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
         let made = block_on(self.admin().create_topics([&new], &AdminOptions::new())).unwrap();
         assert_eq!(made, [Ok(topic.clone())]);
+        // The broker tells of a new topic when it has heard of it itself: on a busy machine later.
+        let admin = self.admin();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_known = || {
+            let told = admin
+                .inner()
+                .fetch_metadata(Some(&topic), Duration::from_secs(2));
+            told.is_ok_and(|told| {
+                let told = told.topics().first();
+                told.is_some_and(|told| told.partitions().len() == partitions as usize)
+            })
+        };
+        while !is_known() {
+            assert!(Instant::now() < deadline, "nobody knows the topic {topic}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         topic
     }
 
