@@ -129,23 +129,31 @@ fn tell(what: &str, messages: &[String], seconds: f64) {
     println!("{what:<34} {mb:>8.1} MB/s {million:>8.3} M messages/s");
 }
 
+/// A message whose end is lost.
+fn cut_off(text: &str) -> String {
+    text.chars().take(text.len() / 2).collect()
+}
+
+/// A message whose first value has another type.
+fn misfit(text: &str) -> String {
+    match text.strip_prefix('{') {
+        Some(_) => text.replacen(':', ":\"x\",\"y\":", 1),
+        None => format!("x{text}"),
+    }
+}
+
 /// The same with one bad message in a thousand.
 fn tell_bad(what: &str, factory: &dyn DecoderFactory, messages: &[String]) {
-    let kinds: [(&str, fn(&str) -> String); 2] = [
-        ("cut off", |text| text[..text.len() / 2].to_owned()),
-        ("misfit", |text| match text.strip_prefix('{') {
-            Some(_) => text.replacen(':', ":\"x\",\"y\":", 1),
-            None => format!("x{text}"),
-        }),
-    ];
-    for (kind, spoil) in kinds {
+    let tell_kind = |kind: &str, spoil: fn(&str) -> String| {
         let mut bad = messages.to_vec();
         for message in bad.iter_mut().step_by(1_000) {
             *message = spoil(message);
         }
         let name = format!("{what}, 0.1 % {kind}");
         tell(&name, &bad, weir(factory, &bad));
-    }
+    };
+    tell_kind("cut off", cut_off);
+    tell_kind("misfit", misfit);
 }
 
 fn with_list() -> SchemaRef {

@@ -35,6 +35,18 @@ fn message(schema: u32, parts: &[Vec<u8>]) -> Put {
     value([head, parts.concat()].concat())
 }
 
+/// The dead letters, in the order of the topic.
+fn letters(place: &Place) -> Vec<Value> {
+    let query = "CREATE SOURCE letters WITH (connector = 'file', \
+                 path = 'state/dead_letters/**/*.parquet'); \
+                 SELECT \"offset\", reason, detail FROM letters ORDER BY 1";
+    let asked = place.weir(&["sql", "--format", "json", "-c", query]).ok();
+    let lines = asked.out.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 #[test]
 fn a_schema_that_evolves_is_followed_and_what_does_not_fit_is_kept_aside() {
     let (kafka, registry) = (Kafka::shared(), Registry::start());
@@ -86,15 +98,7 @@ fn a_schema_that_evolves_is_followed_and_what_does_not_fit_is_kept_aside() {
             json!({"id": 6, "name": "six", "price": null}),
         ]
     );
-    let query = "CREATE SOURCE letters WITH (connector = 'file', \
-                 path = 'state/dead_letters/**/*.parquet'); \
-                 SELECT \"offset\", reason, detail FROM letters ORDER BY 1";
-    let letters = place.weir(&["sql", "--format", "json", "-c", query]).ok();
-    let letters: Vec<Value> = letters
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let letters = letters(&place);
     let told: Vec<_> = letters
         .iter()
         .map(|letter| {

@@ -13,6 +13,7 @@ use weir::failure::Failure;
 use weir::summary::{Ending, Summary};
 use weir_engine::job::Stop;
 
+use super::oracle::Oracle;
 use super::relation::Writer;
 use super::run::{Runs, Way};
 use super::timed::{Draw, random_case};
@@ -44,6 +45,16 @@ fn stopped_pipelines_go_on() {
     );
 }
 
+/// A query over the tables, or over a window of one.
+fn any_case(random: &mut StdRng, oracle: &Oracle, span: i64) -> Case {
+    if random.random_bool(0.5) {
+        let depth = random.random_range(1..=2);
+        let mut writer = Writer::new(random, oracle, &["t", "u", "w", "dim"]);
+        return writer.relation(depth).into();
+    }
+    random_case(&mut Draw { random, span })
+}
+
 /// Gives how often the pipeline was stopped before its end.
 fn run_case(seed: u64) -> usize {
     let start = Instant::now();
@@ -53,18 +64,7 @@ fn run_case(seed: u64) -> usize {
     let oracle = tables.oracle();
     let span = tables.inputs()[0].span;
     let mut cases: Vec<Case> = (0..=QUERIES)
-        .map(|_| match random.random_bool(0.5) {
-            true => {
-                let depth = random.random_range(1..=2);
-                Writer::new(&mut random, &oracle, &["t", "u", "w", "dim"])
-                    .relation(depth)
-                    .into()
-            }
-            false => random_case(&mut Draw {
-                random: &mut random,
-                span,
-            }),
-        })
+        .map(|_| any_case(&mut random, &oracle, span))
         .collect();
     let place = Place::new();
     tables.write(&place);
@@ -111,12 +111,24 @@ fn run_case(seed: u64) -> usize {
             batch_rows: 8192,
         },
     };
+    compare(
+        &runs,
+        &cases,
+        &oracle,
+        &format!("SEED={seed} after {stops} stops"),
+    );
+    println!("  {stops} stops in {:.1?}", start.elapsed());
+    stops
+}
+
+/// Holds what the pipelines kept and wrote against the right rows.
+fn compare(runs: &Runs<'_>, cases: &[Case], oracle: &Oracle, of: &str) {
     for (at, case) in cases.iter().enumerate() {
         let expected = lines(&oracle.run(&case.oracle));
         let same = |found: Vec<String>, what: &str| {
             assert!(
                 found == expected,
-                "SEED={seed} {what} after {stops} stops: {} rows, expected {}\n{}\n{}",
+                "{of}: {what}: {} rows, expected {}\n{}\n{}",
                 found.len(),
                 expected.len(),
                 difference(&found, &expected),
@@ -128,8 +140,6 @@ fn run_case(seed: u64) -> usize {
             same(runs.written(&format!("out{at}")), "the files");
         }
     }
-    println!("  {stops} stops in {:.1?}", start.elapsed());
-    stops
 }
 
 impl Runs<'_> {
