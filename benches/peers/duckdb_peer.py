@@ -1,30 +1,25 @@
-"""DuckDB as a peer of the benchmarks: one process that answers requests, one line of JSON each.
+"""DuckDB: a batch engine, and the judge of everyone's rows.
 
-{"op": "hello"}                                    -> {"version": ...}
-{"op": "run", "sql": ..., "threads": n, "drain": way} -> {"seconds": ..., "rows": ...}
-{"op": "check", "sql": ..., "files": glob}         -> {"equal": ..., "expected": [...], "found": [...]}
-
-A query is timed until its whole result was produced and dropped. Two ways of dropping it: "arrow"
-streams it as Arrow batches through one consumer; "fold" adds up every column in the query itself,
-which runs in parallel and is what comes nearest to a sink that forgets.
+Two ways to forget rows: "arrow" streams them as Arrow batches through one consumer; "fold" adds up every
+column in the query itself, which runs in parallel and is what comes nearest to a sink that forgets.
 """
 
-import json
-import sys
-import time
-
 import duckdb
+
+from protocol import serve, statements, timed
 
 BATCH_ROWS = 100_000
 
 
-def connect(threads):
+def connect(request):
     connection = duckdb.connect()
-    connection.execute(f"SET threads = {int(threads)}")
+    connection.execute(f"SET threads = {int(request['threads'])}")
     # Order costs and Weir does not promise it either.
     connection.execute("SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
-    return connection
+    for statement in statements(request["sources"]):
+        connection.execute(statement)
+    return connection, statements(request["query"])[0]
 
 
 def fold(connection, sql):
@@ -40,47 +35,39 @@ def fold(connection, sql):
     return f"SELECT count(*), {', '.join(parts)} FROM ({sql})"
 
 
-def run(sql, threads, drain):
-    connection = connect(threads)
-    if drain == "fold":
+def hello(_request):
+    return {"version": duckdb.__version__, "ways": ["arrow", "fold"]}
+
+
+def run(request):
+    connection, sql = connect(request)
+    if "folder" in request:
+        sql = f"COPY ({sql}) TO '{request['folder']}/rows.parquet' (FORMAT parquet, COMPRESSION zstd)"
+        seconds = timed(lambda: connection.execute(sql).fetchall())
+    elif request["way"] == "fold":
         sql = fold(connection, sql)
-    start = time.perf_counter()
-    if drain == "fold":
-        rows = connection.execute(sql).fetchone()[0]
+        seconds = timed(lambda: connection.execute(sql).fetchall())
     else:
-        rows = sum(batch.num_rows for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS))
-    seconds = time.perf_counter() - start
+        seconds = timed(lambda: sum(batch.num_rows for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS)))
     connection.close()
-    return {"seconds": seconds, "rows": rows}
+    return {"seconds": seconds}
 
 
-def check(sql, files, threads):
+def write(request):
+    run(request)
+    return {}
+
+
+def check(request):
     """Compares, in any order, the rows of the query with those in Parquet files."""
-    connection = connect(threads)
+    connection, sql = connect(request)
     columns = connection.execute(f"DESCRIBE {sql}").fetchall()
     casts = ", ".join(f'CAST("{name}" AS {kind})' for name, kind, *_ in columns)
     digest = f"SELECT count(*), sum(hash({casts})::HUGEINT)::VARCHAR FROM"
     expected = connection.execute(f"{digest} ({sql})").fetchone()
-    found = connection.execute(f"{digest} read_parquet(?)", [files]).fetchone()
+    found = connection.execute(f"{digest} read_parquet(?)", [request["files"]]).fetchone()
     connection.close()
     return {"equal": expected == found, "expected": expected, "found": found}
 
 
-def answer(request):
-    match request["op"]:
-        case "hello":
-            return {"version": duckdb.__version__}
-        case "run":
-            return run(request["sql"], request["threads"], request["drain"])
-        case "check":
-            return check(request["sql"], request["files"], request["threads"])
-        case other:
-            return {"error": f"unknown request {other}"}
-
-
-for line in sys.stdin:
-    try:
-        reply = answer(json.loads(line))
-    except Exception as error:  # the harness reports it beside the case
-        reply = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(reply), flush=True)
+serve({"hello": hello, "run": run, "write": write, "check": check})

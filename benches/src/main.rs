@@ -1,73 +1,74 @@
 //! `weir-bench`: measures Weir beside its peers, on the same files, in the same run.
 //!
-//! Machines are shared and noisy, so runs alternate between Weir and a peer, medians and their
+//! Machines are shared and noisy, so runs alternate between Weir and its peers, medians and their
 //! spread are shown, and the ratio is what counts. See `benches/README.md`.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-mod checkpoint;
 mod clock;
+mod compare;
 mod data;
 mod failure;
-mod measure;
-mod peer;
-mod program;
+mod programs;
 mod report;
 mod settings;
+mod statistics;
 mod suites;
 
-use failure::Result;
+use failure::{During, Result};
 use settings::Settings;
 
-/// Measures Weir beside its peers, on the same files, in the same run
-#[derive(Debug, Parser)]
-#[command(name = "weir-bench", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-
-    #[command(flatten)]
-    settings: Settings,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Count and sum per key over windows of 10 seconds, from Parquet
-    Window(suites::window::Args),
-    /// Queries of the Nexmark benchmark, from Parquet
-    Nexmark(suites::nexmark::Args),
-    /// The cost of checkpoints: windows over generated bids, with and without them
-    Checkpoint(checkpoint::Args),
-    /// Every suite with its defaults
-    All,
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(&cli) {
+    match run(&command().get_matches()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            report::complain(&format!("error: {error}"));
+            report::note(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
+fn command() -> Command {
+    let command = Command::new("weir-bench")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Measures Weir beside its peers, on the same files, in the same run")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(suites::all().iter().map(suites::Entry::command))
+        .subcommand(Command::new("all").about("Every suite with its defaults"))
+        .subcommand(Command::new("render").about("Makes tables and charts of results/*.json anew"));
+    Settings::augment_args(command)
+}
+
 /// Runs what was asked for; false when a result was wrong or a run failed.
-fn run(cli: &Cli) -> Result<bool> {
-    match &cli.command {
-        Command::Window(args) => suites::run(&suites::window::Window::new(args), &cli.settings),
-        Command::Nexmark(args) => suites::run(&suites::nexmark::Nexmark::new(args), &cli.settings),
-        Command::Checkpoint(args) => checkpoint::run(args, &cli.settings),
-        Command::All => {
-            let window = suites::window::Window::new(&suites::window::Args::default());
-            let nexmark = suites::nexmark::Nexmark::new(&suites::nexmark::Args::default());
-            let first = suites::run(&window, &cli.settings)?;
-            let second = suites::run(&nexmark, &cli.settings)?;
-            Ok(first && second)
+fn run(matches: &ArgMatches) -> Result<bool> {
+    let settings = Settings::from_arg_matches(matches).during("reading flags")?;
+    let Some((name, flags)) = matches.subcommand() else {
+        return Ok(false);
+    };
+    if name == "render" {
+        report::page::render()?;
+        return Ok(true);
+    }
+    let mut is_right = true;
+    for suite in suites::all() {
+        if name == "all" {
+            is_right &= suite.run_as_it_is(&settings)?;
+        } else if name == suite.name {
+            is_right &= suite.run(flags, &settings)?;
         }
+    }
+    report::page::render()?;
+    Ok(is_right)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_suite_has_a_command() {
+        super::command().debug_assert();
     }
 }

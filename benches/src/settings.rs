@@ -21,6 +21,14 @@ pub(crate) struct Settings {
     /// Memory budget of Weir
     #[arg(long, global = true, default_value = "4GiB")]
     pub(crate) memory: String,
+
+    /// Peers to measure beside Weir, or none [default: all that a suite knows]
+    #[arg(long, global = true, value_delimiter = ',')]
+    peers: Option<Vec<String>>,
+
+    /// Only cases whose name has this in it
+    #[arg(long, global = true)]
+    pub(crate) only: Option<String>,
 }
 
 impl Settings {
@@ -29,6 +37,19 @@ impl Settings {
         let all = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         self.parallelism.unwrap_or(all)
     }
+
+    /// Whether a program is measured.
+    pub(crate) fn wants(&self, program: &str) -> bool {
+        let named = |peers: &Vec<String>| peers.iter().any(|peer| peer == program);
+        program == "weir" || self.peers.as_ref().is_none_or(named)
+    }
+
+    /// Whether a case is measured.
+    pub(crate) fn wants_case(&self, name: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|part| name.contains(part.as_str()))
+    }
 }
 
 /// The folder of this package, with its queries and peers.
@@ -36,15 +57,32 @@ pub(crate) fn home() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// A file of `queries`.
+pub(crate) fn query(path: &str) -> Result<String> {
+    let path = home().join("queries").join(path);
+    std::fs::read_to_string(&path).during(format!("reading {}", path.display()))
+}
+
 /// Where generated inputs are kept from run to run.
 pub(crate) fn data_root() -> Result<PathBuf> {
-    if let Some(root) = env::var_os("WEIR_BENCH_DATA") {
+    place("WEIR_BENCH_DATA", "bench")
+}
+
+/// Where `peers/install.sh` puts the peers, a folder each.
+pub(crate) fn peer_root() -> Result<PathBuf> {
+    place("WEIR_BENCH_PEERS", "peers")
+}
+
+fn place(variable: &str, name: &str) -> Result<PathBuf> {
+    if let Some(root) = env::var_os(variable) {
         return Ok(PathBuf::from(root));
     }
     let home = env::var_os("HOME").ok_or_else(|| {
-        Failure::new("HOME is not set: say where inputs are kept with WEIR_BENCH_DATA=<folder>")
+        Failure::new(format!(
+            "HOME is not set: name a folder with {variable}=<folder>"
+        ))
     })?;
-    Ok(Path::new(&home).join(".cache/weir/bench"))
+    Ok(Path::new(&home).join(".cache/weir").join(name))
 }
 
 /// An empty folder for the outputs of a case.

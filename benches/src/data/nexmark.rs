@@ -1,12 +1,15 @@
 //! People, auctions and bids of the Nexmark benchmark. Bids, 46 of 50 events, are in two files
 //! that each span the whole time.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ::nexmark::EventGenerator;
 use ::nexmark::config::NexmarkConfig;
 use ::nexmark::event::{Event, EventType};
-use arrow::array::{ArrayRef, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::array::{
+    ArrayRef, Int64Array, Int64Builder, StringArray, StringBuilder, TimestampMicrosecondBuilder,
+};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::record_batch::RecordBatch;
 
@@ -17,10 +20,12 @@ use crate::failure::{During, Result};
 const START_MS: u64 = 1_767_225_600_000;
 /// Files that the bids are in.
 const BID_FILES: u64 = 2;
+/// Rows of the table that q13 joins bids with.
+const SIDE_ROWS: u64 = 10_000;
 
 /// Gives the first `events` events, in files per kind.
 pub(crate) fn input(events: u64) -> Result<Input> {
-    cached(&format!("nexmark-v1-{events}"), |folder| {
+    cached(&format!("nexmark-v2-{events}"), |folder| {
         let file = |name: String, kind: Kind, index: u64, of: u64| {
             let path = folder.join(name);
             let make = move || {
@@ -42,21 +47,39 @@ pub(crate) fn input(events: u64) -> Result<Input> {
         let mut files: Vec<_> = (0..BID_FILES)
             .map(|index| file(format!("bid-{index}.parquet"), Kind::Bid, index, BID_FILES))
             .collect();
+        files.push(Box::new({
+            let path = folder.join("side_input.parquet");
+            move || side_input(&path)
+        }));
         files.push(file("auction.parquet".to_owned(), Kind::Auction, 0, 1));
         files.push(file("person.parquet".to_owned(), Kind::Person, 0, 1));
         side_by_side(files)
     })
 }
 
-/// How many of the first `events` events are bids.
-pub(crate) fn bids(events: u64) -> u64 {
-    Kind::Bid.among(events)
+/// The table that q13 joins bids with: a value for each of [`SIDE_ROWS`] keys.
+fn side_input(path: &Path) -> Result<()> {
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Int64, false),
+        Field::new("value", DataType::Utf8, false),
+    ]));
+    write(path, &schema, SIDE_ROWS, |first, count| {
+        let keys = first as i64..(first + count) as i64;
+        let values = StringArray::from_iter_values(keys.clone().map(|key| format!("side {key}")));
+        let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(keys));
+        RecordBatch::try_new(Arc::clone(&schema), vec![keys, Arc::new(values)])
+            .during("making a batch")
+    })
 }
 
+/// A kind of event.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
+    /// People.
     Person,
+    /// Auctions.
     Auction,
+    /// Bids.
     Bid,
 }
 
@@ -73,6 +96,35 @@ enum Form {
 use Form::{Count, Text, Time};
 
 impl Kind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 3] = [Self::Person, Self::Auction, Self::Bid];
+
+    /// The name of its source and the start of its files' names.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Auction => "auction",
+            Self::Bid => "bid",
+        }
+    }
+
+    /// Whether a query reads it: its name stands after FROM, JOIN or as a window's table.
+    pub(crate) fn is_read_by(self, query: &str) -> bool {
+        let name = self.name();
+        ["FROM ", "JOIN ", "TUMBLE(", "HOP(", "SESSION("]
+            .iter()
+            .any(|before| {
+                query
+                    .match_indices(&format!("{before}{name}"))
+                    .any(|(at, found)| {
+                        let after = query
+                            .get(at + found.len()..)
+                            .and_then(|rest| rest.chars().next());
+                        !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+                    })
+            })
+    }
+
     fn event_type(self) -> EventType {
         match self {
             Self::Person => EventType::Person,
@@ -82,7 +134,7 @@ impl Kind {
     }
 
     /// How many of the first `events` events are of this kind: of 50, one, three and 46.
-    fn among(self, events: u64) -> u64 {
+    pub(crate) fn among(self, events: u64) -> u64 {
         let (before, share) = match self {
             Self::Person => (0, 1),
             Self::Auction => (1, 3),
@@ -250,6 +302,7 @@ mod tests {
             let batch = kind.batch(&mut generator, 100).unwrap();
             assert_eq!(batch.num_rows(), 100);
         }
-        assert_eq!(bids(100), 92);
+        assert_eq!(Kind::Bid.among(100), 92);
+        assert!(Kind::Bid.is_read_by("FROM bid b") && !Kind::Bid.is_read_by("FROM bidder"));
     }
 }

@@ -1,57 +1,69 @@
-//! The suites: each file prepares inputs and lists cases; a case is one query for every program.
+//! The suites. Each is a file with a type that has flags and a `run`, and a line in [`all`].
 
-use std::path::PathBuf;
+use clap::{ArgMatches, Args, Command};
 
-use crate::failure::Result;
-use crate::measure;
-use crate::report::{self, Report};
+use crate::failure::{During, Result};
 use crate::settings::Settings;
 
-pub(crate) mod nexmark;
-pub(crate) mod window;
+mod checkpoint;
+mod nexmark;
+mod window;
 
-/// One query over one input, as each program takes it.
-#[derive(Debug, Clone)]
-pub(crate) struct Case {
-    /// Names it in the table: `1000 keys`, `q5`.
-    pub(crate) name: String,
-    /// Rows that are read.
-    pub(crate) rows: u64,
-    /// Bytes of the input files.
-    pub(crate) bytes: u64,
-    /// Weir's script, in `queries`.
-    pub(crate) script: &'static str,
-    /// Its variables.
-    pub(crate) variables: Vec<(String, String)>,
-    /// The same for DuckDB.
-    pub(crate) duckdb: String,
+/// A suite: its fields are its flags, its doc comment is what `--help` says.
+pub(crate) trait Suite: Args {
+    /// Names the command and the file with the results.
+    const NAME: &'static str;
+    /// One line for `--help`.
+    const ABOUT: &'static str;
+
+    /// Prepares inputs, measures, reports; false when an answer was wrong or a run failed.
+    fn run(&self, settings: &Settings) -> Result<bool>;
 }
 
-/// A suite.
-pub(crate) trait Suite {
-    /// Its name: of the command, and of the file with its results.
-    fn name(&self) -> &'static str;
-
-    /// One line on what is measured.
-    fn about(&self) -> String;
-
-    /// Prepares the inputs and gives the cases.
-    fn cases(&self) -> Result<Vec<Case>>;
+/// A suite as the command line knows it.
+pub(crate) struct Entry {
+    /// Its name.
+    pub(crate) name: &'static str,
+    about: &'static str,
+    flags: fn(Command) -> Command,
+    start: fn(&ArgMatches, &Settings) -> Result<bool>,
 }
 
-/// Runs all cases of a suite, prints them as they come and writes the results; false when one is
-/// wrong or failed.
-pub(crate) fn run(suite: &dyn Suite, settings: &Settings) -> Result<bool> {
-    let cases = suite.cases()?;
-    let mut bench = measure::Bench::start(settings)?;
-    let mut report = Report::new(suite.name(), suite.about(), settings, &bench);
-    report.print_head();
-    for case in &cases {
-        let outcome = bench.measure(case);
-        report.add(case, outcome);
+impl Entry {
+    /// Its command.
+    pub(crate) fn command(&self) -> Command {
+        (self.flags)(Command::new(self.name).about(self.about))
     }
-    report.print_notes();
-    let path: PathBuf = report.write()?;
-    report::note(&format!("written to {}", path.display()));
-    Ok(report.is_right())
+
+    /// Runs it with flags.
+    pub(crate) fn run(&self, matches: &ArgMatches, settings: &Settings) -> Result<bool> {
+        (self.start)(matches, settings)
+    }
+
+    /// Runs it with the defaults of its flags.
+    pub(crate) fn run_as_it_is(&self, settings: &Settings) -> Result<bool> {
+        let matches = self.command().try_get_matches_from([self.name]);
+        self.run(&matches.during("taking the defaults")?, settings)
+    }
+}
+
+/// Every suite, in the order in which `all` runs them.
+pub(crate) fn all() -> Vec<Entry> {
+    vec![
+        entry::<window::Window>(),
+        entry::<nexmark::Nexmark>(),
+        entry::<checkpoint::Checkpoint>(),
+    ]
+}
+
+fn entry<S: Suite>() -> Entry {
+    Entry {
+        name: S::NAME,
+        about: S::ABOUT,
+        flags: |command| S::augment_args(command),
+        start: |matches, settings| {
+            let suite = S::from_arg_matches(matches).during("reading flags")?;
+            suite.run(settings)
+        },
+    }
 }

@@ -1,0 +1,13 @@
+SELECT seller, avg(final) AS final
+FROM (
+    SELECT seller, final, ROW_NUMBER() OVER (PARTITION BY seller ORDER BY date_time DESC, auction) AS nth
+    FROM (
+        SELECT a.seller, b.auction, b.price AS final, b.date_time,
+            ROW_NUMBER() OVER (PARTITION BY a.id, a.seller ORDER BY b.price DESC, b.date_time, b.extra) AS rank
+        FROM auction a
+        JOIN bid b ON a.id = b.auction AND b.date_time BETWEEN a.date_time AND a.expires
+    ) AS bids
+    WHERE rank <= 1
+) AS sold
+WHERE nth <= 10
+GROUP BY seller;

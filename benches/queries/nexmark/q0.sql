@@ -1,0 +1,3 @@
+-- q0, pass through: what reading and handing on costs.
+SELECT auction, bidder, price, date_time, extra
+FROM bid;

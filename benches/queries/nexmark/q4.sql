@@ -1,0 +1,10 @@
+-- q4, average price for a category: an average of the highest bids of auctions, which change.
+SELECT category, avg(final) AS final
+FROM (
+    SELECT a.id, a.category, max(b.price) AS final
+    FROM auction a
+    JOIN bid b ON a.id = b.auction
+    WHERE b.date_time BETWEEN a.date_time AND a.expires
+    GROUP BY a.id, a.category
+) AS highest
+GROUP BY category;

@@ -1,0 +1,240 @@
+//! Measures cases: the rows of each program are checked first, then the programs run in turn.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::failure::{Failure, Result};
+use crate::programs::python::{Check, Peer};
+use crate::programs::{self, Job, Program, Run};
+use crate::report::{self, Report};
+use crate::settings::{self, Settings};
+use crate::statistics::median;
+
+/// One query over one input, as each program takes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// Names it in the table: `1000 keys`, `q5`.
+    pub(crate) name: String,
+    /// Rows that are read.
+    pub(crate) rows: u64,
+    /// Bytes of the input.
+    pub(crate) bytes: u64,
+    /// Who runs it, and how; the first is what the others are compared with.
+    pub(crate) runners: Vec<Runner>,
+    /// The right rows, as DuckDB gives them; without it only the counts of rows read are checked.
+    pub(crate) answer: Option<Job>,
+}
+
+/// A program with its job.
+#[derive(Debug, Clone)]
+pub(crate) struct Runner {
+    /// What it is called in the table.
+    pub(crate) label: String,
+    /// The program: `weir` or one of [`programs::PEERS`].
+    pub(crate) program: &'static str,
+    /// Its job.
+    pub(crate) job: Job,
+}
+
+impl Runner {
+    /// A program under its own name.
+    pub(crate) fn new(program: &'static str, job: Job) -> Self {
+        Self {
+            label: program.to_owned(),
+            program,
+            job,
+        }
+    }
+}
+
+/// What one runner showed.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The comparison of its rows with the answer.
+    pub(crate) check: Option<Result<Check>>,
+    /// Its runs, of the faster way.
+    pub(crate) runs: Result<Vec<Run>>,
+}
+
+/// The programs that were asked for, started when they are first needed.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    settings: &'a Settings,
+    programs: BTreeMap<&'static str, Result<Box<dyn Program>>>,
+    judge: Result<Peer>,
+}
+
+impl<'a> Bench<'a> {
+    /// Starts the judge, which is a DuckDB of its own.
+    pub(crate) fn start(settings: &'a Settings) -> Self {
+        Self {
+            settings,
+            programs: BTreeMap::new(),
+            judge: Peer::start("duckdb", settings),
+        }
+    }
+
+    /// Measures all cases, prints them as they come and writes the results; false when one is
+    /// wrong or failed.
+    pub(crate) fn run(mut self, mut report: Report, cases: &[Case]) -> Result<bool> {
+        report.print_head();
+        for case in cases {
+            let outcomes = self.measure(case);
+            report.add(case, &outcomes);
+        }
+        for (name, program) in &self.programs {
+            report.name_program(name, program.as_ref().map(|program| program.version()));
+        }
+        report.finish()
+    }
+
+    /// Measures a case; a failure is part of the outcome, so that the others are still measured.
+    fn measure<'c>(&mut self, case: &'c Case) -> Vec<(&'c Runner, Outcome)> {
+        let runners: Vec<_> = case
+            .runners
+            .iter()
+            .filter(|runner| self.settings.wants(runner.program))
+            .collect();
+        for runner in &runners {
+            let settings = self.settings;
+            self.programs
+                .entry(runner.program)
+                .or_insert_with(|| programs::start(runner.program, settings));
+        }
+        let mut outcomes: Vec<_> = runners
+            .iter()
+            .map(|runner| self.checked(case, runner))
+            .collect();
+        for _ in 0..self.settings.runs {
+            for (runner, outcome) in runners.iter().zip(&mut outcomes) {
+                outcome.run_once(&mut self.programs, runner);
+            }
+        }
+        let outcomes = outcomes.into_iter().map(Attempts::outcome);
+        runners.into_iter().zip(outcomes).collect()
+    }
+
+    /// Compares the rows of a runner with the answer.
+    fn checked(&mut self, case: &Case, runner: &Runner) -> Attempts {
+        let program = match self.programs.get_mut(runner.program) {
+            Some(Ok(program)) => program,
+            Some(Err(error)) => return Attempts::none(Failure::new(error.to_string())),
+            None => return Attempts::none(Failure::new("not started")),
+        };
+        let ways = program.ways();
+        let check = case.answer.as_ref().map(|answer| {
+            let folder = settings::scratch("check")?;
+            let files = program.write(&runner.job, &folder)?;
+            match &mut self.judge {
+                Ok(judge) => judge.check(answer, &files),
+                Err(error) => Err(Failure::new(format!("nothing to compare with: {error}"))),
+            }
+        });
+        let verdict = match &check {
+            Some(Ok(check)) if check.equal => "right",
+            Some(_) => "wrong or failed",
+            None => "not compared",
+        };
+        report::note(&format!("  {}: {}: {verdict}", case.name, runner.label));
+        Attempts::new(check, ways)
+    }
+}
+
+/// The runs of a runner, by the way in which it forgets rows.
+#[derive(Debug)]
+struct Attempts {
+    check: Option<Result<Check>>,
+    ways: Vec<(String, Result<Vec<Run>>)>,
+}
+
+impl Attempts {
+    fn new(check: Option<Result<Check>>, ways: Vec<String>) -> Self {
+        Self {
+            check,
+            ways: ways.into_iter().map(|way| (way, Ok(Vec::new()))).collect(),
+        }
+    }
+
+    fn none(error: Failure) -> Self {
+        Self {
+            check: None,
+            ways: vec![(String::new(), Err(error))],
+        }
+    }
+
+    /// A time of a wrong answer does not count.
+    fn is_wrong(&self) -> bool {
+        match &self.check {
+            Some(Ok(check)) => !check.equal,
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    fn run_once(
+        &mut self,
+        programs: &mut BTreeMap<&'static str, Result<Box<dyn Program>>>,
+        runner: &Runner,
+    ) {
+        let Some(Ok(program)) = programs.get_mut(runner.program) else {
+            return;
+        };
+        if self.is_wrong() {
+            return;
+        }
+        for (way, runs) in &mut self.ways {
+            if let Ok(kept) = runs {
+                match program.run(&runner.job, way) {
+                    Ok(run) => kept.push(run),
+                    Err(error) => *runs = Err(error),
+                }
+            }
+        }
+    }
+
+    fn outcome(self) -> Outcome {
+        let runs = self.ways.into_iter().map(|(_, runs)| runs);
+        Outcome {
+            check: self.check,
+            runs: runs.reduce(faster).unwrap_or_else(|| Ok(Vec::new())),
+        }
+    }
+}
+
+/// Picks the way with the better median.
+fn faster(a: Result<Vec<Run>>, b: Result<Vec<Run>>) -> Result<Vec<Run>> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok(if middle(&a) <= middle(&b) { a } else { b }),
+        (Err(_), Ok(b)) => Ok(b),
+        (a, _) => a,
+    }
+}
+
+/// The median time of jobs.
+pub(crate) fn middle(runs: &[Run]) -> Duration {
+    median(&runs.iter().map(|run| run.job).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(millis: &[u64]) -> Vec<Run> {
+        let run = |ms: &u64| Run {
+            job: Duration::from_millis(*ms),
+            process: None,
+            cpu: None,
+            peak_bytes: None,
+        };
+        millis.iter().map(run).collect()
+    }
+
+    #[test]
+    fn the_faster_way_counts_and_a_failed_one_does_not() {
+        let best = faster(Ok(runs(&[5, 5])), Ok(runs(&[1, 2]))).unwrap();
+        assert_eq!(best.len(), 2);
+        assert_eq!(middle(&best), Duration::from_micros(1_500));
+        assert!(faster(Err(Failure::new("x")), Ok(runs(&[1]))).is_ok());
+        assert!(faster(Err(Failure::new("x")), Err(Failure::new("y"))).is_err());
+    }
+}

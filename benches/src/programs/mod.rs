@@ -1,0 +1,117 @@
+//! The programs that are measured: Weir, and its peers in processes of their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::failure::{Failure, Result};
+use crate::settings::Settings;
+
+pub(crate) mod python;
+mod usage;
+pub(crate) mod weir;
+
+/// What a program has to do for a case, in its own words.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Job {
+    /// Statements that make the inputs known; `${NAME}` stands for a variable.
+    pub(crate) sources: String,
+    /// The query; for a peer without SQL the name of a function in its script.
+    pub(crate) query: String,
+    /// The variables.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Whether results change, so that they are those of the end.
+    pub(crate) is_updating: bool,
+    /// Where its rows go.
+    pub(crate) into: Into,
+    /// Whether checkpoints are taken, every 5 seconds.
+    pub(crate) checkpoints: bool,
+    /// Rows that the program must say it has read.
+    pub(crate) rows: Option<u64>,
+}
+
+/// Where the rows of a timed run go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Into {
+    /// They are made and forgotten.
+    #[default]
+    Nowhere,
+    /// They are written as Parquet.
+    Files,
+}
+
+impl Job {
+    /// Puts the variables into a text.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        let filled = |text: String, (name, value): (&String, &String)| {
+            text.replace(&format!("${{{name}}}"), value)
+        };
+        self.variables.iter().fold(text.to_owned(), filled)
+    }
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// The time that counts: of the job, without the start of the program.
+    pub(crate) job: Duration,
+    /// From the start of the process to its end, of programs that are started for each run.
+    pub(crate) process: Option<Duration>,
+    /// Processor time of the program and what it started.
+    pub(crate) cpu: Option<Duration>,
+    /// The most memory that was resident.
+    pub(crate) peak_bytes: Option<u64>,
+}
+
+/// A program, ready to run.
+pub(crate) trait Program: fmt::Debug {
+    /// Its version.
+    fn version(&self) -> &str;
+
+    /// The ways in which it can forget rows, of which the faster counts; one for most.
+    fn ways(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+
+    /// Runs a job to its end.
+    fn run(&mut self, job: &Job, way: &str) -> Result<Run>;
+
+    /// Runs a job, keeps its rows in Parquet files below a folder, and gives the pattern of their paths.
+    fn write(&mut self, job: &Job, folder: &Path) -> Result<String>;
+}
+
+/// Peers, each with `peers/NAME_peer.py` and `peers/requirements/NAME.txt`.
+pub(crate) const PEERS: [&str; 5] = ["duckdb", "polars", "datafusion", "flink", "spark"];
+
+/// Starts a program; an error says why it is missing.
+pub(crate) fn start(name: &str, settings: &Settings) -> Result<Box<dyn Program>> {
+    match name {
+        "weir" => Ok(Box::new(weir::Weir::find(settings)?)),
+        name if PEERS.contains(&name) => Ok(Box::new(python::Peer::start(name, settings)?)),
+        name => Err(Failure::new(format!("no program is called {name}"))),
+    }
+}
+
+/// A command that is held to the first cores, where the system has `taskset`: a program that is
+/// asked for fewer threads than there are cores would use the others for its helpers.
+pub(crate) fn pinned(binary: &Path, cores: u32) -> Command {
+    if !can_pin() {
+        return Command::new(binary);
+    }
+    let mut command = Command::new("taskset");
+    command
+        .arg("--cpu-list")
+        .arg(format!("0-{}", cores.saturating_sub(1)))
+        .arg(binary);
+    command
+}
+
+/// Whether [`pinned`] holds programs to their cores.
+pub(crate) fn can_pin() -> bool {
+    Command::new("taskset")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}

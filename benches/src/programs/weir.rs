@@ -1,0 +1,277 @@
+//! Weir as a user runs it: the program `weir`, a script, a process per run.
+
+use std::env;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::usage;
+use super::{Into, Job, Program, Run, pinned};
+use crate::clock::{pause, timed};
+use crate::failure::{During, Failure, Result};
+use crate::settings::{self, Settings};
+
+/// A sink of Parquet files.
+const FILES: &str = "connector = 'file', path = 'rows/', format = 'parquet'";
+
+/// The program.
+#[derive(Debug)]
+pub(crate) struct Weir {
+    binary: PathBuf,
+    cores: u32,
+    memory: String,
+    version: String,
+}
+
+/// A run with what its summary says.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The run.
+    pub(crate) run: Run,
+    /// The summary.
+    pub(crate) summary: Value,
+}
+
+impl Weir {
+    /// Finds the program, and builds it first when the harness itself runs under cargo.
+    pub(crate) fn find(settings: &Settings) -> Result<Self> {
+        let binary = match env::var_os("WEIR_BIN") {
+            Some(path) => PathBuf::from(path),
+            None => built_beside_this()?,
+        };
+        if !binary.is_file() {
+            return Err(Failure::new(format!(
+                "{} is not there: run `cargo build --release` first, or set WEIR_BIN",
+                binary.display()
+            )));
+        }
+        let output = Command::new(&binary).arg("--version").output();
+        let text = output.during("asking weir")?.stdout;
+        let version = String::from_utf8_lossy(&text).trim().to_owned();
+        let debug = binary
+            .parent()
+            .is_some_and(|folder| folder.ends_with("debug"));
+        Ok(Self {
+            binary,
+            cores: settings.cores(),
+            memory: settings.memory.clone(),
+            version: if debug {
+                format!("{version}, a debug build: its times say nothing")
+            } else {
+                version
+            },
+        })
+    }
+
+    /// Runs a script in a folder, with more flags.
+    pub(crate) fn run_script(&self, script: &str, folder: &Path, flags: &[&str]) -> Result<Told> {
+        told(self.command(script, folder, flags)?, None)
+    }
+
+    fn command(&self, script: &str, folder: &Path, flags: &[&str]) -> Result<Command> {
+        let path = folder.join("script.sql");
+        std::fs::write(&path, script).during(format!("writing {}", path.display()))?;
+        let mut command = pinned(&self.binary, self.cores);
+        command.arg("run").arg(&path);
+        command.args(["--summary", "json", "--progress", "never"]);
+        let cores = self.cores.to_string();
+        command.args(["--parallelism", &cores, "--memory", &self.memory]);
+        command.args(flags).current_dir(folder);
+        Ok(command)
+    }
+
+    /// The same for a time, after which it is stopped as Ctrl-C does.
+    pub(crate) fn run_for(
+        &self,
+        script: &str,
+        folder: &Path,
+        flags: &[&str],
+        time: Duration,
+    ) -> Result<Told> {
+        told(self.command(script, folder, flags)?, Some(time))
+    }
+
+    /// Asks for rows and keeps them in files.
+    fn ask(&self, script: &str, folder: &Path) -> Result<()> {
+        let mut command = pinned(&self.binary, self.cores);
+        command
+            .args(["sql", "--command", script])
+            .current_dir(folder);
+        let output = command.output().during("starting weir sql")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::new(format!("weir sql: {}", text.trim())))
+    }
+}
+
+impl Program for Weir {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn run(&mut self, job: &Job, _way: &str) -> Result<Run> {
+        let folder = settings::scratch("weir-run")?;
+        let sink = match job.into {
+            Into::Nowhere => sink("connector = 'blackhole'"),
+            Into::Files => sink(FILES),
+        };
+        let flags: &[&str] = if job.checkpoints {
+            &["--state", "state"]
+        } else {
+            &[]
+        };
+        let told = self.run_script(&script(job, &sink), &folder, flags)?;
+        check_rows(&told.summary, job)?;
+        Ok(told.run)
+    }
+
+    fn write(&mut self, job: &Job, folder: &Path) -> Result<String> {
+        if job.is_updating {
+            let view = "CREATE MATERIALIZED VIEW result AS\n";
+            let told = self.run_script(&script(job, view), folder, &[])?;
+            check_rows(&told.summary, job)?;
+            let copy =
+                format!("CREATE SINK kept WITH ({FILES}); INSERT INTO kept SELECT * FROM result");
+            self.ask(&copy, folder)?;
+        } else {
+            let told = self.run_script(&script(job, &sink(FILES)), folder, &[])?;
+            check_rows(&told.summary, job)?;
+        }
+        Ok(format!("{}/rows/**/*.parquet", folder.display()))
+    }
+}
+
+/// The statement before a query.
+fn sink(options: &str) -> String {
+    format!("CREATE SINK result WITH ({options}) AS\n")
+}
+
+fn script(job: &Job, into: &str) -> String {
+    let (sources, query) = (job.fill(&job.sources), job.fill(&job.query));
+    format!("SET pipeline.mode = 'streaming';\n{sources}\n{into}{query}")
+}
+
+/// A row that was not read was not worked on.
+fn check_rows(summary: &Value, job: &Job) -> Result<()> {
+    let read = summary["rows_in"].as_u64().unwrap_or(0);
+    match job.rows {
+        Some(rows) if read < rows => Err(Failure::new(format!("weir read {read} rows of {rows}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Runs the command, whose last line is the summary; stops it after a time, if one is given.
+fn told(mut command: Command, stop_after: Option<Duration>) -> Result<Told> {
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (done, process) = timed(|| -> Result<_> {
+        let mut child = command.spawn().during("starting weir")?;
+        if let Some(time) = stop_after {
+            pause(time);
+            let pid = child.id().to_string();
+            let sent = Command::new("kill").args(["-INT", &pid]).status();
+            sent.during("stopping weir")?;
+        }
+        let mut output = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut output).during("hearing weir")?;
+        }
+        // Closed output means that it ends; a process that is not waited for still tells its times.
+        let mut complaint = String::new();
+        if let Some(mut stderr) = child.stderr.take() {
+            stderr
+                .read_to_string(&mut complaint)
+                .during("hearing weir")?;
+        }
+        let usage = usage::of_tree(child.id());
+        let status = child.wait().during("waiting for weir")?;
+        Ok((status, output, complaint, usage))
+    });
+    let (status, output, complaint, usage) = done?;
+    if !status.success() {
+        return Err(Failure::new(format!(
+            "weir: {status}: {}",
+            complaint.trim()
+        )));
+    }
+    let line = output.lines().last().unwrap_or_default();
+    let summary: Value = serde_json::from_str(line).during("reading weir's summary")?;
+    let seconds = summary["seconds"].as_f64().unwrap_or(f64::NAN);
+    let run = Run {
+        job: Duration::try_from_secs_f64(seconds).during("reading weir's summary")?,
+        process: Some(process),
+        cpu: usage.map(|usage| usage.cpu),
+        peak_bytes: summary["memory"]["peak"].as_u64(),
+    };
+    Ok(Told { run, summary })
+}
+
+/// Gives the `weir` beside this program, brought up to date by the cargo that runs us.
+fn built_beside_this() -> Result<PathBuf> {
+    let this = env::current_exe().during("finding this program")?;
+    let folder = this
+        .parent()
+        .ok_or_else(|| Failure::new("this program is in no folder"))?;
+    if let Some(cargo) = env::var_os("CARGO") {
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let status = Command::new(cargo)
+            .args(["build", "--package", "weir", "--bin", "weir"])
+            .args(["--profile", profile])
+            .current_dir(settings::home())
+            .status()
+            .during("starting cargo")?;
+        if !status.success() {
+            return Err(Failure::new("weir does not build"));
+        }
+    }
+    Ok(folder.join(format!("weir{}", env::consts::EXE_SUFFIX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_sources_sink_and_query() {
+        let job = Job {
+            sources: "CREATE SOURCE a WITH (path = '${DATA}');".to_owned(),
+            query: "SELECT * FROM a;".to_owned(),
+            variables: [("DATA".to_owned(), "/d".to_owned())].into(),
+            ..Job::default()
+        };
+        assert_eq!(
+            script(&job, &sink("connector = 'blackhole'")),
+            "SET pipeline.mode = 'streaming';\nCREATE SOURCE a WITH (path = '/d');\n\
+             CREATE SINK result WITH (connector = 'blackhole') AS\nSELECT * FROM a;"
+        );
+        let summary = serde_json::json!({"rows_in": 9});
+        assert!(
+            check_rows(
+                &summary,
+                &Job {
+                    rows: Some(10),
+                    ..Job::default()
+                }
+            )
+            .is_err()
+        );
+        assert!(
+            check_rows(
+                &summary,
+                &Job {
+                    rows: Some(9),
+                    ..Job::default()
+                }
+            )
+            .is_ok()
+        );
+    }
+}

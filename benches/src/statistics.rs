@@ -1,0 +1,44 @@
+//! What is said of several times: the middle, and how far they are apart.
+
+use std::time::Duration;
+
+/// The middle of some times; the mean of the two in the middle of an even number.
+pub(crate) fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
+        (Some(below), Some(above)) if sorted.len().is_multiple_of(2) => (*below + *above) / 2,
+        (_, Some(time)) => *time,
+        (_, None) => Duration::ZERO,
+    }
+}
+
+/// How far the times are apart, as a share of their median.
+pub(crate) fn spread(times: &[Duration]) -> f64 {
+    let (least, most) = (times.iter().min(), times.iter().max());
+    match (least, most, median(times).as_secs_f64()) {
+        (Some(least), Some(most), middle) if middle > 0.0 => {
+            (*most - *least).as_secs_f64() / middle
+        }
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(millis: &[u64]) -> Vec<Duration> {
+        millis.iter().map(|ms| Duration::from_millis(*ms)).collect()
+    }
+
+    #[test]
+    fn medians_and_spreads() {
+        assert_eq!(median(&times(&[3, 1, 2])), Duration::from_millis(2));
+        assert_eq!(median(&times(&[4, 1, 2, 8])), Duration::from_millis(3));
+        assert_eq!(median(&[]), Duration::ZERO);
+        assert!((spread(&times(&[8, 10, 12])) - 0.4).abs() < 1e-9);
+        assert_eq!(spread(&times(&[5])), 0.0);
+    }
+}
