@@ -266,6 +266,9 @@ pub(crate) fn value(value: impl AsRef<[u8]>) -> Put {
 
 /// Writes records in order and waits until the broker has them.
 pub(crate) fn produce(config: &ClientConfig, topic: &str, records: &[Put]) {
+    // What the client sends again by itself must not be there twice.
+    let mut config = config.clone();
+    config.set("enable.idempotence", "true");
     let producer: BaseProducer = config.create().unwrap();
     send(&producer, topic, records);
     producer.flush(PATIENCE).unwrap();

@@ -99,7 +99,8 @@ impl Writer<'_> {
     fn condition(&mut self, left: &[Column], right: &[Column]) -> Option<String> {
         let (a, b) = same(left, right)?;
         let mut on = match self.random.random_range(0..8) {
-            0 => format!("{a} IS NOT DISTINCT FROM {b}"),
+            // The oracle's parser takes what comes after it for a part of `b`.
+            0 => format!("({a} IS NOT DISTINCT FROM {b})"),
             1 => format!("{a} < {b}"),
             _ => format!("{a} = {b}"),
         };
