@@ -107,6 +107,7 @@ struct Exact {
     timeout_ms: u128,
     rewind: Rewind,
     start: Mutex<Option<Start>>,
+    begun: tokio::sync::Mutex<bool>,
     ledger: tokio::sync::Mutex<Option<Arc<Ledger>>>,
 }
 
@@ -152,6 +153,7 @@ impl KafkaSink {
                 _ => Rewind::Fail,
             },
             start: Mutex::new(None),
+            begun: tokio::sync::Mutex::default(),
             ledger: tokio::sync::Mutex::default(),
         };
         let said = match delivery {
@@ -188,24 +190,30 @@ impl KafkaSink {
         }
     }
 
-    /// The ledger of this sink in a pipeline, opened with the first call: it takes the topic over
-    /// from an earlier run.
-    async fn ledger(&self, pipeline: &str) -> Result<Arc<Ledger>> {
-        let exact = &self.exact;
-        let mut kept = exact.ledger.lock().await;
-        if let Some(ledger) = &*kept {
-            return Ok(Arc::clone(ledger));
+    /// The ledger of this sink in a pipeline. What an earlier run has prepared is committed by it
+    /// before it is known where this run goes on.
+    async fn ledger(&self, pipeline: &str) -> Arc<Ledger> {
+        let mut kept = self.exact.ledger.lock().await;
+        let made = || Arc::new(Ledger::new(&self.parts, pipeline, self.exact.timeout_ms));
+        Arc::clone(kept.get_or_insert_with(made))
+    }
+
+    /// Takes the topic over from an earlier run, once.
+    async fn begin(&self, pipeline: &str) -> Result<()> {
+        let ledger = self.ledger(pipeline).await;
+        let mut begun = self.exact.begun.lock().await;
+        if *begun {
+            return Ok(());
         }
-        let start = exact.start.lock().unwrap_or(Start::Fresh);
-        let made = Ledger::new(&self.parts, pipeline, exact.timeout_ms);
-        let (made, rewind) = (Arc::new(made), exact.rewind);
-        let opened = Arc::clone(&made);
+        let start = (*self.exact.start.lock())
+            .ok_or_else(|| Error::internal("a kafka sink writes before it is checked"))?;
+        let rewind = self.exact.rewind;
         self.parts
             .env
-            .blocking(move || opened.open(start, rewind))
+            .blocking(move || ledger.open(start, rewind))
             .await??;
-        *kept = Some(Arc::clone(&made));
-        Ok(made)
+        *begun = true;
+        Ok(())
     }
 }
 
@@ -253,7 +261,7 @@ impl Sink for KafkaSink {
         if !self.is_exact() {
             return Ok(Box::new(ProducerWriter::new(&self.parts)?));
         }
-        self.ledger(&context.job.pipeline).await?;
+        self.begin(&context.job.pipeline).await?;
         Ok(Box::new(OutboxWriter::new(&self.parts, context)?))
     }
 
@@ -270,7 +278,7 @@ impl Sink for KafkaSink {
         let Some(pipeline) = of else {
             return Ok(());
         };
-        let ledger = self.ledger(&pipeline).await?;
+        let ledger = self.ledger(&pipeline).await;
         let commit = move || ledger.commit(&chunks);
         self.parts.env.blocking(commit).await?
     }

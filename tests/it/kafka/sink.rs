@@ -187,10 +187,11 @@ fn a_commit_can_be_repeated_and_shows_its_rows_once() {
     rig.commit(&sink, 1, &first);
     assert_eq!(read(kafka, &topic).len(), 200);
 
-    // Another process commits the last epoch again, goes on, and is of the same mind.
+    // Another process commits the last epoch again before it begins, as a start does, and goes on.
     let later = rig.sink(&batch(0..1).schema()).unwrap();
-    let mut writer = rig.start(&later, Start::Resumed(Epoch(2))).unwrap();
     rig.commit(&later, 2, &second);
+    assert_eq!(read(kafka, &topic).len(), 200);
+    let mut writer = rig.start(&later, Start::Resumed(Epoch(2))).unwrap();
     rig.write(&mut *writer, batch(200..300));
     rig.commit(&later, 3, &rig.prepare(&mut *writer));
     let mut all = read(kafka, &topic);
@@ -225,8 +226,8 @@ fn large_epochs_go_in_chunks_and_a_part_is_completed() {
     let some = read(kafka, &topic).len();
     assert!((1..50_000).contains(&some));
     let later = rig.sink(&wide(0).schema()).unwrap();
-    rig.start(&later, Start::Resumed(Epoch(1))).unwrap();
     rig.commit(&later, 1, &tokens);
+    rig.start(&later, Start::Resumed(Epoch(1))).unwrap();
     rig.commit(&sink, 1, &tokens);
     let read = ids(kafka, &topic);
     assert!(read == (0..50_000).collect::<Vec<_>>(), "{}", read.len());
