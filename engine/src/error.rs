@@ -202,7 +202,7 @@ impl From<arrow::error::ArrowError> for Error {
                 Ok(own) => *own,
                 Err(other) => Self::new(Kind::Data, codes::EXPRESSION, other.to_string()),
             },
-            ArrowError::IoError(_, inner) if is_full(&inner) => no_room(inner),
+            ArrowError::IoError(_, inner) if is_full(&inner) => no_room(ROWS, inner),
             other => Self::new(Kind::Data, codes::EXPRESSION, other.to_string())
                 .hint("use TRY_CAST or a CASE expression where a value may not fit"),
         }
@@ -218,7 +218,7 @@ impl From<datafusion_common::DataFusionError> for Error {
                 Err(other) => Self::new(Kind::Data, codes::EXECUTION, other.to_string()),
             },
             Df::ArrowError(inner, _) => Self::from(*inner),
-            Df::IoError(inner) if is_full(&inner) => no_room(inner),
+            Df::IoError(inner) if is_full(&inner) => no_room(ROWS, inner),
             Df::Context(_, inner) | Df::Diagnostic(_, inner) => Self::from(*inner),
             Df::Shared(inner) => Self::from_shared(&inner),
             Df::ResourcesExhausted(message) => Self::new(Kind::Limit, codes::MEMORY, message)
@@ -229,6 +229,9 @@ impl From<datafusion_common::DataFusionError> for Error {
         }
     }
 }
+
+/// Only temporary files are written where errors of arrow and DataFusion come from.
+const ROWS: &str = "rows";
 
 /// Whether a disk without room is the cause, however deep it lies.
 fn is_full(error: &std::io::Error) -> bool {
@@ -247,15 +250,18 @@ fn is_full(error: &std::io::Error) -> bool {
     false
 }
 
-/// Only temporary files are written where these errors come from.
-fn no_room(error: std::io::Error) -> Error {
+/// The error of a temporary file that cannot be written or read, for `what` was to be in it.
+pub(crate) fn no_room(
+    what: &str,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
     Error::new(
         Kind::Limit,
         codes::DISK,
-        "rows cannot be put into a temporary file",
+        format!("{what} cannot be put into a temporary file"),
     )
     .hint("free some room where TMPDIR is, or give the job more memory with --memory")
-    .caused_by(error)
+    .caused_by(cause)
 }
 
 impl Error {
@@ -272,7 +278,7 @@ impl Error {
             if let Some(io) = inner.downcast_ref::<std::io::Error>()
                 && is_full(io)
             {
-                return no_room(std::io::Error::other(io.to_string()));
+                return no_room(ROWS, std::io::Error::other(io.to_string()));
             }
             cause = inner.source();
         }

@@ -12,8 +12,8 @@ use arrow::record_batch::RecordBatch;
 use datafusion_execution::SpillFile;
 use datafusion_execution::disk_manager::DiskManager;
 
-use crate::error::{Error, Result};
-use crate::spill::{no_room, own_views};
+use crate::error::{Error, Result, no_room};
+use crate::spill::own_views;
 
 /// Rows of one batch in a file: what is in memory at once when it is read.
 const FILE_BATCH_ROWS: usize = if cfg!(test) { 16 } else { 8_192 };
@@ -66,5 +66,5 @@ impl Spilled {
 }
 
 fn failed(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    no_room("rows of a join", cause)
+    no_room("the rows of a join", cause)
 }

@@ -16,8 +16,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_execution::disk_manager::DiskManager;
 use datafusion_execution::{SpillFile, SpillWriter};
 
-use crate::error::{Error, Kind, Result, codes};
-use crate::job::TaskContext;
+use crate::error::{Error, Result, no_room};
 
 /// Bytes after which a new file is begun: few files for much state, and little that waits to be
 /// deleted because of what is left in it. In tests there are several files.
@@ -26,6 +25,7 @@ const FILE_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 /// One batch in a file.
 #[derive(Clone)]
 pub(crate) struct Frame {
+    what: &'static str,
     file: Arc<dyn SpillFile>,
     offset: u64,
     pub(crate) bytes: u64,
@@ -45,9 +45,9 @@ impl Frame {
     pub(crate) fn read(&self) -> Result<RecordBatch> {
         let path = self.file.path();
         let path = path.ok_or_else(|| Error::internal("a temporary file has no path"))?;
-        let mut file = File::open(path).map_err(|e| no_room("state", e))?;
-        file.seek(SeekFrom::Start(self.offset))
-            .map_err(|e| no_room("state", e))?;
+        let failed = |e| no_room(self.what, e);
+        let mut file = File::open(path).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.offset)).map_err(failed)?;
         let mut reader = StreamReader::try_new(BufReader::new(file.take(self.bytes)), None)?;
         let batch = reader
             .next()
@@ -58,6 +58,8 @@ impl Frame {
 
 /// The end of the files, where batches are added.
 pub(crate) struct Disk {
+    /// What it holds, for the error of a full disk.
+    what: &'static str,
     disk: Arc<DiskManager>,
     current: Option<Current>,
 }
@@ -76,15 +78,12 @@ impl fmt::Debug for Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(context: &TaskContext) -> Self {
-        Self::on(Arc::clone(
-            &context.job.datafusion.runtime_env().disk_manager,
-        ))
-    }
-
-    pub(super) fn on(disk: Arc<DiskManager>) -> Self {
-        let current = None;
-        Self { disk, current }
+    pub(crate) fn new(what: &'static str, disk: &Arc<DiskManager>) -> Self {
+        Self {
+            what,
+            disk: Arc::clone(disk),
+            current: None,
+        }
     }
 
     /// Writes a batch; it can be read at once.
@@ -95,9 +94,9 @@ impl Disk {
         let current = match &mut self.current {
             Some(current) if current.bytes < FILE_BYTES => current,
             _ => {
-                let file = self.disk.create_tmp_file("keyed state");
-                let file = file.map_err(|e| no_room("state", e))?;
-                let writer = file.open_writer().map_err(|e| no_room("state", e))?;
+                let file = self.disk.create_tmp_file(self.what);
+                let file = file.map_err(|e| no_room(self.what, e))?;
+                let writer = file.open_writer().map_err(|e| no_room(self.what, e))?;
                 self.current.insert(Current {
                     file,
                     writer,
@@ -105,10 +104,11 @@ impl Disk {
                 })
             }
         };
-        let written = current.writer.write_all(&encoded);
-        written.map_err(|e| no_room("state", e))?;
-        current.writer.flush().map_err(|e| no_room("state", e))?;
+        let failed = |e| no_room(self.what, e);
+        current.writer.write_all(&encoded).map_err(failed)?;
+        current.writer.flush().map_err(failed)?;
         let frame = Frame {
+            what: self.what,
             file: Arc::clone(&current.file),
             offset: current.bytes,
             bytes: encoded.len() as u64,
@@ -136,18 +136,4 @@ pub(crate) fn own_view(column: &ArrayRef) -> ArrayRef {
         DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
         _ => Arc::clone(column),
     }
-}
-
-/// The error of a temporary file for `what` that cannot be written or read.
-pub(crate) fn no_room(
-    what: &str,
-    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    Error::new(
-        Kind::Limit,
-        codes::DISK,
-        format!("the {what} cannot be put into a temporary file"),
-    )
-    .hint("free some room where TMPDIR is, or give the job more memory with --memory")
-    .caused_by(cause)
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use arrow::array::{Array as _, ArrayRef};
 use arrow::record_batch::RecordBatch;
 
-pub(crate) use self::file::{no_room, own_view, own_views};
+pub(crate) use self::file::{Disk, Frame, own_view, own_views};
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::hash_keys;

@@ -26,6 +26,8 @@ use crate::operator::{Extent, Operator, Output, StateBatches};
 /// Parts into which the state is divided at first: state ten times the memory then has parts of a
 /// sixth of it.
 const PARTS: u64 = if cfg!(test) { 8 } else { 64 };
+/// What is on disk, for the error of a full one.
+const STATE: &str = "the state";
 /// How long a part may be behind: then it is read back as soon as there is time for it.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
 
@@ -193,13 +195,14 @@ impl Spilling {
         let room = Room::new(of.what(), context);
         let waiting = format!("rows for {} of {}", of.what(), context.node);
         let whole = Live::new(&of, context, Gauge::new(&room.taken))?;
+        let disk = &context.job.datafusion.runtime_env().disk_manager;
         Ok(Self {
             whole: Some(whole),
             parts: Vec::new(),
             groups: KeyGroups::of(context.subtask, context.parallelism),
             next_id: 0,
-            disk: Disk::new(context),
-            waiting: Disk::new(context),
+            disk: Disk::new(STATE, disk),
+            waiting: Disk::new(STATE, disk),
             buffered: MemoryConsumer::new(waiting).register(&context.job.memory),
             room,
             looked_at: 0,

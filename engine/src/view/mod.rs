@@ -8,7 +8,6 @@
 //! Rows that do not fit in memory are divided into shares on disk, in the operator as in the reader,
 //! and worked off one share at a time.
 
-mod disk;
 mod lines;
 mod operator;
 mod reader;
@@ -32,6 +31,9 @@ use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
 use crate::updating::RowCodec;
+
+/// What is on disk, for the error of a full one.
+const ROWS: &str = "the rows of a materialized view";
 
 /// The id of the node that keeps the rows of a view.
 pub fn node_id(view: &str) -> String {

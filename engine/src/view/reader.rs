@@ -8,13 +8,13 @@ use datafusion_execution::disk_manager::DiskManager;
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion_execution::runtime_env::RuntimeEnv;
 
-use super::disk::Frame;
 use super::lines::{FORMAT, Part, schema};
 use super::spread::Spread;
 use crate::changelog::{changelog_schema, rows_schema};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::operator::StateBatches;
+use crate::spill::Frame;
 use crate::updating::fold::Fold;
 
 /// What a reader may take.

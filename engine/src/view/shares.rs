@@ -12,15 +12,15 @@ use datafusion_execution::disk_manager::DiskManager;
 use datafusion_execution::memory_pool::MemoryReservation;
 use parking_lot::Mutex;
 
-use super::Program;
-use super::disk::{Disk, Frame};
 use super::lines::{Part, batches, labelled};
 use super::operator::apply;
 use super::spread::Spread;
 use super::table::{Line, Table};
+use super::{Program, ROWS};
 use crate::error::Result;
 use crate::key_group::hash_keys;
 use crate::operator::{Extent, StateBatches};
+use crate::spill::{Disk, Frame};
 
 /// Bytes of changes of a share up to which its rows are never written anew.
 const CHANGES_BYTES_MIN: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
@@ -87,7 +87,7 @@ impl Shares {
         });
         Ok(Self {
             kept: shares.map(|share| Arc::new(Mutex::new(share))).collect(),
-            disk: Arc::new(Mutex::new(Disk::new(disk))),
+            disk: Arc::new(Mutex::new(Disk::new(ROWS, disk))),
             coming: rows,
             program: Arc::clone(program),
             tracking,

@@ -8,8 +8,9 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::record_batch::RecordBatch;
 use datafusion_execution::disk_manager::DiskManager;
 
-use super::disk::{Disk, Frame};
+use super::ROWS;
 use crate::error::Result;
+use crate::spill::{Disk, Frame};
 
 /// Shares: one of rows ten times the memory then takes a sixth of it.
 pub(super) const SHARES: usize = if cfg!(test) { 4 } else { 64 };
@@ -48,7 +49,7 @@ impl Spread {
         let mut shares = Vec::new();
         shares.resize_with(SHARES, Waiting::default);
         Self {
-            disk: Disk::new(manager),
+            disk: Disk::new(ROWS, manager),
             shares,
         }
     }

@@ -21,9 +21,9 @@ use super::part::Part;
 use super::program::Program;
 use super::results;
 use super::table::pick;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, no_room};
 use crate::key_group::hash_keys;
-use crate::spill::{no_room, own_view};
+use crate::spill::own_view;
 
 /// Cuts of a window that is larger than memory: a window ten times the budget then takes a sixth
 /// of it while it is merged.
@@ -190,5 +190,5 @@ impl Spill {
 }
 
 fn disk(cause: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    no_room("open windows", cause)
+    no_room("the open windows", cause)
 }

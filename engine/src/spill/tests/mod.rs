@@ -28,7 +28,7 @@ fn values(batch: &RecordBatch) -> Vec<i64> {
 fn disk() -> (Disk, Arc<DiskManager>) {
     let context = DataFusionContext::default();
     let manager = Arc::clone(&context.runtime_env().disk_manager);
-    (Disk::on(Arc::clone(&manager)), manager)
+    (Disk::new("the state", &manager), manager)
 }
 
 #[test]
