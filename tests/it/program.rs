@@ -233,13 +233,23 @@ impl Running {
         what: &str,
         holds: impl Fn() -> bool,
     ) -> Duration {
+        let took = self.until_or_end(limit, what, holds);
+        took.unwrap_or_else(|| panic!("the program ended before {what}:\n{}", self.said()))
+    }
+
+    /// Waits until a condition holds or the program has ended, which gives `None`; fails after
+    /// `limit`.
+    pub(crate) fn until_or_end(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        holds: impl Fn() -> bool,
+    ) -> Option<Duration> {
         let start = Instant::now();
         while !holds() {
-            assert!(
-                self.is_running(),
-                "the program ended before {what}:\n{}",
-                self.said()
-            );
+            if !self.is_running() {
+                return None;
+            }
             assert!(
                 start.elapsed() < limit,
                 "no {what} within {limit:?}:\n{}",
@@ -247,7 +257,7 @@ impl Running {
             );
             std::thread::sleep(Duration::from_millis(5));
         }
-        start.elapsed()
+        Some(start.elapsed())
     }
 }
 

@@ -1,19 +1,28 @@
 //! The kill loop: starts the real program, kills it at a random moment, looks, starts it again.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::log::{Durable, Log};
+use super::log::{Durable, Log, Progress};
 use crate::program::{Ended, Place, Running};
 
 /// The time between two checkpoints.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(300);
-/// The share of kills that come before the program has taken its pipeline over, or just after.
+/// The share of kills that come while the program starts: before a row that it has read is durable,
+/// or just after.
 const EARLY: f64 = 0.3;
-/// The longest time to take a pipeline over, in a debug build on a busy machine.
-const TAKE_OVER_MAX: Duration = Duration::from_secs(90);
+/// The share of the others that come just after a manifest, while its epoch is committed.
+const SHARP: f64 = 0.3;
+/// How soon after the manifest those come.
+const SHARP_TIME: Duration = Duration::from_millis(60);
+/// How long a start may take until a row that it has read is durable, and an epoch after that, in a
+/// debug build on a busy machine.
+const PROGRESS_MAX: Duration = Duration::from_secs(90);
+/// Kills of one output at most: what the judge reads after each of them grows.
+const SHARE_MAX: u32 = 50;
 /// Flags of every run: small, since several run at once.
 pub(crate) const FLAGS: [&str; 6] = [
     "--state",
@@ -45,7 +54,10 @@ pub(crate) struct Kills {
     pub(crate) done: u32,
     chance: StdRng,
     early: u32,
-    took_over: Vec<Duration>,
+    /// How many kills came after an epoch that has read on.
+    moved: u32,
+    /// How long the starts took until an epoch of theirs had read on.
+    starts: Vec<Duration>,
 }
 
 /// How a round of kills came to its end.
@@ -72,8 +84,18 @@ impl Kills {
             done: 0,
             chance: StdRng::seed_from_u64(seed),
             early: 0,
-            took_over: Vec::new(),
+            moved: 0,
+            starts: Vec::new(),
         }
+    }
+
+    /// The kills that are left, in shares for one output each.
+    pub(crate) fn shares(&self) -> Vec<u32> {
+        let shares = 0..self.left.div_ceil(SHARE_MAX);
+        let begun = shares.map(|number| number * SHARE_MAX);
+        begun
+            .map(|begun| (self.left - begun).min(SHARE_MAX))
+            .collect()
     }
 
     /// A moment in a span, uniformly.
@@ -103,13 +125,15 @@ impl Kills {
             if self.left == 0 {
                 return Round::Undisturbed(running);
             }
-            let ended = self.kill(running, log);
+            let before = log.progress().unwrap_or_default();
+            let ended = self.kill(running, log, before);
             let by_itself = ended.code != -1;
             if by_itself {
                 ended.ok();
             } else {
                 self.done += 1;
                 self.left -= 1;
+                self.moved += u32::from(log.progress() > Some(before));
             }
             let durable = log.durable();
             log.check_chain();
@@ -125,42 +149,56 @@ impl Kills {
     }
 
     /// Lets a run live for a random time.
-    fn kill(&mut self, mut running: Running, log: &Log) -> Ended {
-        let (started, before) = (Instant::now(), log.newest());
-        let typical = self.took_over.last().copied().unwrap_or(INTERVAL);
-        let lives = if self.chance.random_bool(EARLY) {
+    fn kill(&mut self, mut running: Running, log: &Log, before: Progress) -> Ended {
+        let started = Instant::now();
+        let typical = self.starts.last().copied().unwrap_or(INTERVAL * 4);
+        let early = self.chance.random_bool(EARLY);
+        let mut lives = self.moment(typical);
+        if early {
             self.early += 1;
-            self.moment(typical * 2)
         } else {
-            while log.newest() == before && running.is_running() {
-                assert!(
-                    started.elapsed() < TAKE_OVER_MAX,
-                    "it does not start:\n{}",
-                    running.said()
-                );
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            self.took_over.push(started.elapsed());
-            started.elapsed() + self.moment(INTERVAL * 3)
-        };
+            // An input that comes late must not make these early as well: then nothing is proved.
+            let newest = Cell::new(0);
+            running.until_or_end(PROGRESS_MAX, "epoch with rows of this start", || {
+                let last = newest.replace(log.newest());
+                last != newest.get() && log.progress() > Some(before)
+            });
+            self.starts.push(started.elapsed());
+            lives = started.elapsed() + self.moment(INTERVAL * 3);
+        }
         while started.elapsed() < lives && running.is_running() {
             std::thread::sleep(Duration::from_millis(2));
+        }
+        if !early && self.chance.random_bool(SHARP) {
+            let newest = log.newest();
+            running.until_or_end(PROGRESS_MAX, "next epoch", || log.newest() > newest);
+            std::thread::sleep(self.moment(SHARP_TIME));
         }
         running.kill()
     }
 
     /// Says what was done, for the pages of `docs/reliability`.
     pub(crate) fn tell(mut self, pipeline: &str, rows: u64) {
-        self.took_over.sort_unstable();
+        // Kills that nothing has happened before prove nothing.
+        assert!(
+            self.moved + self.early >= self.done,
+            "{} of {} kills came after an epoch with rows, {} were to be early",
+            self.moved,
+            self.done,
+            self.early
+        );
+        self.starts.sort_unstable();
         let at = |share: f64| {
-            let index = (self.took_over.len() as f64 * share) as usize;
-            let time = self.took_over.get(index).or(self.took_over.last());
+            let index = (self.starts.len() as f64 * share) as usize;
+            let time = self.starts.get(index).or(self.starts.last());
             time.map_or(0.0, Duration::as_secs_f64)
         };
         println!(
-            "{pipeline}: {} kills, {} of them early; {rows} rows, none lost, none doubled; taken \
-             over in {:.2} s (median), {:.2} s (p99), {:.2} s (longest)",
+            "{pipeline}: {} kills, {} of them after an epoch with rows, {} in the start; {rows} rows, \
+             none lost, none doubled; rows of a start durable in {:.2} s (median), {:.2} s (p99), \
+             {:.2} s (longest)",
             self.done,
+            self.moved,
             self.early,
             at(0.5),
             at(0.99),

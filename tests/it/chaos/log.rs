@@ -18,6 +18,9 @@ const RETAINED: usize = 20;
 /// How far the splits of all sources are read: rows by the split's id, `None` for all of them.
 pub(crate) type Read = BTreeMap<String, Option<u64>>;
 
+/// How far all sources of a pipeline are read: splits that are read to their end, rows of the others.
+pub(crate) type Progress = (usize, u64);
+
 /// The log of one pipeline, below a folder on disk.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -75,6 +78,15 @@ impl Log {
             .filter_map(|name| number(name.to_string_lossy().into_owned()))
             .max()
             .unwrap_or(0)
+    }
+
+    /// How far the newest manifest says that all sources are read; it may be asked while a program
+    /// writes, and is `None` while there is no whole manifest.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        let newest = self.store.inspect(self.newest());
+        let read = self.read(&self.runtime.block_on(newest).ok()?);
+        let ended = read.values().filter(|rows| rows.is_none()).count();
+        Some((ended, read.values().flatten().sum()))
     }
 
     /// All manifests that can be read, from the newest.

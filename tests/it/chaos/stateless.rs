@@ -12,7 +12,7 @@ use crate::servers::minio::Minio;
 /// Rows per second: few enough that a run lasts.
 pub(crate) const RATE: u64 = 5_000;
 /// Rows between two kills, about.
-const ROWS_PER_KILL: u64 = RATE / 3;
+const ROWS_PER_KILL: u64 = RATE / 2;
 /// Rows of one round at most, so that the judge has not too much to read after each kill.
 const ROWS_MAX: u64 = 200_000;
 
