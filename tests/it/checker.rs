@@ -82,9 +82,5 @@ pub(crate) fn read(folder: &Path) -> [Found; 2] {
 
 /// Python with DuckDB and pyarrow.
 pub(crate) fn python() -> PathBuf {
-    let cache = std::env::var_os("WEIR_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/weir"),
-        PathBuf::from,
-    );
-    cache.join("venv/bin/python3")
+    crate::servers::process::cache().join("venv/bin/python3")
 }

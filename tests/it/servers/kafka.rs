@@ -2,18 +2,18 @@
 //! `KAFKA_BOOTSTRAP` names.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use super::certificate;
+use super::process::{Process, cache, free_ports, run};
 use crate::program::block_on;
 
 /// The user of the listeners that want a login.
@@ -32,9 +32,8 @@ pub(crate) struct Kafka {
 /// A broker that this process has started.
 #[derive(Debug)]
 struct Own {
-    folder: tempfile::TempDir,
+    process: Process,
     ports: [u16; 5],
-    child: Mutex<Option<Child>>,
 }
 
 static SHARED: OnceLock<Kafka> = OnceLock::new();
@@ -56,28 +55,18 @@ impl Kafka {
 
     /// Starts a broker of one's own, which a test may stop and start again.
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let ports = free_ports();
-        let own = Own {
-            folder,
-            ports,
-            child: Mutex::new(None),
-        };
+        let process = Process::new("KILL");
+        let own = Own { process, ports };
         own.write_files();
-        own.run_java(
-            "kafka.tools.StorageTool",
-            &[
-                "format",
-                "--cluster-id",
-                "bm90LWEtc2VjcmV0LTE2Yg",
-                "--config",
-                &own.config().to_string_lossy(),
-                "--add-scram",
-                &format!("SCRAM-SHA-256=[name={USER},password={PASSWORD}]"),
-                "--add-scram",
-                &format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"),
-            ],
-        );
+        let login = |kind: &str| format!("{kind}=[name={USER},password={PASSWORD}]");
+        run(java()
+            .args(["kafka.tools.StorageTool", "format"])
+            .args(["--cluster-id", "bm90LWEtc2VjcmV0LTE2Yg"])
+            .arg("--config")
+            .arg(own.config())
+            .args(["--add-scram", &login("SCRAM-SHA-256")])
+            .args(["--add-scram", &login("SCRAM-SHA-512")]));
         let this = Self {
             bootstrap: format!("127.0.0.1:{}", ports[0]),
             own: Some(own),
@@ -89,7 +78,7 @@ impl Kafka {
     /// Starts the broker again after [`Kafka::down`], on the same ports with the same data.
     pub(crate) fn up(&self) {
         let own = self.own.as_ref().expect("a broker of one's own");
-        *own.child.lock().unwrap() = Some(own.spawn());
+        own.start();
         let deadline = Instant::now() + Duration::from_secs(90);
         let admin = self.admin();
         // A broker that tells of itself takes requests.
@@ -102,7 +91,7 @@ impl Kafka {
                 Instant::now() < deadline,
                 "the broker at {} does not start:\n{}",
                 self.bootstrap,
-                own.log()
+                own.process.said()
             );
         }
     }
@@ -110,7 +99,7 @@ impl Kafka {
     /// Stops the broker as a crash does.
     pub(crate) fn down(&self) {
         let own = self.own.as_ref().expect("a broker of one's own");
-        own.stop();
+        own.process.stop();
     }
 
     /// Freezes the broker: it keeps its connections and answers nothing.
@@ -125,12 +114,7 @@ impl Kafka {
 
     fn signal(&self, name: &str) {
         let own = self.own.as_ref().expect("a broker of one's own");
-        let shell = own.child.lock().unwrap().as_ref().unwrap().id();
-        // The shell's only child is the broker.
-        let status = Command::new("pkill")
-            .args([&format!("-{name}"), "-P", &shell.to_string()])
-            .status();
-        assert!(status.unwrap().success());
+        own.process.signal(name);
     }
 
     /// `host:port` of the listener with TLS, whose certificate [`Kafka::authority`] has signed.
@@ -149,7 +133,7 @@ impl Kafka {
     /// The key of the certificate, as a PEM file.
     pub(crate) fn key(&self) -> Option<PathBuf> {
         let own = self.own.as_ref()?;
-        Some(own.folder.path().join("key.pem"))
+        Some(own.process.folder().join("key.pem"))
     }
 
     /// `host:port` of the listener with TLS and a login by PLAIN or SCRAM.
@@ -161,7 +145,7 @@ impl Kafka {
     /// The certificate to trust, as a PEM file.
     pub(crate) fn authority(&self) -> Option<PathBuf> {
         let own = self.own.as_ref()?;
-        Some(own.folder.path().join("certificate.pem"))
+        Some(own.process.folder().join("certificate.pem"))
     }
 
     /// A client for the administration of topics.
@@ -211,23 +195,18 @@ impl Kafka {
     }
 }
 
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        if let Some(own) = &self.own {
-            own.stop();
-        }
-    }
-}
-
 impl Own {
     fn config(&self) -> PathBuf {
-        self.folder.path().join("server.properties")
+        self.process.folder().join("server.properties")
     }
 
     fn write_files(&self) {
-        let folder = self.folder.path();
+        let folder = self.process.folder();
         let [plain, tls, login, controller, mutual] = self.ports;
-        make_certificate(folder);
+        certificate::make(folder);
+        // The broker wants both in one file.
+        let both = ["key.pem", "certificate.pem"].map(|name| fs::read(folder.join(name)).unwrap());
+        fs::write(folder.join("keystore.pem"), both.concat()).unwrap();
         let at = folder.display();
         let plain_login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
         let scram_login = "org.apache.kafka.common.security.scram.ScramLoginModule required";
@@ -274,90 +253,16 @@ impl Own {
         fs::write(self.config(), text).unwrap();
     }
 
-    fn log(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<_> = log.lines().rev().take(40).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-    }
-
-    fn run_java(&self, class: &str, arguments: &[&str]) {
-        let output = java().arg(class).args(arguments).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{class} failed: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-
-    /// Starts the broker under a shell that ends it, and then removes its folder, when this process
-    /// closes the shell's input: it does not outlive the tests however they end.
-    fn spawn(&self) -> Child {
-        let mut log = fs::OpenOptions::new();
-        let log = log.create(true).append(true);
-        let log = log.open(self.folder.path().join("log")).unwrap();
-        let java = java();
-        Command::new("bash")
-            .args([
-                "-c",
-                r#"folder=$1; shift; "$@" & pid=$!; read -r word; kill -9 "$pid"; wait "$pid"
-                [ "$word" = keep ] || rm -rf "$folder""#,
-                "broker",
-            ])
-            .arg(self.folder.path())
-            .arg(java.get_program())
-            .args(java.get_args())
-            .args(["kafka.Kafka", &self.config().to_string_lossy()])
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("the broker can be started")
-    }
-
-    fn stop(&self) {
-        let child = self
-            .child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(mut child) = child {
-            let mut stdin = child.stdin.take().unwrap();
-            stdin.write_all(b"keep\n").ok();
-            drop(stdin);
-            child.wait().ok();
-        }
-    }
-}
-
-/// A certificate that trusts itself, and the same with its key as the broker wants it.
-fn make_certificate(folder: &Path) {
-    let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
-    let output = Command::new("openssl")
-        .args([
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-        ])
-        .args(["-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl makes the broker's certificate");
-    assert!(output.status.success(), "{output:?}");
-    let mut keystore = fs::File::create(folder.join("keystore.pem")).unwrap();
-    for part in [&key, &certificate] {
-        keystore.write_all(&fs::read(part).unwrap()).unwrap();
+    fn start(&self) {
+        let mut server = java();
+        server.arg("kafka.Kafka").arg(self.config());
+        self.process.start(&server);
     }
 }
 
 /// Java with Kafka's jars and a small heap.
 fn java() -> Command {
-    let cache = std::env::var_os("WEIR_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/weir")));
-    let jars = cache.unwrap_or_default().join("kafka/libs");
+    let jars = cache().join("kafka/libs");
     assert!(
         jars.exists(),
         "no Kafka broker: {} is missing; `bash tests/run` fetches it, or set KAFKA_BOOTSTRAP",
@@ -369,10 +274,4 @@ fn java() -> Command {
         .arg("-cp")
         .arg(jars.join("*"));
     java
-}
-
-/// Ports that are free now; all are held until the last is known, so that none comes twice.
-fn free_ports() -> [u16; 5] {
-    let held = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -1,9 +1,8 @@
 //! An S3 server: MinIO of `bash tests/run`, or the server that `S3_ENDPOINT` names.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::signer::Signer as _;
 
+use super::process::{Process, cache, free_ports};
 use crate::program::block_on;
 
 /// A running S3 server. Tests that run at the same time share one.
@@ -24,8 +24,8 @@ pub(crate) struct Minio {
     pub(crate) key: String,
     /// The secret access key.
     pub(crate) secret: String,
-    child: Option<Child>,
-    _folder: Option<tempfile::TempDir>,
+    /// The server, if it is one of this process.
+    process: Option<Process>,
 }
 
 static SHARED: Mutex<Weak<Minio>> = Mutex::new(Weak::new());
@@ -50,41 +50,27 @@ impl Minio {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             key: var("AWS_ACCESS_KEY_ID"),
             secret: var("AWS_SECRET_ACCESS_KEY"),
-            child: None,
-            _folder: None,
+            process: None,
         })
     }
 
-    /// Starts a server under a shell that ends it when this process closes the shell's input, so
-    /// that it does not outlive the tests however they end.
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (port, console) = (free_port(), free_port());
+        let process = Process::new("TERM");
+        let [port, console] = free_ports();
         let address = format!("127.0.0.1:{port}");
         let (key, secret) = ("weir-tests".to_owned(), "weir-tests-secret".to_owned());
-        let server = server_command(&address, console, folder.path());
-        let child = Command::new("bash")
-            .args([
-                "-c",
-                r#""$@" & pid=$!; read -r; kill "$pid"; wait "$pid""#,
-                "server",
-            ])
-            .args(server)
+        let mut server = server(&address, console, process.folder());
+        server
             .env("MINIO_ROOT_USER", &key)
             .env("MINIO_ROOT_PASSWORD", &secret)
             .env("MINIO_BROWSER", "off")
-            .env("MINIO_UPDATE", "off")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the S3 server can be started");
+            .env("MINIO_UPDATE", "off");
+        process.start(&server);
         let this = Self {
             endpoint: format!("http://{address}"),
             key,
             secret,
-            child: Some(child),
-            _folder: Some(folder),
+            process: Some(process),
         };
         this.wait_until_healthy();
         this
@@ -96,8 +82,9 @@ impl Minio {
         while !matches!(self.request("GET", "/minio/health/ready"), Some(status) if status < 500) {
             assert!(
                 Instant::now() < deadline,
-                "the S3 server at {} does not start",
-                self.endpoint
+                "the S3 server at {} does not start:\n{}",
+                self.endpoint,
+                self.process.as_ref().map(Process::said).unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -185,57 +172,25 @@ impl Minio {
     }
 }
 
-impl Drop for Minio {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.stdin.take());
-            child.wait().ok();
-        }
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-/// The command line of the server that `tests/run` has installed.
-fn server_command(address: &str, console: u16, folder: &std::path::Path) -> Vec<String> {
-    let cache = std::env::var_os("WEIR_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/weir")));
-    let cache = cache.unwrap_or_default();
-    let minio = cache.join("bin/minio");
+/// The server that `tests/run` has installed.
+fn server(address: &str, console: u16, folder: &std::path::Path) -> Command {
+    let minio = cache().join("bin/minio");
     if minio.exists() {
-        let minio = minio.to_string_lossy().into_owned();
-        let console = format!("127.0.0.1:{console}");
-        let words = [
-            &minio,
-            "server",
-            "--quiet",
-            "--address",
-            address,
-            "--console-address",
-            &console,
-        ];
-        let folder = folder.to_string_lossy();
-        return words
-            .into_iter()
-            .chain([&*folder])
-            .map(str::to_owned)
-            .collect();
+        let mut server = Command::new(minio);
+        server
+            .args(["server", "--quiet", "--address", address])
+            .args(["--console-address", &format!("127.0.0.1:{console}")])
+            .arg(folder.join("data"));
+        return server;
     }
-    let moto = cache.join("venv/bin/moto_server");
+    let moto = cache().join("venv/bin/moto_server");
     assert!(
         moto.exists(),
         "no S3 server: {} is missing; `bash tests/run` installs it, or set S3_ENDPOINT",
         minio.display()
     );
     let (host, port) = address.split_once(':').unwrap();
-    [&*moto.to_string_lossy(), "-H", host, "-p", port]
-        .map(str::to_owned)
-        .to_vec()
+    let mut server = Command::new(moto);
+    server.args(["-H", host, "-p", port]);
+    server
 }

@@ -1,10 +1,12 @@
 //! Real peers that tests start: each on a free loopback port, with its own folder, stopped when
 //! its last user is done.
 
+mod certificate;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod minio;
 pub(crate) mod postgres;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod storm;

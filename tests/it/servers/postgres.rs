@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::certificate;
+use super::process::{Process, free_ports, run};
 
 /// Where Debian puts the server's programs.
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
@@ -29,9 +31,8 @@ pub(crate) struct Postgres {
 /// A server that this process has started.
 #[derive(Debug)]
 struct Own {
-    folder: tempfile::TempDir,
+    process: Process,
     port: u16,
-    child: Mutex<Option<Child>>,
 }
 
 static SHARED: OnceLock<Postgres> = OnceLock::new();
@@ -64,13 +65,9 @@ impl Postgres {
 
     /// Starts a server of one's own, which a test may stop and start again.
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let own = Own {
-            folder,
-            port,
-            child: Mutex::new(None),
-        };
+        let [port] = free_ports();
+        let process = Process::new("QUIT");
+        let own = Own { process, port };
         own.make();
         let this = Self {
             host: "127.0.0.1".to_owned(),
@@ -91,13 +88,13 @@ impl Postgres {
     /// Starts the server again after [`Postgres::down`], on the same port with the same data.
     pub(crate) fn up(&self) {
         let own = self.own();
-        *own.child.lock().unwrap() = Some(own.spawn());
+        own.start();
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.psql("SELECT 1").is_err() {
             assert!(
                 Instant::now() < deadline,
                 "PostgreSQL does not start:\n{}",
-                fs::read_to_string(own.folder.path().join("log")).unwrap_or_default()
+                own.process.said()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -105,7 +102,7 @@ impl Postgres {
 
     /// Stops the server as a crash does.
     pub(crate) fn down(&self) {
-        self.own().stop();
+        self.own().process.stop();
     }
 
     /// Freezes the server with all of its connections, or lets it go on.
@@ -125,7 +122,8 @@ impl Postgres {
 
     /// The certificate to trust, as a PEM file.
     pub(crate) fn authority(&self) -> Option<PathBuf> {
-        Some(self.own.as_ref()?.folder.path().join("certificate.pem"))
+        let own = self.own.as_ref()?;
+        Some(own.process.folder().join("certificate.pem"))
     }
 
     /// Runs statements and gives what they say, a line per row, columns between bars.
@@ -188,17 +186,9 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if let Some(own) = &self.own {
-            own.stop();
-        }
-    }
-}
-
 impl Own {
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.process.folder().join("data")
     }
 
     /// A program of the server, which refuses to run as root.
@@ -221,8 +211,8 @@ impl Own {
 
     /// Makes an empty cluster with TLS, in a folder that the server's user owns.
     fn make(&self) {
-        let folder = self.folder.path();
-        make_certificate(folder);
+        let folder = self.process.folder();
+        certificate::make(folder);
         fs::write(folder.join("password"), PASSWORD).unwrap();
         run(Command::new("chmod")
             .args(["600"])
@@ -244,16 +234,9 @@ impl Own {
         run(&mut initdb);
     }
 
-    /// Starts the server under a shell that ends it, and then removes its folder, when this process
-    /// closes the shell's input: it does not outlive the tests however they end.
-    fn spawn(&self) -> Child {
-        let folder = self.folder.path();
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.join("log"))
-            .unwrap();
-        let server = self.program("postgres");
+    fn start(&self) {
+        let folder = self.process.folder();
+        let mut server = self.program("postgres");
         let settings = [
             format!("port={}", self.port),
             "listen_addresses=127.0.0.1".to_owned(),
@@ -264,69 +247,15 @@ impl Own {
             format!("ssl_cert_file={}/certificate.pem", folder.display()),
             format!("ssl_key_file={}/key.pem", folder.display()),
         ];
-        Command::new("bash")
-            .args([
-                "-c",
-                r#"folder=$1; shift; "$@" & pid=$!; read -r word; kill -CONT "$pid"; kill -QUIT "$pid"
-                wait "$pid"; [ "$word" = keep ] || rm -rf "$folder""#,
-                "server",
-            ])
-            .arg(folder)
-            .arg(server.get_program())
-            .args(server.get_args())
+        server
             .arg("-D")
             .arg(self.data())
-            .args(settings.iter().flat_map(|setting| ["-c", setting]))
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("PostgreSQL can be started")
+            .args(settings.iter().flat_map(|setting| ["-c", setting]));
+        self.process.start(&server);
     }
 
     fn pid(&self) -> String {
         let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         file.lines().next().unwrap().trim().to_owned()
     }
-
-    fn stop(&self) {
-        let child = self
-            .child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(mut child) = child {
-            let mut stdin = child.stdin.take().unwrap();
-            stdin.write_all(b"keep\n").ok();
-            drop(stdin);
-            child.wait().ok();
-        }
-    }
-}
-
-/// A certificate for this machine alone, and its key.
-fn make_certificate(folder: &Path) {
-    run(Command::new("openssl")
-        .args([
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-        ])
-        .args(["-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(folder.join("key.pem"))
-        .arg("-out")
-        .arg(folder.join("certificate.pem")));
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
 }
