@@ -38,6 +38,10 @@ use weir_engine::metrics::{Metrics, SubtaskMetrics};
 use weir_engine::options::OptionValue;
 use weir_engine::source::{Read, Source, SplitReader};
 
+// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const RUNS: usize = 5;
 
 fn main() {

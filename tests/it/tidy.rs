@@ -75,7 +75,8 @@ fn dependencies_go_one_way() {
     let allowed = BTreeMap::from([
         ("weir-engine", vec![]),
         ("weir-sql", vec!["weir-engine"]),
-        ("weir-connectors", vec!["weir-engine"]),
+        ("weir-kafka-queue", vec![]),
+        ("weir-connectors", vec!["weir-engine", "weir-kafka-queue"]),
         ("weir", vec!["weir-connectors", "weir-engine", "weir-sql"]),
         (
             "weir-bench",

@@ -72,6 +72,11 @@ pub(super) trait DecodeBlock: Debug + Send {
     /// The columns that come out.
     fn schema(&self) -> &SchemaRef;
 
+    /// Whether [`DecodeBlock::open`] says `Ready` to all messages.
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     /// Looks at a message before it is taken.
     fn open(&mut self, _value: &[u8]) -> Opened {
         Opened::Ready
@@ -260,6 +265,17 @@ impl<D: DecodeBlock> Decoder for BlockDecoder<D> {
             Opened::Bad(reason, detail) => self.reject(index, reason, detail, value),
         }
         Ok(Push::Taken)
+    }
+
+    fn take(&mut self, values: &mut Messages, count: usize) -> bool {
+        let can = self.format.takes_all()
+            && self.messages.len() == 0
+            && values.longest() <= limits::RECORD_BYTES_MAX;
+        if can {
+            self.skipped += count.saturating_sub(values.len()) as u64;
+            std::mem::swap(&mut self.messages, values);
+        }
+        can
     }
 
     async fn learn(&mut self, schema: SchemaId) -> Result<()> {

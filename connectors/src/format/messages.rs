@@ -6,27 +6,40 @@ use std::ops::Range;
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// Values in one buffer, each with a newline behind it, so that formats of lines can take many at
-/// once.
+/// once. A value that is missing (a tombstone) is a gap in the callers' numbers.
 #[derive(Debug, Default)]
-pub(super) struct Messages {
+pub struct Messages {
     bytes: Vec<u8>,
     /// Where each ends, its newline not included.
     ends: Vec<usize>,
     /// The caller's number of each.
     index: Vec<u32>,
+    longest: usize,
 }
 
 impl Messages {
-    /// Takes a value.
-    pub(super) fn push(&mut self, value: &[u8], index: u32) {
+    /// Makes it with room for so many values and bytes.
+    pub fn with_room(values: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(values),
+            index: Vec::with_capacity(values),
+            longest: 0,
+        }
+    }
+
+    /// Takes a value, with the caller's number of it, which grows.
+    pub fn push(&mut self, value: &[u8], index: u32) {
         self.push_parts(&[value], index);
     }
 
     /// Takes a value that comes in parts.
     pub(super) fn push_parts(&mut self, parts: &[&[u8]], index: u32) {
+        let start = self.bytes.len();
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
+        self.longest = self.longest.max(self.bytes.len() - start);
         self.ends.push(self.bytes.len());
         self.index.push(index);
         self.bytes.push(b'\n');
@@ -37,8 +50,24 @@ impl Messages {
         self.ends.len()
     }
 
+    /// Bytes of the longest value.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// The value of the caller's number, if it has one.
+    pub fn of(&self, number: usize) -> Option<&[u8]> {
+        let wanted = u32::try_from(number).ok()?;
+        // Most often none is missing.
+        let position = match self.index.get(number) {
+            Some(found) if *found == wanted => number,
+            _ => self.index.binary_search(&wanted).ok()?,
+        };
+        Some(self.get(position))
+    }
+
     /// Bytes of all.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
@@ -78,5 +107,6 @@ impl Messages {
         self.bytes.clear();
         self.ends.clear();
         self.index.clear();
+        self.longest = 0;
     }
 }

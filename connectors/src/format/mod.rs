@@ -32,6 +32,7 @@ mod shape;
 
 pub use encode::encoder_factory;
 pub use factory::decoder_factory;
+pub use messages::Messages;
 pub use options::{FormatName, FormatOptions, SINK_OPTIONS, SOURCE_OPTIONS};
 
 /// One message as the broker gave it.
@@ -87,6 +88,12 @@ pub trait Decoder: Debug + Send {
     /// Takes a message. Bad bytes are remembered as rejected: nothing else is lost. `index` is the
     /// caller's number of the message since the last flush.
     fn push(&mut self, record: Record<'_>, index: u32) -> Result<Push>;
+
+    /// Takes all values of `count` messages at once, without copying them, if the format looks at
+    /// nothing else and nothing is pushed yet; says whether it did. If not they are to be pushed.
+    fn take(&mut self, _values: &mut Messages, _count: usize) -> bool {
+        false
+    }
 
     /// Looks up a schema that [`Decoder::push`] asked for. An error is the registry's, and the same
     /// may be asked again; a schema that does not exist or does not fit rejects its messages.

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use rdkafka::Timestamp;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use weir_kafka_queue::{Record as Fetched, Timestamp};
 
-use crate::format::Record;
+use crate::format::{Messages, Record};
 
 /// What of a record is kept beside its value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,28 +17,19 @@ pub(super) struct Wanted {
     pub(super) headers: bool,
 }
 
-/// When a record was written, and by whose clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Time {
-    /// The record has none.
-    None,
-    /// Milliseconds since 1970 by the producer's clock.
-    Created(i64),
-    /// Milliseconds since 1970 by the broker's clock.
-    Appended(i64),
-}
-
 /// A header: its name, and its value if it has one.
 pub(super) type Header = (String, Option<Vec<u8>>);
 
 /// Some records of one partition, in order.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    bytes: Vec<u8>,
-    values: Vec<Option<Range<usize>>>,
+    /// The values there are, each by the number of its record.
+    values: Messages,
+    /// Bytes of all keys, and where in them that of a record is.
+    key_bytes: Vec<u8>,
     keys: Vec<Option<Range<usize>>>,
     offsets: Vec<i64>,
-    times: Vec<Time>,
+    times: Vec<Timestamp>,
     headers: Vec<Vec<Header>>,
 }
 
@@ -47,47 +37,37 @@ impl Block {
     /// Makes a block with room for as many records and bytes as the last one had.
     pub(super) fn with_room(records: usize, bytes: usize) -> Self {
         Self {
-            bytes: Vec::with_capacity(bytes),
-            values: Vec::with_capacity(records),
+            values: Messages::with_room(records, bytes),
             offsets: Vec::with_capacity(records),
             ..Self::default()
         }
     }
 
     /// Copies a record.
-    pub(super) fn push(&mut self, message: &BorrowedMessage<'_>, wanted: Wanted) {
-        let value = self.copy(message.payload());
-        self.values.push(value);
-        self.offsets.push(message.offset());
+    pub(super) fn push(&mut self, record: &Fetched<'_>, wanted: Wanted) {
+        if let Some(value) = record.value() {
+            let number = u32::try_from(self.offsets.len()).unwrap_or(u32::MAX);
+            self.values.push(value, number);
+        }
+        self.offsets.push(record.offset());
         if wanted.key {
-            let key = self.copy(message.key());
+            let key = record.key().map(|key| {
+                let start = self.key_bytes.len();
+                self.key_bytes.extend_from_slice(key);
+                start..self.key_bytes.len()
+            });
             self.keys.push(key);
         }
         if wanted.timestamp {
-            self.times.push(match message.timestamp() {
-                Timestamp::NotAvailable => Time::None,
-                Timestamp::CreateTime(time) => Time::Created(time),
-                Timestamp::LogAppendTime(time) => Time::Appended(time),
-            });
+            self.times.push(record.timestamp());
         }
         if wanted.headers {
-            let headers = message.headers().into_iter().flat_map(|h| h.iter());
-            let headers = headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
+            let headers = record.headers().map(|(name, value)| {
+                let name = name.to_string_lossy().into_owned();
+                (name, value.map(<[u8]>::to_vec))
+            });
             self.headers.push(headers.collect());
         }
-    }
-
-    fn copy(&mut self, bytes: Option<&[u8]>) -> Option<Range<usize>> {
-        let bytes = bytes?;
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        Some(start..self.bytes.len())
-    }
-
-    fn slice(&self, range: Option<&Option<Range<usize>>>) -> Option<&[u8]> {
-        range
-            .and_then(Option::as_ref)
-            .and_then(|range| self.bytes.get(range.clone()))
     }
 
     /// How many records it has.
@@ -102,20 +82,26 @@ impl Block {
 
     /// Bytes of keys and values.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.values.bytes() + self.key_bytes.len()
     }
 
-    /// The record at an index, for the decoder.
+    /// The values, for a decoder that takes all at once.
+    pub(super) fn values(&mut self) -> &mut Messages {
+        &mut self.values
+    }
+
+    /// The record at an index, for a decoder that takes one after the other.
     pub(super) fn record(&self, index: usize) -> Record<'_> {
         Record {
             key: self.key(index),
-            value: self.slice(self.values.get(index)),
+            value: self.values.of(index),
         }
     }
 
     /// The key of a record, if keys are kept.
     pub(super) fn key(&self, index: usize) -> Option<&[u8]> {
-        self.slice(self.keys.get(index))
+        let range = self.keys.get(index)?.clone();
+        range.and_then(|range| self.key_bytes.get(range))
     }
 
     /// The offset of a record.
@@ -124,8 +110,8 @@ impl Block {
     }
 
     /// The time of a record, if times are kept.
-    pub(super) fn time(&self, index: usize) -> Time {
-        self.times.get(index).copied().unwrap_or(Time::None)
+    pub(super) fn time(&self, index: usize) -> Timestamp {
+        self.times.get(index).copied().unwrap_or(Timestamp::None)
     }
 
     /// The headers of a record, if headers are kept.

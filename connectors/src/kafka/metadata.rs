@@ -9,7 +9,9 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use weir_engine::connector::MetadataColumn;
 
-use super::block::{Block, Time, Wanted};
+use weir_kafka_queue::Timestamp;
+
+use super::block::{Block, Wanted};
 use super::split::Partition;
 
 /// A metadata column.
@@ -117,16 +119,16 @@ impl Metadata {
             Self::Offset => Arc::new(records.map(|r| block.offset(r)).collect::<Int64Array>()),
             Self::Timestamp => {
                 let times = records.map(|record| match block.time(record) {
-                    Time::None => None,
-                    Time::Created(ms) | Time::Appended(ms) => ms.checked_mul(1_000),
+                    Timestamp::None => None,
+                    Timestamp::Created(ms) | Timestamp::Appended(ms) => ms.checked_mul(1_000),
                 });
                 Arc::new(times.collect::<TimestampMicrosecondArray>())
             }
             Self::TimestampType => {
                 let kinds = records.map(|record| match block.time(record) {
-                    Time::None => None,
-                    Time::Created(_) => Some("create"),
-                    Time::Appended(_) => Some("log_append"),
+                    Timestamp::None => None,
+                    Timestamp::Created(_) => Some("create"),
+                    Timestamp::Appended(_) => Some("log_append"),
                 });
                 Arc::new(kinds.collect::<StringArray>())
             }

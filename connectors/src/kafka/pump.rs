@@ -1,19 +1,19 @@
 //! The thread that fetches: one consumer for all partitions that a subtask reads.
 //!
-//! The client hands records out one by one, which costs as much as decoding them. Here that is
-//! done beside the tasks, so that a task finds blocks of records to decode.
+//! To take records from the client costs about as much as to decode them. Here that is done beside
+//! the tasks, so that a task finds blocks of records to decode.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::Message;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use weir_engine::env::{Env, Work};
 use weir_engine::error::{Error, Kind, Result, codes};
+use weir_kafka_queue::BatchQueue;
 
 use super::block::Block;
 use super::budget::{Account, Budget};
@@ -140,7 +140,9 @@ struct Pumping {
 /// A partition that is fetched.
 struct Fetched {
     lane: Arc<Lane>,
-    queue: PartitionQueue<Context>,
+    records: BatchQueue<Context>,
+    /// Keeps the records of the partition apart, and signals when there are some.
+    _queue: PartitionQueue<Context>,
     filling: Block,
     /// When the first record came into the block.
     since: Duration,
@@ -182,7 +184,10 @@ impl Pumping {
         let (topic, number) = (&lane.partition.topic, lane.partition.number);
         let doing = || format!("reading {}", lane.partition);
         let queue = self.consumer.split_partition_queue(topic, number);
-        let mut queue = queue.ok_or_else(|| Error::internal("a partition has no queue"))?;
+        let records = BatchQueue::of(&self.consumer, topic, number);
+        let (Some(mut queue), Some(records)) = (queue, records) else {
+            return Err(Error::internal("a partition has no queue"));
+        };
         let shared = Arc::clone(&self.shared);
         queue.set_nonempty_callback(move || shared.signal());
         let offset = match lane.from {
@@ -195,7 +200,8 @@ impl Pumping {
             .map_err(|e| failure::error(e, &doing()))?;
         self.partitions.push(Fetched {
             lane: Arc::clone(lane),
-            queue,
+            records,
+            _queue: queue,
             filling: Block::default(),
             since: Duration::ZERO,
             last: (0, 0),
@@ -257,21 +263,18 @@ impl Fetched {
         while self.filling.len() < options.batch_rows
             && self.filling.bytes() < options.budget.block_bytes
         {
-            match self.queue.poll(Duration::ZERO) {
+            match self.records.poll() {
                 None => break,
-                Some(Ok(message)) => {
-                    if self
-                        .lane
-                        .until
-                        .is_some_and(|until| message.offset() >= until)
-                    {
+                Some(Ok(record)) => {
+                    let until = self.lane.until;
+                    if until.is_some_and(|until| record.offset() >= until) {
                         over = Some(Ok(()));
                         break;
                     }
                     if self.filling.is_empty() {
                         self.since = env.clock().monotonic();
                     }
-                    self.filling.push(&message, self.lane.wanted);
+                    self.filling.push(&record, self.lane.wanted);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     // What was there when the end was looked up is read: the rest of the offsets

@@ -81,7 +81,11 @@ impl Reader {
         let Some((block, next)) = &mut self.block else {
             return Ok(None);
         };
-        while *next < block.len() {
+        let (count, bytes) = (block.len(), block.bytes() as u64);
+        if *next == 0 && self.decoder.take(block.values(), count) {
+            *next = count;
+        }
+        while *next < count {
             let index = u32::try_from(*next).unwrap_or(u32::MAX);
             match self.decoder.push(block.record(*next), index)? {
                 Push::Taken => *next += 1,
@@ -98,7 +102,6 @@ impl Reader {
         if let Some(next) = block.next() {
             self.position = Place::At(next);
         }
-        let bytes = block.bytes() as u64;
         Ok(Some((self.shape(&block, &decoded)?, bytes)))
     }
 

@@ -72,57 +72,58 @@ impl Kind {
 }
 
 #[derive(Debug)]
-enum Values<'a> {
+enum Values {
     Truth(Vec<bool>),
     Whole(Vec<i64>),
     Single(Vec<f32>),
     Double(Vec<f64>),
     Decimal(Vec<i128>),
-    Text(Vec<Cow<'a, [u8]>>),
+    Text(Texts),
 }
 
 /// A column with room for its rows, all of them null at first.
 #[derive(Debug)]
-pub(super) struct Column<'k, 'a> {
+pub(super) struct Column<'k> {
     kind: &'k Kind,
-    values: Values<'a>,
+    values: Values,
     valid: Vec<bool>,
+    /// How many rows are not null.
+    valid_rows: usize,
 }
 
-impl<'k, 'a> Column<'k, 'a> {
-    /// Makes room.
-    pub(super) fn new(kind: &'k Kind, rows: usize) -> Self {
+impl<'k> Column<'k> {
+    /// Makes room for rows, and for so many bytes of texts.
+    pub(super) fn new(kind: &'k Kind, rows: usize, text_bytes: usize) -> Self {
         let values = match kind {
             Kind::Truth => Values::Truth(vec![false; rows]),
             Kind::Whole(..) | Kind::Instant(_) => Values::Whole(vec![0; rows]),
             Kind::Single => Values::Single(vec![0.0; rows]),
             Kind::Double => Values::Double(vec![0.0; rows]),
             Kind::Decimal(..) => Values::Decimal(vec![0; rows]),
-            Kind::Text => Values::Text(vec![Cow::Borrowed(&[][..]); rows]),
+            Kind::Text => Values::Text(Texts::new(rows, text_bytes)),
         };
         Self {
             kind,
             values,
             valid: vec![false; rows],
+            valid_rows: 0,
         }
     }
 
-    /// Makes a row null again.
+    /// Makes the row that is filled null again.
     #[inline]
     pub(super) fn clear(&mut self, row: usize) {
         if let Some(valid) = self.valid.get_mut(row) {
-            *valid = false;
+            self.valid_rows -= usize::from(std::mem::replace(valid, false));
         }
-        if let Values::Text(values) = &mut self.values
-            && let Some(value) = values.get_mut(row)
-        {
-            *value = Cow::Borrowed(&[]);
+        if let Values::Text(texts) = &mut self.values {
+            texts.begin(row);
         }
     }
 
     /// Reads the value under the cursor; of a key that comes twice the last holds.
     #[inline]
-    pub(super) fn take(&mut self, cursor: &mut Cursor<'a>, row: usize) -> Option<()> {
+    pub(super) fn take(&mut self, cursor: &mut Cursor<'_>, row: usize) -> Option<()> {
         if cursor.peek()? == b'n' {
             self.clear(row);
             return cursor.word(b"null");
@@ -135,15 +136,14 @@ impl<'k, 'a> Column<'k, 'a> {
                 };
                 *values.get_mut(row)? = Some(value).filter(|v| (*low..=*high).contains(v))?;
             }
-            (Values::Text(values), Kind::Text) => {
-                *values.get_mut(row)? = match cursor.peek()? {
-                    b'"' => cursor.string()?,
-                    b't' => cursor.word(b"true").map(|()| Cow::Borrowed(&b"true"[..]))?,
-                    b'f' => cursor
-                        .word(b"false")
-                        .map(|()| Cow::Borrowed(&b"false"[..]))?,
-                    _ => Cow::Borrowed(cursor.number()?),
-                };
+            (Values::Text(texts), Kind::Text) => {
+                texts.begin(row);
+                match cursor.peek()? {
+                    b'"' => texts.put(&cursor.string()?),
+                    b't' => cursor.word(b"true").map(|()| texts.put(b"true"))?,
+                    b'f' => cursor.word(b"false").map(|()| texts.put(b"false"))?,
+                    _ => texts.put(cursor.number()?),
+                }
             }
             (Values::Whole(values), Kind::Instant(instants)) => {
                 *values.get_mut(row)? = match cursor.peek()? {
@@ -170,14 +170,23 @@ impl<'k, 'a> Column<'k, 'a> {
             }
             _ => return None,
         }
-        *self.valid.get_mut(row)? = true;
+        let was_valid = std::mem::replace(self.valid.get_mut(row)?, true);
+        self.valid_rows += usize::from(!was_valid);
         Some(())
+    }
+
+    /// Bytes of its texts.
+    pub(super) fn text_bytes(&self) -> usize {
+        match &self.values {
+            Values::Text(texts) => texts.bytes.len(),
+            _ => 0,
+        }
     }
 
     /// The array of the first rows.
     pub(super) fn finish(mut self, rows: usize, to: &DataType) -> Result<ArrayRef, ArrowError> {
         self.valid.truncate(rows);
-        let nulls = Some(NullBuffer::from(self.valid)).filter(|nulls| nulls.null_count() > 0);
+        let nulls = (self.valid_rows < rows).then(|| NullBuffer::from(self.valid));
         let array: ArrayRef = match self.values {
             Values::Truth(mut values) => {
                 values.truncate(rows);
@@ -199,7 +208,7 @@ impl<'k, 'a> Column<'k, 'a> {
                 values.truncate(rows);
                 Arc::new(Decimal128Array::try_new(values.into(), nulls)?.with_data_type(to.clone()))
             }
-            Values::Text(values) => return texts(values.get(..rows).unwrap_or_default(), nulls),
+            Values::Text(texts) => return texts.finish(rows, nulls),
         };
         Ok(array)
     }
@@ -255,19 +264,47 @@ where
     )?))
 }
 
-fn texts(values: &[Cow<'_, [u8]>], nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
-    let length: usize = values.iter().map(|value| value.len()).sum();
-    if i32::try_from(length).is_err() {
-        let message = "the texts of one batch are longer than a column can hold";
-        return Err(ArrowError::JsonError(message.to_owned()));
+/// Texts one behind the other.
+#[derive(Debug)]
+struct Texts {
+    bytes: Vec<u8>,
+    /// Where that of each row begins; the last is still open.
+    starts: Vec<usize>,
+}
+
+impl Texts {
+    fn new(rows: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            starts: Vec::with_capacity(rows + 1),
+        }
     }
-    let mut bytes: Vec<u8> = Vec::with_capacity(length);
-    let mut ends: Vec<i32> = Vec::with_capacity(values.len() + 1);
-    ends.push(0);
-    for value in values {
-        bytes.extend_from_slice(value);
-        ends.push(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+
+    /// Begins the text of a row, once more if it has one; rows before it that have none are empty.
+    #[inline]
+    fn begin(&mut self, row: usize) {
+        if let Some(start) = self.starts.get(row) {
+            self.bytes.truncate(*start);
+        }
+        self.starts.resize(row + 1, self.bytes.len());
     }
-    let ends = OffsetBuffer::new(ends.into());
-    Ok(Arc::new(StringArray::try_new(ends, bytes.into(), nulls)?))
+
+    #[inline]
+    fn put(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+    }
+
+    fn finish(mut self, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
+        // A row that is not taken after all may have begun.
+        self.begin(rows);
+        if i32::try_from(self.bytes.len()).is_err() {
+            let message = "the texts of one batch are longer than a column can hold";
+            return Err(ArrowError::JsonError(message.to_owned()));
+        }
+        let starts = self.starts.into_iter();
+        let starts = starts.map(|start| i32::try_from(start).unwrap_or(i32::MAX));
+        let starts = OffsetBuffer::new(starts.collect::<Vec<_>>().into());
+        let bytes = self.bytes.into();
+        Ok(Arc::new(StringArray::try_new(starts, bytes, nulls)?))
+    }
 }

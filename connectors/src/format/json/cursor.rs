@@ -53,6 +53,16 @@ impl<'a> Cursor<'a> {
         self.eat(byte).then_some(())
     }
 
+    /// Goes over a byte that must be here, or behind blanks, which most producers leave out.
+    #[inline]
+    pub(super) fn must_after_blanks(&mut self, byte: u8) -> Option<()> {
+        if self.eat(byte) {
+            return Some(());
+        }
+        self.blanks();
+        self.must(byte)
+    }
+
     /// Goes over blanks.
     #[inline]
     pub(super) fn blanks(&mut self) {
@@ -64,8 +74,9 @@ impl<'a> Cursor<'a> {
     /// Goes over `null`, `true`, `false` or other bytes that must be here.
     #[inline]
     pub(super) fn word(&mut self, word: &[u8]) -> Option<()> {
-        let is_here = self.bytes.get(self.at..)?.starts_with(word);
-        is_here.then(|| self.at += word.len())
+        let end = self.at + word.len();
+        let is_here = are_same(self.bytes.get(self.at..end)?, word);
+        is_here.then(|| self.at = end)
     }
 
     /// The text in the quotes that open here, as it is written; and whether it has escapes.
@@ -206,6 +217,24 @@ impl<'a> Cursor<'a> {
             self.must(b',')?;
             self.blanks();
         }
+    }
+}
+
+/// Whether two slices of one length are the same. Keys are short: for them two comparisons, of the
+/// first bytes and of the last, which may overlap, cost less than a call.
+#[inline]
+fn are_same(one: &[u8], other: &[u8]) -> bool {
+    const HALF: usize = WORD / 2;
+    match one.len() {
+        HALF..WORD => {
+            one.first_chunk::<HALF>() == other.first_chunk::<HALF>()
+                && one.last_chunk::<HALF>() == other.last_chunk::<HALF>()
+        }
+        WORD..=16 => {
+            one.first_chunk::<WORD>() == other.first_chunk::<WORD>()
+                && one.last_chunk::<WORD>() == other.last_chunk::<WORD>()
+        }
+        _ => one == other,
     }
 }
 

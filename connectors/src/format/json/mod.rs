@@ -69,6 +69,10 @@ impl DecodeBlock for JsonBlock {
         &self.asked
     }
 
+    fn takes_all(&self) -> bool {
+        true
+    }
+
     fn decode(&mut self, messages: &Messages, range: Range<usize>) -> Result<Rows, Trouble> {
         let texts: Vec<&[u8]> = range.clone().map(|at| messages.get(at)).collect();
         let found = self.objects.decode_each(&texts)?;

@@ -24,6 +24,8 @@ const LOOKED_THROUGH_MAX: usize = 16;
 pub(super) struct Table {
     schema: SchemaRef,
     kinds: Vec<Kind>,
+    /// Bytes of the texts of each column when the last were decoded: the next will be like them.
+    text_bytes: Vec<usize>,
     keys: Keys,
 }
 
@@ -37,6 +39,7 @@ impl Table {
         let kinds = fields.iter().map(|field| Kind::of(field.data_type()));
         Some(Self {
             kinds: kinds.collect::<Option<_>>()?,
+            text_bytes: vec![0; fields.len()],
             keys: Keys::new(schema),
             schema: Arc::clone(schema),
         })
@@ -47,8 +50,10 @@ impl Table {
         &mut self,
         texts: &[&[u8]],
     ) -> Result<(RecordBatch, Vec<usize>), ArrowError> {
-        let kinds = self.kinds.iter();
-        let mut columns: Vec<_> = kinds.map(|kind| Column::new(kind, texts.len())).collect();
+        let most: usize = texts.iter().map(|text| text.len()).sum();
+        let kinds = self.kinds.iter().zip(&self.text_bytes);
+        let columns = kinds.map(|(kind, bytes)| Column::new(kind, texts.len(), most.min(*bytes)));
+        let mut columns: Vec<_> = columns.collect();
         let (mut row, mut odd) = (0, Vec::new());
         for (number, text) in texts.iter().enumerate() {
             if object(text, &mut self.keys, &mut columns, row).is_some() {
@@ -58,6 +63,7 @@ impl Table {
                 odd.push(number);
             }
         }
+        self.text_bytes = columns.iter().map(Column::text_bytes).collect();
         let fields = self.schema.fields().iter();
         let arrays = columns
             .into_iter()
@@ -72,12 +78,7 @@ impl Table {
 }
 
 /// Reads one object into a row; `None` when it is not plain, with a part of the row filled.
-fn object<'a>(
-    text: &'a [u8],
-    keys: &mut Keys,
-    columns: &mut [Column<'_, 'a>],
-    row: usize,
-) -> Option<()> {
+fn object(text: &[u8], keys: &mut Keys, columns: &mut [Column<'_>], row: usize) -> Option<()> {
     let mut cursor = Cursor::new(text)?;
     cursor.blanks();
     cursor.must(b'{')?;
@@ -86,18 +87,16 @@ fn object<'a>(
     if !cursor.eat(b'}') {
         loop {
             let column = keys.column(&mut cursor, place)?;
-            cursor.blanks();
-            cursor.must(b':')?;
+            cursor.must_after_blanks(b':')?;
             cursor.blanks();
             match column.and_then(|at| columns.get_mut(at)) {
                 Some(column) => column.take(&mut cursor, row)?,
                 None => cursor.skip()?,
             }
-            cursor.blanks();
-            if cursor.eat(b'}') {
+            if cursor.must_after_blanks(b',').is_none() {
+                cursor.must(b'}')?;
                 break;
             }
-            cursor.must(b',')?;
             cursor.blanks();
             place += 1;
         }

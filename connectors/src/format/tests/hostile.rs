@@ -69,6 +69,19 @@ fn damaged(rng: &mut StdRng, seeds: &[Vec<u8>]) -> Option<Vec<u8>> {
     Some(message)
 }
 
+/// What a decoder makes of messages that it takes all at once, if it does.
+fn take(decoder: &mut dyn Decoder, messages: &[Option<&[u8]>]) -> Option<Decoded> {
+    let mut values = Messages::default();
+    for (index, value) in (0_u32..).zip(messages) {
+        if let Some(value) = value {
+            values.push(value, index);
+        }
+        assert_eq!(values.of(index as usize), *value);
+    }
+    let taken = decoder.take(&mut values, messages.len());
+    taken.then(|| decoder.flush().unwrap())
+}
+
 #[tokio::test]
 async fn every_message_is_accounted_for() {
     let server = Server::start().await;
@@ -103,13 +116,22 @@ async fn every_message_is_accounted_for() {
                 "avro" | "protobuf" => &[],
                 _ => &columns,
             };
-            let mut decoder = decoder(&given, columns).await;
+            let [mut decoder, mut whole] = [
+                decoder(&given, columns).await,
+                decoder(&given, columns).await,
+            ];
             let seeds = seeds(format);
             for _ in 0..25 {
                 let count = rng.random_range(0..40);
                 let messages: Vec<_> = (0..count).map(|_| damaged(&mut rng, &seeds)).collect();
                 let values: Vec<Option<&[u8]>> = messages.iter().map(Option::as_deref).collect();
                 let decoded = decode(&mut *decoder, &values).await;
+                // All at once is the same as one after the other.
+                let at_once = take(&mut *whole, &values);
+                assert_eq!(at_once.is_some(), format == "json");
+                if let Some(at_once) = at_once {
+                    assert_eq!(show(&at_once), show(&decoded));
+                }
                 // A message that is right is a row, whatever its neighbours are.
                 for (index, message) in messages.iter().enumerate() {
                     if message
