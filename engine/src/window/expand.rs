@@ -10,6 +10,7 @@ use arrow::compute::{filter_record_batch, take_arrays};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+use super::emit::Firing;
 use super::spec::WindowSpec;
 use super::{late, times};
 use crate::error::{Error, Kind, Result, codes};
@@ -103,10 +104,12 @@ fn windows(times: &PrimitiveArray<Int64Type>, spec: &WindowSpec) -> Result<Expan
 }
 
 /// Makes the operators of a window table function. A row goes into the windows that the watermark
-/// has not passed; it is late when there is none. The watermark is all that is kept.
+/// has not passed by more than is allowed; it is late when there is none. The watermark is all that
+/// is kept.
 #[derive(Debug)]
 pub struct ExpandFactory {
     spec: WindowSpec,
+    firing: Firing,
     time_column: usize,
     out_schema: SchemaRef,
     sources: Arc<str>,
@@ -117,10 +120,18 @@ impl ExpandFactory {
     pub fn new(spec: WindowSpec, time_column: usize, out_schema: SchemaRef) -> Self {
         Self {
             spec,
+            firing: Firing::default(),
             time_column,
             out_schema,
             sources: "".into(),
         }
+    }
+
+    /// Keeps windows for so many microseconds after their ends.
+    #[must_use]
+    pub fn with_lateness(mut self, micros: i64) -> Self {
+        self.firing.allowed_lateness = micros;
+        self
     }
 
     /// Names the source or sources that feed the node: late rows are kept under it.
@@ -138,6 +149,7 @@ impl OperatorFactory for ExpandFactory {
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Expand {
             spec: self.spec,
+            firing: self.firing,
             time_column: self.time_column,
             out_schema: Arc::clone(&self.out_schema),
             batch_rows: context.job.batch_rows.max(1),
@@ -148,7 +160,8 @@ impl OperatorFactory for ExpandFactory {
 
     fn describe(&self) -> String {
         let time = self.out_schema.fields().get(self.time_column);
-        format!("Window {} on {}", self.spec, time.map_or("?", |f| f.name()))
+        let time = time.map_or("?", |f| f.name());
+        format!("Window {} on {time}{}", self.spec, self.firing)
     }
 
     fn fingerprint(&self) -> Option<String> {
@@ -163,6 +176,7 @@ impl OperatorFactory for ExpandFactory {
 #[derive(Debug)]
 struct Expand {
     spec: WindowSpec,
+    firing: Firing,
     time_column: usize,
     out_schema: SchemaRef,
     batch_rows: usize,
@@ -173,8 +187,10 @@ struct Expand {
 impl Operator for Expand {
     fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
         let times = times::micros(batch.column(self.time_column))?;
-        let open =
-            |time: &i64| WindowSpec::accepts(*time) && self.spec.last_end(*time) > self.watermark;
+        let open = |time: &i64| {
+            WindowSpec::accepts(*time)
+                && self.firing.gone(self.spec.last_end(*time)) > self.watermark
+        };
         let live: Vec<bool> = times
             .iter()
             .map(|time| time.as_ref().is_some_and(open))
@@ -192,8 +208,9 @@ impl Operator for Expand {
         if let Some(ends) = rows.columns().last() {
             // Of a row that is not late some windows may be over.
             let ends = times::micros(ends)?;
-            if ends.values().iter().any(|end| *end <= self.watermark) {
-                let open = ends.values().iter().map(|end| Some(*end > self.watermark));
+            let open = |end: &i64| self.firing.gone(*end) > self.watermark;
+            if !ends.values().iter().all(open) {
+                let open = ends.values().iter().map(|end| Some(open(end)));
                 rows = filter_record_batch(&rows, &open.collect())?;
             }
         }

@@ -220,6 +220,16 @@ pub(super) fn window_of_changes(spec: &str) -> Error {
     )
 }
 
+/// Rows of sessions that would change after they came out.
+pub(super) fn late_rows_of_sessions() -> Error {
+    refuse(
+        "SESSION with allowed_lateness whose rows are not aggregated by its own windows and keys",
+        "a late row can make other sessions of rows that have come out",
+        "GROUP BY window_start, window_end and the keys of SESSION at once, with a filter inside: \
+         FROM SESSION((SELECT * FROM t WHERE ...), ts, gap, key); or leave allowed_lateness out",
+    )
+}
+
 /// A window over the start of windows that its own windows cut in two.
 pub(super) fn cut_windows(inner: &str, outer: &str) -> Error {
     Error::new(

@@ -134,6 +134,7 @@ impl Lowering<'_> {
         let flow = match pending.windows.kind {
             Kind::Fixed(spec) => {
                 let factory = ExpandFactory::new(spec, pending.time, Arc::clone(&schema))
+                    .with_lateness(pending.windows.lateness)
                     .with_sources(self.graph.sources_of(flow.at));
                 let from = (flow.at, flow.parallelism);
                 let (at, _) = self.follow(from.0, from.1, "window", "", Arc::new(factory))?;
@@ -170,6 +171,9 @@ impl Lowering<'_> {
         gap: i64,
         schema: &SchemaRef,
     ) -> Result<Flow> {
+        if self.is_streaming() && pending.windows.lateness > 0 {
+            return Err(refuse::late_rows_of_sessions());
+        }
         let keys: Vec<_> = pending
             .keys
             .iter()

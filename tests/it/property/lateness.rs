@@ -14,6 +14,7 @@ use super::input::Input;
 use super::oracle::Oracle;
 use super::query::Window;
 use super::run::{Runs, Way};
+use super::streams::sessions;
 use super::{difference, lines, number, read_back};
 use crate::program::Place;
 
@@ -72,10 +73,14 @@ fn windows_take_late_rows_in() {
             place: &place,
             way: random_way(random),
         };
-        let from = format!(
+        let mut from = format!(
             "{} WITH (allowed_lateness = '{most} seconds')",
             window.weir("t")
         );
+        if random.random_bool(0.3) {
+            // Rows get their windows before they are aggregated.
+            from = format!("(SELECT * FROM {from} WHERE window_end > window_start)");
+        }
         let script = format!(
             "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
             input.source(),
@@ -140,6 +145,84 @@ fn rows_that_are_too_late_are_kept_aside() {
             runs.way,
             difference(&found, &expected)
         );
+    });
+}
+
+/// Sessions that late rows lengthen, join and reopen are those of all rows.
+#[test]
+fn sessions_take_late_rows_in() {
+    for_seeds(0x1a81, |seed, random| {
+        let input = late_input("t", random, 300);
+        let gap = format!("INTERVAL '{} seconds'", random.random_range(1..=60));
+        let most = input.delay();
+        let emit = *["", " EMIT ON UPDATE", " EMIT EVERY INTERVAL '5ms'"]
+            .choose(random)
+            .unwrap();
+        let place = Place::new();
+        input.write(&place);
+        let runs = Runs {
+            place: &place,
+            way: random_way(random),
+        };
+        let from = format!("SESSION(t, ts, {gap}, k1) WITH (allowed_lateness = '{most} seconds')");
+        let script = format!(
+            "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
+            input.source(),
+            QUERY.replace('#', &from)
+        );
+        let summary = runs
+            .run(&script)
+            .unwrap_or_else(|e| panic!("{e}\n{script}"));
+        assert!(summary.adds_up, "{summary:?}");
+        assert_eq!(summary.dead_letters, [], "SEED={seed}\n{script}");
+        let oracle = Oracle::new(&[&input]);
+        let expected = lines(&oracle.run(&QUERY.replace('#', &sessions("t", "k1", &gap))));
+        let found = runs.read("SELECT * FROM m;");
+        assert!(
+            found == expected,
+            "SEED={seed} {:?}\n{}\n{script}",
+            runs.way,
+            difference(&found, &expected)
+        );
+    });
+}
+
+/// Each row is in one session or is late, and sessions of one key are apart.
+#[test]
+fn sessions_lose_no_row() {
+    for_seeds(0x1a82, |seed, random| {
+        let input = late_input("t", random, 300);
+        let gap = random.random_range(1..=60);
+        let lateness = random.random_range(0..=input.delay() / 2);
+        let emit = *["", " EMIT ON UPDATE"].choose(random).unwrap();
+        let place = Place::new();
+        input.write(&place);
+        let runs = Runs {
+            place: &place,
+            way: random_way(random),
+        };
+        let from = format!(
+            "SESSION(t, ts, INTERVAL '{gap} seconds', k1)
+             WITH (allowed_lateness = '{lateness} seconds')"
+        );
+        let script = format!(
+            "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
+            input.source(),
+            QUERY.replace('#', &from)
+        );
+        let summary = runs
+            .run(&script)
+            .unwrap_or_else(|e| panic!("{e}\n{script}"));
+        let late = letters(&runs, &summary);
+        let late = late.get("t").map_or(0, BTreeSet::len);
+        println!("  {late} of {} rows are late", input.rows());
+        let context = format!("SEED={seed} {:?}\n{script}\n{summary:?}", runs.way);
+        let sum = runs.read("SELECT sum(n) FROM m;").concat();
+        let sum: usize = sum.parse().unwrap_or_else(|_| panic!("{sum}: {context}"));
+        assert_eq!(sum + late, input.rows(), "{context}");
+        let same = runs
+            .read("SELECT k1, window_start FROM m GROUP BY k1, window_start HAVING count(*) > 1;");
+        assert_eq!(same, [""; 0], "{context}");
     });
 }
 

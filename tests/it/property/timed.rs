@@ -307,10 +307,21 @@ impl Draw<'_> {
 
     /// Results before their windows close, and what is aggregated of results.
     fn early_results(&mut self) -> Case {
-        let window = Window::random(self.random, self.span);
-        let from = Twin {
-            weir: window.weir("t"),
-            oracle: window.oracle_of("t"),
+        let from = match self.random.random_bool(0.4) {
+            true => {
+                let gap = self.seconds(10);
+                Twin {
+                    weir: format!("SESSION(t, ts, {gap}, k1)"),
+                    oracle: sessions("t", "k1", &gap),
+                }
+            }
+            false => {
+                let window = Window::random(self.random, self.span);
+                Twin {
+                    weir: window.weir("t"),
+                    oracle: window.oracle_of("t"),
+                }
+            }
         };
         let text = self.one(&[
             "SELECT window_start, window_end, k1, count(*) AS n, avg(v) AS m FROM #1 GROUP BY window_start, window_end, k1",

@@ -12,6 +12,7 @@ use crate::job::TaskContext;
 use crate::operator::Operator;
 use crate::spill::{self, Spillable};
 use crate::updating::codec::evaluate;
+use crate::window::emit::Emit;
 
 /// What the sessions of all subtasks share.
 #[derive(Debug, Clone)]
@@ -36,7 +37,10 @@ impl ByKey {
 
 impl Spillable for ByKey {
     fn what(&self) -> &'static str {
-        "open sessions"
+        match self.payload.firing().is_updating() {
+            true => "sessions and what they have given",
+            false => "open sessions",
+        }
     }
 
     fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
@@ -49,14 +53,17 @@ impl Spillable for ByKey {
     }
 
     fn state_hashes(&self, batch: &RecordBatch) -> Result<Option<Vec<u64>>> {
-        let Some(columns) = state::payload_columns(batch) else {
+        let Some(keys) = state::keys(&self.payload, batch)? else {
             return Ok(None);
         };
-        let keys = self.payload.keys_of(columns, batch.num_rows())?;
         spill::hashes_of(&keys, batch.num_rows()).map(Some)
     }
 
     fn follows_watermarks(&self) -> bool {
         true
+    }
+
+    fn gives_by_clock(&self) -> bool {
+        matches!(self.payload.firing().emit, Emit::Every(_))
     }
 }

@@ -4,18 +4,23 @@
 //! itself. Rows of a batch are first brought together by key and time, so that rows of one session
 //! make one partial state. The index knows the open sessions of each key, and which payload rows
 //! are theirs; when a row joins two sessions, their payload rows only change hands. At the
-//! watermark the payload rows of the sessions that are over are gathered, merged, and given.
+//! watermark the payload rows of the sessions that are over are gathered, merged, and given. With
+//! early results, or rows that may come late, that happens again whenever a session has changed, and
+//! what was given of it, or of sessions that it has joined, is taken back.
 //!
 //! Rows that come together are judged together: a row that the rows of its batch connect to an open
 //! session belongs to it.
 
 mod by_key;
+mod compaction;
 mod expand;
+mod given;
 mod index;
 mod operator;
 mod payload;
 mod state;
 mod store;
+mod updates;
 
 use std::sync::Arc;
 
@@ -54,15 +59,6 @@ pub(super) fn aggregate(
 /// Checks the parts of an aggregation by sessions.
 pub(super) fn check(spec: &AggregateSpec, time_column: usize, gap: i64) -> Result<()> {
     check_gap(gap)?;
-    if spec.firing.is_updating() {
-        return Err(Error::new(
-            Kind::Invalid,
-            codes::UNSUPPORTED,
-            "sessions give their results once, when they are over",
-        )
-        .detail("early results and allowed_lateness are for TUMBLE, HOP and CUMULATE")
-        .hint("use EMIT ON WINDOW CLOSE without allowed_lateness, or a longer gap"));
-    }
     check_time(&spec.input, time_column)
 }
 

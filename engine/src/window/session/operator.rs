@@ -14,6 +14,7 @@ use super::index::{Index, Place, Session};
 use super::payload::Payload;
 use super::state;
 use super::store::{Store, gather};
+use super::updates::Updates;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
@@ -46,9 +47,10 @@ pub(super) fn create(
             .transpose()?,
         collector: Collector::new(payload.schema(), context.job.batch_rows),
         batch_rows: context.job.batch_rows.max(1),
+        index: Index::new(gap, payload.firing()),
+        updates: Updates::of(&payload)?,
         payload,
         time_column,
-        index: Index::new(gap),
         store: Store::default(),
         watermark: i64::MIN,
         late: LateRows::new(context, sources),
@@ -68,8 +70,10 @@ pub(super) struct Sessions {
     pub(super) index: Index,
     pub(super) store: Store,
     pub(super) watermark: i64,
-    batch_rows: usize,
-    collector: Collector,
+    /// Where results are updated.
+    pub(super) updates: Option<Updates>,
+    pub(super) batch_rows: usize,
+    pub(super) collector: Collector,
     late: LateRows,
     memory: MemoryReservation,
     metrics: Arc<SubtaskMetrics>,
@@ -134,7 +138,8 @@ impl Operator for Sessions {
         }
         self.index.placed();
         self.tidy()?;
-        self.account()
+        self.account()?;
+        self.fire_due(out)
     }
 
     fn watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<()> {
@@ -144,6 +149,11 @@ impl Operator for Sessions {
             self.close(out)?;
         }
         Ok(())
+    }
+
+    fn tick(&mut self, now_micros: i64, out: &mut Output) -> Result<()> {
+        self.catch_up(out)?;
+        self.fire_at(now_micros, out)
     }
 
     fn snapshot(&mut self, extent: Extent, out: &mut Output) -> Result<StateBatches> {
@@ -207,8 +217,10 @@ impl Sessions {
         stretches
     }
 
-    /// Gives the results of all sessions that are over, in order of their ends.
+    /// Gives the results of all sessions that are over, in order of their ends, and forgets those
+    /// that take no more rows.
     fn close(&mut self, out: &mut Output) -> Result<()> {
+        self.fire_due(out)?;
         let mut over: Vec<Session> = Vec::new();
         let mut rows = 0;
         while let Some(session) = self.index.pop(self.watermark) {
@@ -231,58 +243,17 @@ impl Sessions {
             return Ok(());
         }
         let (places, groups) = places_of(over.iter().map(|s| s.places.as_slice()));
+        if self.updates.is_some() {
+            // Their results have been given.
+            self.store.forget(&places);
+            return Ok(());
+        }
         let columns = gather(&self.store.parts(), &places)?;
         self.store.forget(&places);
         let starts = over.iter().map(|s| s.start).collect();
         let ends = over.iter().map(|s| self.index.end_of(s.last)).collect();
         let batch = self.payload.finish(columns, &groups, starts, ends)?;
         self.collector.push(batch, out)
-    }
-
-    /// Rewrites the payload rows when that makes them fewer. What a snapshot has stays apart from
-    /// what is new, so that the next one gives only the latter.
-    fn tidy(&mut self) -> Result<()> {
-        if !self.store.is_loose(self.index.len(), self.payload.merges()) {
-            return Ok(());
-        }
-        let parts = self.store.parts();
-        let all = self.index.all();
-        let mut rewritten: Vec<Vec<Place>> = vec![Vec::new(); all.len()];
-        let mut made = Vec::new();
-        for persisted in [true, false] {
-            let of_kind = |session: &&Session| -> Vec<Place> {
-                let places = session.places.iter().copied();
-                places
-                    .filter(|p| self.store.is_persisted(*p) == persisted)
-                    .collect()
-            };
-            let chosen: Vec<Vec<Place>> = all.iter().map(of_kind).collect();
-            let owners: Vec<usize> = (0..all.len())
-                .filter(|i| chosen.get(*i).is_some_and(|places| !places.is_empty()))
-                .collect();
-            if owners.is_empty() {
-                continue;
-            }
-            let some = owners.iter().filter_map(|i| chosen.get(*i));
-            let (places, groups) = places_of(some.map(Vec::as_slice));
-            let columns = gather(&parts, &places)?;
-            let (part, groups) = self.payload.merge(columns, groups, owners.len())?;
-            made.push((part, groups, owners, persisted));
-        }
-        self.store.clear();
-        for (part, groups, owners, persisted) in made {
-            let number = self.store.add(part, persisted);
-            for (row, group) in (0_u32..).zip(groups) {
-                let owner = owners.get(group).and_then(|i| rewritten.get_mut(*i));
-                if let Some(owner) = owner {
-                    owner.push((number, row));
-                }
-            }
-        }
-        let mut rewritten = rewritten.into_iter();
-        self.index
-            .replace_places(|_| rewritten.next().unwrap_or_default());
-        Ok(())
     }
 
     pub(super) fn account(&self) -> Result<()> {

@@ -10,10 +10,11 @@ use datafusion_physical_expr::PhysicalExpr;
 
 use crate::error::{Error, Result};
 use crate::window::columns::Evaluator;
+use crate::window::emit::Firing;
 use crate::window::part::Part;
 use crate::window::program::Program;
 use crate::window::results;
-use crate::window::table::{Table, pick};
+use crate::window::table::{Groups, Table, pick};
 use crate::window::times;
 
 /// What happens to rows.
@@ -70,6 +71,14 @@ impl Payload {
                 program.key_schema.fields().iter().map(Arc::clone).collect()
             }
             Self::Expand { key_fields, .. } => key_fields.clone(),
+        }
+    }
+
+    /// When results come out.
+    pub(super) fn firing(&self) -> Firing {
+        match self {
+            Self::Aggregate { program, .. } => program.firing,
+            Self::Expand { .. } => Firing::default(),
         }
     }
 
@@ -146,6 +155,26 @@ impl Payload {
         }
     }
 
+    /// Computes the keys and the results of sessions: of each its payload rows by its number.
+    pub(super) fn results(
+        &self,
+        columns: &[ArrayRef],
+        groups: &[usize],
+        count: usize,
+    ) -> Result<Groups> {
+        let Self::Aggregate { program, .. } = self else {
+            return Err(Error::internal("rows that are kept have no results"));
+        };
+        let mut table = Table::numbered(program, count)?;
+        if program.sorted {
+            table.update_groups_sorted(program, columns, groups.len(), groups)?;
+        } else {
+            table.merge_groups(program, columns, groups)?;
+        }
+        let keys = firsts(&pick(columns, &program.part_keys())?, groups, count)?;
+        table.into_results_of(keys)
+    }
+
     /// Gives the results of sessions that are over: of each its bounds, and its payload rows by
     /// its number.
     pub(super) fn finish(
@@ -157,15 +186,8 @@ impl Payload {
     ) -> Result<RecordBatch> {
         match self {
             Self::Aggregate { program, .. } => {
-                let count = starts.len();
-                let mut table = Table::numbered(program, count)?;
-                if program.sorted {
-                    table.update_groups_sorted(program, &columns, groups.len(), groups)?;
-                } else {
-                    table.merge_groups(program, &columns, groups)?;
-                }
-                let keys = firsts(&pick(&columns, &program.part_keys())?, groups, count)?;
-                results::results_of(program, starts, ends, &table.into_results_of(keys)?)
+                let groups = self.results(&columns, groups, starts.len())?;
+                results::results_of(program, starts, ends, &groups)
             }
             Self::Expand { schema, .. } => {
                 let each = |bounds: &[i64]| -> Vec<i64> {

@@ -2,7 +2,8 @@
 //!
 //! A snapshot gives a header with the watermark, then the sessions that have ended or become part
 //! of others since the last one, then the payload rows that are new, each with the number and the
-//! bounds of its session. A session keeps its number when it is taken back, unless several subtasks
+//! bounds of its session, then what sessions have given since, where results are updated: it takes
+//! the place of what they had given before. A session keeps its number when it is taken back, unless several subtasks
 //! are taken together and another has it.
 
 use std::collections::BTreeMap;
@@ -12,8 +13,10 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
+use arrow::row::Rows;
 
-use super::index::{Place, Session, SessionId};
+use super::given::{self, Codec, Given, GivenBy};
+use super::index::{News, Place, Session, SessionId};
 use super::operator::{Sessions, key_at, places_of};
 use super::payload::Payload;
 use super::store::gather;
@@ -29,6 +32,7 @@ const KIND: &str = "weir.session.kind";
 const HEADER: &str = "header";
 const ENDS: &str = "ends";
 const ROWS: &str = "rows";
+const GIVEN: &str = "given";
 /// Columns before those of a payload row: the number, the start and the last time of its session.
 const SESSION_COLUMNS: usize = 3;
 /// Sessions whose payload rows are gathered into one batch.
@@ -39,7 +43,11 @@ pub(super) fn snapshot(of: &mut Sessions, extent: Extent) -> Result<StateBatches
     let all = extent == Extent::All;
     let watermark: ArrayRef = Arc::new(Int64Array::from(vec![of.watermark]));
     let mut first = vec![RecordBatch::try_new(header_schema(), vec![watermark])?];
-    let (ends, mut sessions) = of.index.persist(all);
+    let News {
+        ends,
+        mut sessions,
+        given,
+    } = of.index.persist(all);
     if !ends.ends.is_empty() {
         let gone = ends.ends.iter().map(|(id, _)| *id);
         let into = ends.ends.iter().map(|(_, into)| *into);
@@ -78,14 +86,47 @@ pub(super) fn snapshot(of: &mut Sessions, extent: Extent) -> Result<StateBatches
         columns.extend(gather(&parts, &places)?);
         Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?)
     });
-    Ok(Box::new(first.into_iter().map(Ok).chain(rows)))
+    let given = given_batches(&of.payload, given)?;
+    Ok(Box::new(first.into_iter().map(Ok).chain(rows).chain(given)))
 }
 
-/// The columns of payload rows, if a batch has some.
-pub(super) fn payload_columns(batch: &RecordBatch) -> Option<&[ArrayRef]> {
-    let kind = batch.schema_ref().metadata().get(KIND);
-    kind.filter(|kind| *kind == ROWS)?;
-    batch.columns().get(SESSION_COLUMNS..)
+/// What sessions have given, batch by batch.
+fn given_batches(
+    payload: &Payload,
+    given: Vec<GivenBy>,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+    let schema = given_schema(payload);
+    let codec = match payload {
+        Payload::Aggregate { program, .. } if !given.is_empty() => Some(Codec::new(program)?),
+        Payload::Aggregate { .. } | Payload::Expand { .. } => None,
+    };
+    let mut given = given.into_iter();
+    Ok(std::iter::from_fn(move || {
+        let some: Vec<GivenBy> = given.by_ref().take(SESSIONS_PER_BATCH).collect();
+        let codec = codec.as_ref().filter(|_| !some.is_empty())?;
+        let batch = codec.columns(&some).and_then(|columns| {
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns);
+            Ok(batch?)
+        });
+        Some(batch)
+    }))
+}
+
+/// The keys of the rows of a batch of state, if it has rows of keys.
+pub(super) fn keys(payload: &Payload, batch: &RecordBatch) -> Result<Option<Vec<ArrayRef>>> {
+    let kind = batch.schema_ref().metadata().get(KIND).map(String::as_str);
+    match kind {
+        Some(ROWS) => {
+            let columns = batch.columns().get(SESSION_COLUMNS..).unwrap_or_default();
+            payload.keys_of(columns, batch.num_rows()).map(Some)
+        }
+        Some(GIVEN) => {
+            let keys = batch.columns().iter().skip(given::STATE_COLUMNS);
+            let keys = keys.take(payload.key_fields().len()).map(Arc::clone);
+            Ok(Some(keys.collect()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A session as an earlier subtask had it.
@@ -93,6 +134,29 @@ struct Found {
     start: i64,
     last: i64,
     places: Vec<Place>,
+    given: Vec<Given>,
+    /// It may have other results than it has given.
+    stale: bool,
+}
+
+impl Found {
+    fn new(start: i64, last: i64) -> Self {
+        Self {
+            start,
+            last,
+            places: Vec::new(),
+            given: Vec::new(),
+            stale: true,
+        }
+    }
+}
+
+/// What is found of the sessions of one earlier subtask.
+#[derive(Default)]
+struct Past {
+    sessions: BTreeMap<SessionId, Found>,
+    /// The keys of the rows of each part.
+    keys: BTreeMap<u64, Option<Rows>>,
 }
 
 /// Takes back what the snapshots of one earlier subtask gave, in their order.
@@ -101,8 +165,7 @@ pub(super) fn restore(
     state: &mut dyn Iterator<Item = Result<RecordBatch>>,
     groups: &KeyGroups,
 ) -> Result<()> {
-    let mut found: BTreeMap<SessionId, Found> = BTreeMap::new();
-    let mut keys = BTreeMap::new();
+    let mut past = Past::default();
     for batch in state {
         let batch = batch?;
         let metadata = batch.schema_ref().metadata();
@@ -116,80 +179,110 @@ pub(super) fn restore(
                 let watermarks = batch.column(0).as_primitive::<Int64Type>();
                 into.watermark = watermarks.iter().flatten().fold(into.watermark, i64::max);
             }
-            Some(ENDS) => ends(into, &mut found, &batch),
+            Some(ENDS) => past.ends(into, &batch),
             Some(ROWS) => {
-                let batch = own(into, &batch, groups)?;
-                let number = rows(into, &mut found, &batch);
-                let columns = batch.columns().get(SESSION_COLUMNS..).unwrap_or_default();
-                let of_rows = into.payload.keys_of(columns, batch.num_rows())?;
-                if batch.num_rows() > 0 {
-                    keys.insert(number, into.key_rows(&of_rows)?);
-                }
+                let batch = own(&into.payload, &batch, &rows_schema(&into.payload), groups)?;
+                past.rows(into, &batch)?;
                 into.account()?;
+            }
+            Some(GIVEN) => {
+                let batch = own(&into.payload, &batch, &given_schema(&into.payload), groups)?;
+                past.given(into, &batch)?;
             }
             _ => return Err(unreadable("what a batch holds is not said".to_owned())),
         }
     }
-    for (earlier, session) in found {
-        let place = session.places.first().copied();
-        let (number, row) = place.ok_or_else(|| Error::internal("a session has no rows"))?;
-        let rows = keys.get(&number).and_then(Option::as_ref);
-        let key = key_at(rows, row as usize).into();
-        let (start, last) = (session.start, session.last);
-        let id = into.index.add(earlier, key, start, last, true);
-        for place in session.places {
-            into.index.give(id, place, false);
+    past.settle(into)
+}
+
+impl Past {
+    fn ends(&mut self, into: &mut Sessions, batch: &RecordBatch) {
+        let gone = batch.column(0).as_primitive::<UInt64Type>();
+        let others = batch.column(1).as_primitive::<UInt64Type>();
+        for (id, other) in gone.iter().zip(others.iter()) {
+            let Some(gone) = id.and_then(|id| self.sessions.remove(&id)) else {
+                continue;
+            };
+            let Some(other) = other else {
+                into.store.forget(&gone.places);
+                continue;
+            };
+            // The other may be new since: then its rows follow.
+            let known = self.sessions.entry(other);
+            let known = known.or_insert_with(|| Found::new(gone.start, gone.last));
+            known.start = known.start.min(gone.start);
+            known.last = known.last.max(gone.last);
+            known.places.extend(gone.places);
+            known.given.extend(gone.given);
+            known.stale = true;
         }
     }
-    Ok(())
-}
 
-fn ends(into: &mut Sessions, found: &mut BTreeMap<SessionId, Found>, batch: &RecordBatch) {
-    let gone = batch.column(0).as_primitive::<UInt64Type>();
-    let others = batch.column(1).as_primitive::<UInt64Type>();
-    for (id, other) in gone.iter().zip(others.iter()) {
-        let Some(gone) = id.and_then(|id| found.remove(&id)) else {
-            continue;
-        };
-        let Some(other) = other else {
-            into.store.forget(&gone.places);
-            continue;
-        };
-        // The other may be new since: then its rows follow.
-        let known = found.entry(other).or_insert(Found {
-            start: gone.start,
-            last: gone.last,
-            places: Vec::new(),
-        });
-        known.start = known.start.min(gone.start);
-        known.last = known.last.max(gone.last);
-        known.places.extend(gone.places);
+    fn rows(&mut self, into: &mut Sessions, batch: &RecordBatch) -> Result<()> {
+        let columns = batch.columns().get(SESSION_COLUMNS..).unwrap_or_default();
+        let part = Part::new(columns.to_vec(), batch.num_rows());
+        let keys = into.payload.keys_of(columns, batch.num_rows())?;
+        let number = into.store.add(part, true);
+        if batch.num_rows() > 0 {
+            self.keys.insert(number, into.key_rows(&keys)?);
+        }
+        let ids = batch.column(0).as_primitive::<UInt64Type>().values();
+        let starts = batch.column(1).as_primitive::<Int64Type>().values();
+        let lasts = batch.column(2).as_primitive::<Int64Type>().values();
+        for (row, ((id, start), last)) in (0_u32..).zip(ids.iter().zip(starts).zip(lasts)) {
+            let session = self.sessions.entry(*id);
+            let session = session.or_insert_with(|| Found::new(*start, *last));
+            session.start = session.start.min(*start);
+            session.last = session.last.max(*last);
+            session.places.push((number, row));
+            session.stale = true;
+        }
+        Ok(())
     }
-}
 
-fn rows(into: &mut Sessions, found: &mut BTreeMap<SessionId, Found>, batch: &RecordBatch) -> u64 {
-    let columns = batch.columns().iter().skip(SESSION_COLUMNS);
-    let part = Part::new(columns.map(Arc::clone).collect(), batch.num_rows());
-    let number = into.store.add(part, true);
-    let ids = batch.column(0).as_primitive::<UInt64Type>().values();
-    let starts = batch.column(1).as_primitive::<Int64Type>().values();
-    let lasts = batch.column(2).as_primitive::<Int64Type>().values();
-    for (row, ((id, start), last)) in (0_u32..).zip(ids.iter().zip(starts).zip(lasts)) {
-        let session = found.entry(*id).or_insert(Found {
-            start: *start,
-            last: *last,
-            places: Vec::new(),
-        });
-        session.start = session.start.min(*start);
-        session.last = session.last.max(*last);
-        session.places.push((number, row));
+    fn given(&mut self, into: &Sessions, batch: &RecordBatch) -> Result<()> {
+        let Some(updates) = &into.updates else {
+            return Err(unreadable("its results were updated".to_owned()));
+        };
+        updates.codec.read(batch, |id, given, replaces| {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                if replaces.all {
+                    session.given.clear();
+                }
+                session.given.push(given);
+                session.stale = replaces.stale;
+            }
+        })
     }
-    number
+
+    /// Gives the sessions to the operator.
+    fn settle(self, into: &mut Sessions) -> Result<()> {
+        for (earlier, session) in self.sessions {
+            let place = session.places.first().copied();
+            let (number, row) = place.ok_or_else(|| Error::internal("a session has no rows"))?;
+            let rows = self.keys.get(&number).and_then(Option::as_ref);
+            let key = key_at(rows, row as usize).into();
+            let (start, last) = (session.start, session.last);
+            let id = into.index.add(earlier, key, start, last, true);
+            for place in session.places {
+                into.index.give(id, place, false);
+            }
+            into.index.put_given(id, session.given);
+            if session.stale {
+                into.index.touch(id);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The rows of this subtask.
-fn own(into: &Sessions, batch: &RecordBatch, groups: &KeyGroups) -> Result<RecordBatch> {
-    let expected = rows_schema(&into.payload);
+fn own(
+    payload: &Payload,
+    batch: &RecordBatch,
+    expected: &SchemaRef,
+    groups: &KeyGroups,
+) -> Result<RecordBatch> {
     let same = batch.num_columns() == expected.fields().len()
         && batch
             .columns()
@@ -201,8 +294,7 @@ fn own(into: &Sessions, batch: &RecordBatch, groups: &KeyGroups) -> Result<Recor
             "its columns are not those of the query".to_owned(),
         ));
     }
-    let columns = batch.columns().get(SESSION_COLUMNS..).unwrap_or_default();
-    let keys = into.payload.keys_of(columns, batch.num_rows())?;
+    let keys = keys(payload, batch)?.unwrap_or_default();
     if keys.is_empty() || groups.is_all() {
         return Ok(batch.clone());
     }
@@ -229,6 +321,14 @@ fn rows_schema(payload: &Payload) -> SchemaRef {
     ];
     fields.extend(payload.fields());
     versioned(fields, ROWS)
+}
+
+fn given_schema(payload: &Payload) -> SchemaRef {
+    let fields = match payload {
+        Payload::Aggregate { program, .. } => Codec::fields(program),
+        Payload::Expand { .. } => Vec::new(),
+    };
+    versioned(fields, GIVEN)
 }
 
 fn versioned(fields: Vec<FieldRef>, kind: &str) -> SchemaRef {

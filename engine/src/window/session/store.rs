@@ -103,12 +103,6 @@ impl Store {
         let needed = if merges { 2 * sessions } else { self.live };
         self.parts.len() > PARTS_MAX || self.rows > ROWS_MIN.max(2 * needed)
     }
-
-    /// Drops all parts: their rows have been rewritten.
-    pub(super) fn clear(&mut self) {
-        self.parts.clear();
-        (self.rows, self.live, self.bytes) = (0, 0, 0);
-    }
 }
 
 /// Gathers payload rows as columns.

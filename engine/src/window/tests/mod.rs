@@ -9,6 +9,7 @@ mod late;
 mod rescale;
 mod results;
 mod rows;
+mod session_updates;
 mod sessions;
 mod spec;
 mod spill;

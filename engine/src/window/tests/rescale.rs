@@ -58,6 +58,8 @@ pub(super) struct Cluster<'a> {
     /// The snapshots of each subtask since its last full one.
     chains: Vec<Vec<RecordBatch>>,
     out: Vec<RecordBatch>,
+    /// The next checkpoint must be full: the chains are those of other subtasks.
+    renewed: bool,
     /// Batches of `out` that belong to the last checkpoint.
     committed: usize,
 }
@@ -75,6 +77,7 @@ impl<'a> Cluster<'a> {
             firsts: job.first.as_ref().map(nodes).unwrap_or_default(),
             lasts: nodes(&job.last),
             chains: Vec::new(),
+            renewed: true,
             job,
             batch_rows,
             out: Vec::new(),
@@ -145,7 +148,7 @@ impl<'a> Cluster<'a> {
             assert_eq!(state.count(), 0, "the first phase keeps nothing");
         }
         self.flow();
-        let full = self.chains.len() != self.lasts.len() || rng.random_bool(0.2);
+        let full = std::mem::take(&mut self.renewed) || rng.random_bool(0.2);
         if full {
             self.chains = vec![Vec::new(); self.lasts.len()];
         }
@@ -172,7 +175,6 @@ impl<'a> Cluster<'a> {
         next.committed = self.committed;
         // The next checkpoint is full; until then the old one counts, for the old subtasks.
         next.chains = std::mem::take(&mut self.chains);
-        next.chains.push(Vec::new());
         *self = next;
     }
 

@@ -17,13 +17,11 @@ use rand::rngs::StdRng;
 use super::harness::*;
 use super::rescale::{Job, PARALLELISMS, run};
 use crate::operator::OperatorFactory;
-use crate::window::{
-    AggregateSpec, Assign, Emit, Firing, Phase, SessionExpandFactory, WindowAggregateFactory,
-};
+use crate::window::{AggregateSpec, Assign, Phase, SessionExpandFactory, WindowAggregateFactory};
 
-const KEYS: [&[&str]; 4] = [&[], &["key"], &["name"], &["name", "key"]];
+pub(super) const KEYS: [&[&str]; 4] = [&[], &["key"], &["name"], &["name", "key"]];
 
-fn spec(gap: i64, keys: &[&str]) -> AggregateSpec {
+pub(super) fn spec(gap: i64, keys: &[&str]) -> AggregateSpec {
     usual(Assign::Session { column: 0, gap }, keys)
 }
 
@@ -78,53 +76,94 @@ fn join_near(sessions: &mut Vec<Naive>, gap: i64) {
 }
 
 /// Rows with their windows.
-type InWindows = Vec<(Row, (i64, i64))>;
+pub(super) type InWindows = Vec<(Row, (i64, i64))>;
 
-/// Rows in their sessions, and how many were late.
-fn sessions(steps: &[Step], gap: i64, keys: &[&str]) -> (InWindows, u64) {
-    let mut open: BTreeMap<Vec<String>, Vec<Naive>> = BTreeMap::new();
-    let (mut done, mut late, mut watermark) = (Vec::new(), 0, i64::MIN);
-    let mut finish = |session: Naive| {
-        let window = (session.start, session.last + gap);
-        done.extend(session.rows.into_iter().map(|row| (row, window)));
-    };
-    for step in steps {
+/// Sessions as they are after some steps.
+pub(super) struct Oracle<'a> {
+    gap: i64,
+    keys: &'a [&'a str],
+    lateness: i64,
+    watermark: i64,
+    kept: BTreeMap<Vec<String>, Vec<Naive>>,
+    done: InWindows,
+    pub(super) late: u64,
+}
+
+impl<'a> Oracle<'a> {
+    pub(super) fn new(gap: i64, keys: &'a [&'a str], lateness: i64) -> Self {
+        Self {
+            gap,
+            keys,
+            lateness,
+            watermark: i64::MIN,
+            kept: BTreeMap::new(),
+            done: Vec::new(),
+            late: 0,
+        }
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
-            Step::Rows(rows) => {
-                for row in rows {
-                    let Some(ts) = row.ts else {
-                        late += 1;
-                        continue;
-                    };
-                    let of_key = open.entry(key_of(row, keys)).or_default();
-                    of_key.push(Naive {
-                        start: ts,
-                        last: ts,
-                        rows: vec![row.clone()],
-                        known: false,
-                    });
-                }
-                for of_key in open.values_mut() {
-                    join_near(of_key, gap);
-                    of_key.retain(|s| {
-                        let is_late = !s.known && s.last + gap <= watermark;
-                        late += if is_late { s.rows.len() as u64 } else { 0 };
-                        !is_late
-                    });
-                    of_key.iter_mut().for_each(|s| s.known = true);
-                }
-            }
+            Step::Rows(rows) => self.rows(rows),
             Step::Watermark(time) => {
-                watermark = watermark.max(*time);
-                for of_key in open.values_mut() {
+                self.watermark = self.watermark.max(*time);
+                let (gap, watermark) = (self.gap, self.watermark - self.lateness);
+                for of_key in self.kept.values_mut() {
                     let over = of_key.extract_if(.., |s| s.last + gap <= watermark);
-                    over.for_each(&mut finish);
+                    over.for_each(|session| self.done.extend(in_window(&session, gap)));
                 }
             }
         }
     }
-    open.into_values().flatten().for_each(finish);
-    (done, late)
+
+    fn rows(&mut self, rows: &[Row]) {
+        for row in rows {
+            let Some(ts) = row.ts else {
+                self.late += 1;
+                continue;
+            };
+            let of_key = self.kept.entry(key_of(row, self.keys)).or_default();
+            of_key.push(Naive {
+                start: ts,
+                last: ts,
+                rows: vec![row.clone()],
+                known: false,
+            });
+        }
+        for of_key in self.kept.values_mut() {
+            join_near(of_key, self.gap);
+            of_key.retain(|s| {
+                let gone = s.last + self.gap + self.lateness;
+                let is_late = !s.known && gone <= self.watermark;
+                self.late += if is_late { s.rows.len() as u64 } else { 0 };
+                !is_late
+            });
+            of_key.iter_mut().for_each(|s| s.known = true);
+        }
+    }
+
+    /// All rows that were not late, in the sessions that are known now.
+    pub(super) fn now(&self) -> InWindows {
+        let kept = self.kept.values().flatten();
+        let kept = kept.flat_map(|session| in_window(session, self.gap));
+        self.done.iter().cloned().chain(kept).collect()
+    }
+}
+
+fn in_window(session: &Naive, gap: i64) -> InWindows {
+    let window = (session.start, session.last + gap);
+    session
+        .rows
+        .iter()
+        .map(|row| (row.clone(), window))
+        .collect()
+}
+
+/// Rows in their sessions, and how many were late.
+fn sessions(steps: &[Step], gap: i64, keys: &[&str]) -> (InWindows, u64) {
+    let mut oracle = Oracle::new(gap, keys, 0);
+    steps.iter().for_each(|step| oracle.step(step));
+    (oracle.now(), oracle.late)
 }
 
 /// The rows of [`expand`] as text.
@@ -355,14 +394,7 @@ fn an_ordered_aggregate_sees_its_session_in_order() {
 
 #[test]
 fn what_sessions_cannot_do_is_said() {
-    let mut updating = spec(5, &["key"]);
-    updating.firing = Firing {
-        emit: Emit::OnUpdate,
-        allowed_lateness: 0,
-    };
-    for spec in [spec(0, &["key"]), updating] {
-        let error = WindowAggregateFactory::try_new(spec, Phase::Single).unwrap_err();
-        assert!(error.hint_text().is_some());
-    }
+    let error = WindowAggregateFactory::try_new(spec(0, &["key"]), Phase::Single).unwrap_err();
+    assert!(error.hint_text().is_some());
     assert!(WindowAggregateFactory::try_new(spec(5, &[]), Phase::Local).is_err());
 }

@@ -24,6 +24,10 @@ fn row(ts: i64, key: i64) -> Row {
 }
 
 fn expand() -> Node {
+    expand_with(0)
+}
+
+fn expand_with(lateness: i64) -> Node {
     let mut fields: Vec<Field> = input()
         .fields()
         .iter()
@@ -33,7 +37,8 @@ fn expand() -> Node {
     fields.push(Field::new("window_end", micros(), false));
     let spec = WindowSpec::hop(10, 20).unwrap();
     let factory = ExpandFactory::new(spec, 0, Arc::new(Schema::new(fields)));
-    Node::any(Arc::new(factory.with_sources("rows".into())), 100)
+    let factory = factory.with_lateness(lateness).with_sources("rows".into());
+    Node::any(Arc::new(factory), 100)
 }
 
 #[test]
@@ -55,6 +60,23 @@ fn a_row_goes_into_the_windows_that_are_not_over() {
     assert_eq!(node.late(), 1, "its windows are over");
     node.context.job.dead_letters.flush().unwrap();
     assert_eq!(node.letters.letters().len(), 1);
+}
+
+#[test]
+fn a_row_goes_into_windows_that_are_kept_for_it() {
+    let mut node = expand_with(5);
+    let mut given = Vec::new();
+    for watermark in [24, 25, 34, 35] {
+        node.watermark(watermark);
+        node.rows(batch(&[row(15, watermark)]));
+        let windows = node
+            .take()
+            .iter()
+            .map(|batch| batch.num_rows())
+            .sum::<usize>();
+        given.push((windows, node.late()));
+    }
+    assert_eq!(given, [(2, 0), (1, 0), (1, 0), (0, 1)]);
 }
 
 #[test]

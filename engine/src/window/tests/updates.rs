@@ -23,7 +23,7 @@ fn with(firing: Firing, kind: WindowKind, offset: i64, keys: &[&str]) -> Aggrega
 }
 
 /// Follows a changelog: each row that goes must be there as it is, none comes twice.
-fn follow(batches: &[RecordBatch], keys: usize) -> Vec<String> {
+pub(super) fn follow(batches: &[RecordBatch], keys: usize) -> Vec<String> {
     let mut rows: BTreeMap<String, String> = BTreeMap::new();
     for batch in batches {
         assert!(is_changelog(batch.schema_ref()));
@@ -51,7 +51,7 @@ fn follow(batches: &[RecordBatch], keys: usize) -> Vec<String> {
     lines
 }
 
-fn random_firing(rng: &mut StdRng) -> Firing {
+pub(super) fn random_firing(rng: &mut StdRng) -> Firing {
     Firing {
         emit: [Emit::OnClose, Emit::OnUpdate, Emit::Every(250_000)][rng.random_range(0..3)],
         allowed_lateness: [1, 70, 500][rng.random_range(0..3)],

@@ -384,3 +384,36 @@ fn distinct() {
         "SELECT item, price FROM bids UNION ALL SELECT item, max(paid) AS price FROM sales GROUP BY item",
     );
 }
+
+#[test]
+fn sessions_that_are_updated() {
+    let select = "SELECT window_start, window_end, item, count(*) AS n, max(price) AS most FROM";
+    let sessions = "SESSION(bids, ts, INTERVAL '20 seconds', item)";
+    let by = "GROUP BY window_start, window_end, item";
+    check_stream(
+        "WindowAggregate SESSION(20s) on ts keys [item] aggregates [count(1), max(bids.price)] emit on update",
+        &format!("{select} {sessions} {by} EMIT ON UPDATE"),
+    );
+    check_stream(
+        "emit every 1s lateness 30s",
+        &format!(
+            "{select} {sessions} WITH (allowed_lateness = '30 seconds') {by} EMIT EVERY INTERVAL '1 second'"
+        ),
+    );
+    // Updated results go into others.
+    check_stream(
+        "UpdatingAggregate keys [n]",
+        &format!(
+            "SELECT n, count(*) AS k FROM ({select} {sessions}
+             WITH (allowed_lateness = '30 seconds') {by}) GROUP BY n"
+        ),
+    );
+    // The window columns need not come out.
+    check_stream(
+        "emit on update",
+        &format!(
+            "SELECT window_start, count(*) AS n FROM SESSION(bids, ts, INTERVAL '20 seconds')
+             GROUP BY window_start EMIT ON UPDATE"
+        ),
+    );
+}
