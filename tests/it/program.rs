@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest time of one run of the program, in a debug build on a busy machine.
-const RUN_TIME_MAX: Duration = Duration::from_secs(240);
+pub(crate) const RUN_TIME_MAX: Duration = Duration::from_secs(240);
 
 /// Runs a future to its end.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -163,8 +163,13 @@ pub(crate) struct Running {
 
 impl Running {
     /// Waits for the end.
-    pub(crate) fn wait(mut self) -> Ended {
-        let deadline = Instant::now() + RUN_TIME_MAX;
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_for(RUN_TIME_MAX)
+    }
+
+    /// The same for a run that may take longer than others.
+    pub(crate) fn wait_for(mut self, limit: Duration) -> Ended {
+        let deadline = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;

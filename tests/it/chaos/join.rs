@@ -76,7 +76,7 @@ fn interval_join_to_delta() {
             total += round(&mut kills, &mut checker, &minio, on_s3);
         }
     }
-    kills.tell("join", total);
+    kills.tell(total);
 }
 
 /// Kills one run until it is over; gives the rows that it has read.

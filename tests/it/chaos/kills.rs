@@ -22,7 +22,7 @@ const SHARP_TIME: Duration = Duration::from_millis(60);
 /// debug build on a busy machine.
 const PROGRESS_MAX: Duration = Duration::from_secs(90);
 /// Kills of one output at most: what the judge reads after each of them grows.
-const SHARE_MAX: u32 = 50;
+const SHARE_MAX: u32 = 25;
 /// Flags of every run: small, since several run at once.
 pub(crate) const FLAGS: [&str; 6] = [
     "--state",
@@ -46,6 +46,7 @@ pub(crate) fn number(name: &str, default: u32) -> u32 {
 /// The kills of one pipeline.
 #[derive(Debug)]
 pub(crate) struct Kills {
+    pipeline: String,
     /// Decides when, and what is in the rows.
     pub(crate) seed: u64,
     /// Kills still to come.
@@ -79,6 +80,7 @@ impl Kills {
         );
         println!("{pipeline}: CHAOS_SEED={seed}, {left} kills");
         Self {
+            pipeline: pipeline.to_owned(),
             seed,
             left,
             done: 0,
@@ -138,6 +140,9 @@ impl Kills {
             let durable = log.durable();
             log.check_chain();
             look(self.done, &durable);
+            if !by_itself && self.done.is_multiple_of(SHARE_MAX) {
+                println!("{}: {} kills so far", self.pipeline, self.done);
+            }
             assert!(
                 durable.over || !by_itself,
                 "it has ended, and its log says that it goes on"
@@ -178,7 +183,7 @@ impl Kills {
     }
 
     /// Says what was done, for the pages of `docs/reliability`.
-    pub(crate) fn tell(mut self, pipeline: &str, rows: u64) {
+    pub(crate) fn tell(mut self, rows: u64) {
         // Kills that nothing has happened before prove nothing.
         assert!(
             self.moved + self.early >= self.done,
@@ -194,9 +199,10 @@ impl Kills {
             time.map_or(0.0, Duration::as_secs_f64)
         };
         println!(
-            "{pipeline}: {} kills, {} of them after an epoch with rows, {} in the start; {rows} rows, \
+            "{}: {} kills, {} of them after an epoch with rows, {} in the start; {rows} rows, \
              none lost, none doubled; rows of a start durable in {:.2} s (median), {:.2} s (p99), \
              {:.2} s (longest)",
+            self.pipeline,
             self.done,
             self.moved,
             self.early,

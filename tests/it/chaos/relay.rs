@@ -35,7 +35,7 @@ fn kafka_to_kafka_exactly_once() {
         kills.left = share;
         total += round(&mut kills);
     }
-    kills.tell("relay", total);
+    kills.tell(total);
 }
 
 /// Kills one run until no kill is left; gives the rows of the topic.

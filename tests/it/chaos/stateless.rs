@@ -85,5 +85,5 @@ fn stateless_to_parquet_on_s3() {
         checker.check_clean(&output);
         total += rows;
     }
-    kills.tell("stateless", total);
+    kills.tell(total);
 }

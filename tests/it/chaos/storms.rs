@@ -9,7 +9,7 @@ use super::checker::{Checker, Output};
 use super::kills::{FLAGS, Kills, number};
 use super::log::Log;
 use super::stateless::{RATE, prefix, script};
-use crate::program::{Place, Running};
+use crate::program::{Place, RUN_TIME_MAX, Running};
 use crate::servers::http::Call;
 use crate::servers::minio::Minio;
 use crate::servers::storm::{Fault, Storm};
@@ -90,7 +90,9 @@ fn store_in_a_storm_loses_and_doubles_nothing() {
     let back = Instant::now();
     running.until(WAIT_MAX, "epoch after the outage", || log.newest() > newest);
     let resumed = back.elapsed();
-    let ended = running.wait().ok();
+    // What came in the meantime is read and written then.
+    let ended = running.wait_for(RUN_TIME_MAX + 2 * (storm_time + outage));
+    let ended = ended.ok();
     for word in ["has not answered for", "answers again"] {
         assert!(ended.err.contains(word), "no {word:?} in:\n{}", ended.err);
     }

@@ -19,7 +19,7 @@ use super::{PARTS, checker};
 use crate::servers::kafka::Kafka;
 
 /// Rows per second.
-const RATE: f64 = 4_000.0;
+const RATE: f64 = 2_000.0;
 /// How long a reader waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 

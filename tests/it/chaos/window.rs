@@ -60,7 +60,7 @@ fn window_from_kafka_to_parquet_on_s3() {
         kills.left = share;
         total += round(&mut kills);
     }
-    kills.tell("window", total);
+    kills.tell(total);
 }
 
 /// Kills one run until no kill is left; gives the rows of the topic.

@@ -104,5 +104,5 @@ fn lookups_to_parquet_through_kills() {
         assert_eq!((found.rows, found.complete), (rows, true));
         checker.check_clean(&output);
     }
-    kills.tell("lookup", 0);
+    kills.tell(0);
 }

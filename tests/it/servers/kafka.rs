@@ -79,7 +79,7 @@ impl Kafka {
     pub(crate) fn up(&self) {
         let own = self.own.as_ref().expect("a broker of one's own");
         own.start();
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + Duration::from_secs(180);
         let admin = self.admin();
         // A broker that tells of itself takes requests.
         while admin
