@@ -22,10 +22,9 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Stands at the start of a text; `None` when it is not UTF-8.
-    pub(super) fn new(text: &'a [u8]) -> Option<Self> {
-        std::str::from_utf8(text).ok()?;
-        Some(Self { bytes: text, at: 0 })
+    /// Stands at the start of a text, which is UTF-8.
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { bytes: text, at: 0 }
     }
 
     /// The byte here.
@@ -111,7 +110,8 @@ impl<'a> Cursor<'a> {
     pub(super) fn integer(&mut self) -> Option<i64> {
         let is_negative = self.eat(b'-');
         let start = self.at;
-        let mut value = 0_u64;
+        let (mut value, count) = self.bytes.get(start..).map_or((0, 0), leading_digits);
+        self.at += count;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.at += 1;
@@ -236,6 +236,33 @@ fn are_same(one: &[u8], other: &[u8]) -> bool {
         }
         _ => one == other,
     }
+}
+
+/// The number that up to eight digits at the start make, and how many they are; none near the end
+/// of the bytes. Eight are looked at together, since a branch for each costs more.
+#[inline]
+fn leading_digits(bytes: &[u8]) -> (u64, usize) {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; WORD]);
+    const UPPER: u64 = u64::from_ne_bytes([0xF0; WORD]);
+    const SIX: u64 = u64::from_ne_bytes([6; WORD]);
+    let Some(word) = bytes.first_chunk::<WORD>() else {
+        return (0, 0);
+    };
+    // Of digits the upper half becomes zero, and stays so when six is added; all others set a bit
+    // there. A carry only reaches bytes behind the first that is no digit.
+    let word = u64::from_le_bytes(*word) ^ ZEROS;
+    let other = (word | word.wrapping_add(SIX)) & UPPER;
+    let count = other.trailing_zeros() / 8;
+    if count == 0 {
+        return (0, 0);
+    }
+    // The first digit is the lowest byte; before it zeros are put. Then neighbours are added up:
+    // pairs of digits, pairs of those, and so on.
+    let digits = word << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+    let value = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF;
+    (value, count as usize)
 }
 
 /// Where the next quote or backslash is. Most texts are short: for them some bytes at a time cost

@@ -70,8 +70,12 @@ impl Objects {
     }
 
     /// Decodes the texts, each by itself if the columns allow it. Fails as a whole if they do not
-    /// and one text is not one whole object.
-    pub(super) fn decode_each(&mut self, texts: &[&[u8]]) -> Result<Found, ArrowError> {
+    /// and one text is not one whole object. `are_utf8` says that all are known to be UTF-8.
+    pub(super) fn decode_each(
+        &mut self,
+        texts: &[&[u8]],
+        are_utf8: bool,
+    ) -> Result<Found, ArrowError> {
         let Some(table) = self.table.as_mut().filter(|_| self.rest == 0) else {
             self.rest = self.rest.saturating_sub(1);
             return Ok(Found {
@@ -80,7 +84,7 @@ impl Objects {
                 failed: Vec::new(),
             });
         };
-        let (plain, odd) = table.decode(texts)?;
+        let (plain, odd) = table.decode(texts, are_utf8)?;
         let mut found = Found {
             batch: plain,
             texts: None,

@@ -49,6 +49,7 @@ impl Table {
     pub(super) fn decode(
         &mut self,
         texts: &[&[u8]],
+        are_utf8: bool,
     ) -> Result<(RecordBatch, Vec<usize>), ArrowError> {
         let most: usize = texts.iter().map(|text| text.len()).sum();
         let kinds = self.kinds.iter().zip(&self.text_bytes);
@@ -56,7 +57,8 @@ impl Table {
         let mut columns: Vec<_> = columns.collect();
         let (mut row, mut odd) = (0, Vec::new());
         for (number, text) in texts.iter().enumerate() {
-            if object(text, &mut self.keys, &mut columns, row).is_some() {
+            let is_utf8 = are_utf8 || std::str::from_utf8(text).is_ok();
+            if is_utf8 && object(text, &mut self.keys, &mut columns, row).is_some() {
                 row += 1;
             } else {
                 columns.iter_mut().for_each(|column| column.clear(row));
@@ -77,9 +79,9 @@ impl Table {
     }
 }
 
-/// Reads one object into a row; `None` when it is not plain, with a part of the row filled.
+/// Reads one object, in UTF-8, into a row; `None` when it is not plain, with a part of the row filled.
 fn object(text: &[u8], keys: &mut Keys, columns: &mut [Column<'_>], row: usize) -> Option<()> {
-    let mut cursor = Cursor::new(text)?;
+    let mut cursor = Cursor::new(text);
     cursor.blanks();
     cursor.must(b'{')?;
     cursor.blanks();

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow::array::AsArray as _;
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, TimeUnit};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng};
@@ -216,9 +217,9 @@ fn every_text_is_what_arrow_makes_of_it() {
             let count = rng.random_range(1..60);
             let texts: Vec<_> = (0..count).map(|_| object(&mut rng, &fields)).collect();
             let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-            plain += count - table.decode(&texts).unwrap().1.len();
+            plain += count - table.decode(&texts, false).unwrap().1.len();
             ours.wake();
-            let found = ours.decode_each(&texts).unwrap();
+            let found = ours.decode_each(&texts, false).unwrap();
             let (rows, failed) = told(&found, count);
             // One by one, so that nothing but the text itself decides.
             let (mut all, mut expected) = (Vec::new(), Vec::new());
@@ -257,8 +258,30 @@ fn plain_objects_are_not_left_to_arrow() {
         br#"{"decimal":3,"utc":"2024-01-02T03:04:05Z","berlin":"2024-07-02 03:04:05","text":1.50}"#,
         br"{}",
     ];
-    let (batch, odd) = table.decode(&texts).unwrap();
+    let (batch, odd) = table.decode(&texts, false).unwrap();
     assert_eq!((batch.num_rows(), odd), (6, Vec::new()));
+}
+
+#[test]
+fn whole_numbers_of_all_lengths() {
+    let fields = vec![Field::new("x", DataType::Int64, true)];
+    let mut table = Table::plan(&Arc::new(Schema::new(fields))).unwrap();
+    for digits in 1..=19 {
+        for number in [
+            10_i64.pow(digits - 1),
+            1_234_567_890_123_456_789 % 10_i64.pow(digits - 1),
+        ] {
+            for number in [number, -number] {
+                for end in ["}", "   }", ",\"y\":\"0123456789\"}"] {
+                    let text = format!("{{\"x\":{number}{end}");
+                    let (batch, odd) = table.decode(&[text.as_bytes()], true).unwrap();
+                    assert!(odd.is_empty(), "{text}");
+                    let values = batch.column(0).as_primitive::<Int64Type>();
+                    assert_eq!(values.values(), &[number], "{text}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -275,8 +298,8 @@ fn topics_that_are_seldom_plain_are_read_by_arrow_at_once() {
     let fields = vec![Field::new("x", DataType::Int64, true)];
     let mut objects = Objects::new(fields.into()).unwrap();
     let odd: Vec<&[u8]> = vec![b"{\"x\":1.0}"; 10];
-    let first = objects.decode_each(&odd).unwrap();
+    let first = objects.decode_each(&odd, false).unwrap();
     assert!(first.texts.is_some() && first.batch.num_rows() == 10);
-    let second = objects.decode_each(&odd).unwrap();
+    let second = objects.decode_each(&odd, false).unwrap();
     assert!(second.texts.is_none() && second.batch.num_rows() == 10);
 }
