@@ -73,16 +73,16 @@ impl MemoryPool for Gauge {
 
 /// The job's memory as one subtask sees it.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     pool: Arc<dyn MemoryPool>,
     /// What the subtask has taken for all of its operators.
-    pub(super) taken: Arc<MemoryReservation>,
+    pub(crate) taken: Arc<MemoryReservation>,
     limit: usize,
     subtasks: usize,
 }
 
 impl Room {
-    pub(super) fn new(what: &str, context: &TaskContext) -> Self {
+    pub(crate) fn new(what: &str, context: &TaskContext) -> Self {
         let name = format!("{what} of {} #{}", context.node, context.subtask);
         let pool = Arc::clone(&context.job.memory);
         let limit = match pool.memory_limit() {
@@ -97,24 +97,36 @@ impl Room {
         }
     }
 
+    /// Takes memory by itself, whether there is any or not: for what goes on without the subtask.
+    pub(crate) fn lend(&self, bytes: usize) -> MemoryReservation {
+        let loan = self.taken.new_empty();
+        loan.grow(bytes);
+        loan
+    }
+
     fn free(&self) -> usize {
         self.limit.saturating_sub(self.pool.reserved())
     }
 
     /// Whether an eighth of the memory is not free any more, and it is this subtask that has some
     /// to give: who has little waits for the others.
-    pub(super) fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.free() < self.limit / 8 && self.taken.size() > self.share() / 16
     }
 
+    /// Whether there is as much memory again as the subtask has taken.
+    pub(crate) fn has_twice(&self) -> bool {
+        self.free() > self.taken.size()
+    }
+
     /// Whether a quarter of the memory, and `bytes` more, are not free: what room is made up to.
-    pub(super) fn wants(&self, bytes: usize) -> bool {
+    pub(crate) fn wants(&self, bytes: usize) -> bool {
         self.free() < (self.limit / 4).saturating_add(bytes)
             && self.taken.size() > self.share() / 16
     }
 
     /// What each subtask of the node would have if there were no other node.
-    pub(super) fn share(&self) -> usize {
+    pub(crate) fn share(&self) -> usize {
         self.limit / self.subtasks
     }
 }

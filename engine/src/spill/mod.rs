@@ -11,6 +11,7 @@
 //! checkpoint does not wait for such rows: they are in it beside the state.
 
 mod divide;
+mod eviction;
 mod file;
 mod gauge;
 mod operator;
@@ -30,6 +31,7 @@ use arrow::array::{Array as _, ArrayRef};
 use arrow::record_batch::RecordBatch;
 
 pub(crate) use self::file::{Disk, Frame, own_view, own_views};
+pub(crate) use self::gauge::Room;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::hash_keys;

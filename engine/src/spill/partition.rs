@@ -47,6 +47,15 @@ pub(super) struct Chain {
 }
 
 impl Chain {
+    /// A full snapshot.
+    fn full(frames: &[Frame]) -> Self {
+        Self {
+            full: frames.iter().map(|frame| frame.bytes).sum(),
+            frames: frames.to_vec(),
+            changes: 0,
+        }
+    }
+
     /// Adds a batch of the full snapshot.
     pub(super) fn push(&mut self, frame: Frame) {
         self.full += frame.bytes;
@@ -161,12 +170,32 @@ impl Partition {
                 return Ok(());
             }
         }
-        let mut chain = Chain::default();
-        for frame in write(disk, operator.snapshot(Extent::All, out)?)? {
-            chain.push(frame);
-        }
-        self.chain = Some(chain);
+        let all = write(disk, operator.snapshot(Extent::All, out)?)?;
+        self.chain = Some(Chain::full(&all));
         Ok(())
+    }
+
+    /// Gives all or what is new of a part in memory. It goes to disk before a checkpoint has it:
+    /// what a snapshot holds is counted by nobody, and may be as much as all parts take. There it is
+    /// what the part leaves when it goes itself, too.
+    pub(super) fn save(
+        &mut self,
+        all: bool,
+        disk: &mut Disk,
+        out: &mut Output,
+    ) -> Result<Vec<Frame>> {
+        let Some(live) = &mut self.live else {
+            return Ok(Vec::new());
+        };
+        let extent = if all { Extent::All } else { Extent::Changes };
+        let frames = write(disk, live.operator.snapshot(extent, out)?)?;
+        if all {
+            self.chain = Some(Chain::full(&frames));
+        } else if let Some(mut chain) = self.chain.take() {
+            chain.extend(&frames);
+            self.chain = Some(chain).filter(|chain| !chain.is_long());
+        }
+        Ok(frames)
     }
 
     /// Calls the operator, if it is in memory.
@@ -191,7 +220,8 @@ impl Partition {
     }
 }
 
-fn write(disk: &mut Disk, state: StateBatches) -> Result<Vec<Frame>> {
+/// Writes what a snapshot gives.
+pub(super) fn write(disk: &mut Disk, state: StateBatches) -> Result<Vec<Frame>> {
     state.map(|batch| disk.write(&batch?)).collect()
 }
 

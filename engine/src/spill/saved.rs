@@ -72,13 +72,8 @@ pub(super) fn snapshot(
             (_, false) => unsaved,
         };
         states.push(tagged(read(on_disk), part.id));
-        if let Some(live) = &mut part.live {
-            let extent = if all { Extent::All } else { Extent::Changes };
-            let state = live.operator.snapshot(extent, out)?;
-            states.push(tagged(state, part.id));
-            // What it left on disk is not what its next changes are changes of.
-            part.chain = None;
-        }
+        let news = part.save(all, &mut of.disk, out)?;
+        states.push(tagged(read(news), part.id));
         let (first, frames) = part.pending.save(all);
         states.push(numbered(read(frames), part.id, first));
     }

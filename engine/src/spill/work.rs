@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::file::Frame;
 use super::gauge::Gauge;
 use super::operator::Spilling;
+use super::partition::Partition;
 use super::pending::arrivals;
 use crate::error::{Error, Kind, Result, codes};
 use crate::message::EventTime;
@@ -14,6 +15,8 @@ use crate::operator::{Operator, Output};
 
 /// What the part of what a subtask could have is at most that one part of its state takes.
 const PART_SHARE: usize = 4;
+/// How long a part may be behind: then it is read back as soon as there is time for it.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
 
 /// The part that is being worked on.
 #[derive(Debug)]
@@ -45,6 +48,37 @@ impl Spilling {
         }
         self.note();
         Ok(true)
+    }
+
+    pub(super) fn queue_all(&mut self) {
+        for part in &mut self.parts {
+            let wanted = self.is_ending || part.behind.is_some();
+            if wanted && !std::mem::replace(&mut part.is_queued, true) {
+                self.queue.push_back(part.id);
+            }
+        }
+    }
+
+    /// Has one part read back that is behind for long, or that the clock does something to. Half of
+    /// the time at most goes into this.
+    pub(super) fn queue_by_time(&mut self) {
+        let clock = self.monotonic();
+        if clock < self.rest_until || !self.queue.is_empty() {
+            return;
+        }
+        let every = self.of.visited_every();
+        let every = every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX));
+        let now = self.now;
+        let due = |part: &&mut Partition| {
+            let behind = part.behind.is_some_and(|since| since + BEHIND_MAX <= clock);
+            let visit = every.is_some_and(|every| part.visited.saturating_add(every) <= now);
+            part.live.is_none() && (behind || visit)
+        };
+        let oldest = self.parts.iter_mut().filter(due);
+        if let Some(part) = oldest.min_by_key(|p| (p.behind.unwrap_or(clock), p.visited)) {
+            part.is_queued = true;
+            self.queue.push_back(part.id);
+        }
     }
 
     fn place(&self, id: u64) -> Result<usize> {
@@ -125,6 +159,10 @@ impl Spilling {
             })?;
             (part.low, part.behind, part.visited) = (current, None, now);
             part.has_news = false;
+            if is_ending {
+                // Nobody asks for it again, and what emptied tables keep is counted by nobody.
+                part.evict(&mut self.disk, out)?;
+            }
             bytes = part.live_bytes();
         }
         let work = self.work.take();
