@@ -91,6 +91,17 @@ impl Chunks {
         Ok(())
     }
 
+    /// The bytes of the rows from a number on.
+    pub(super) fn bytes_from(&self, start: usize) -> usize {
+        let chunks = self.chunks.iter();
+        let bytes = chunks.map(|chunk| {
+            let rows = chunk.batch.num_rows();
+            let skip = start.saturating_sub(chunk.start).min(rows);
+            chunk.bytes / rows.max(1) * (rows - skip)
+        });
+        bytes.sum()
+    }
+
     /// The rows from a number on, without a copy.
     pub(super) fn from(&self, start: usize) -> Vec<RecordBatch> {
         let chunks = self.chunks.iter();
@@ -134,7 +145,7 @@ impl Chunks {
 }
 
 /// Copies rows that hold on to much more memory than they need.
-fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+pub(super) fn compact(batch: RecordBatch) -> Result<RecordBatch> {
     let held = batch.get_array_memory_size();
     if held <= SPARSE_BYTES_MIN {
         return Ok(batch);

@@ -1,20 +1,19 @@
 //! Rows meet the rows of the other side: pairs are noted on both, and results come out.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
 
-use super::pairs::{Pairs, Search};
+use super::pairs::{Cursor, Pairs, Search};
 use super::program::{Keyed, NO_TIME, Program};
 use super::results::{self, Collector};
 use super::shape::Shape;
-use super::slot::{Segment, Slot};
+use super::slot::Segment;
 use super::spec::{JoinKind, Side};
 use super::table::Table;
 use super::timing::Timing;
 use crate::error::Result;
 use crate::operator::Output;
-
-/// Bytes of rows from disk that are in memory at once to meet other rows from disk.
-const BLOCK_BYTES: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 
 /// Where results go.
 pub(super) struct Results<'a> {
@@ -31,121 +30,51 @@ pub(super) fn meet(
     (table, from): (&mut Table, u32),
     results: &mut Results<'_>,
 ) -> Result<()> {
-    let once = !shape.program.kind.gives_pairs();
-    let by_time = shape.timing != Timing::Window;
-    let rows_max = results.collector.rows_max;
-    let mut search = Search::new(&shape.program, side, rows, table, rows_max);
-    loop {
-        let accept = |row: usize, stored: u32| {
-            let time = rows.times.get(row).copied().unwrap_or(NO_TIME);
-            stored >= from
-                && (!by_time || shape.timing.fits(side, time, table.time(stored)))
-                && !(once && is_matched(side, matches, table, row, stored))
-        };
-        let Some(pairs) = search.next(table, accept)? else {
-            return Ok(());
-        };
-        if let Some(batch) = found(&shape.program, side, rows, table, &pairs, matches)? {
-            results.collector.push(batch, results.out)?;
-        }
-    }
-}
-
-/// Rows on disk meet the rows of a bucket of the other side that they have not met yet.
-pub(super) fn meet_rest(
-    shape: &Shape,
-    side: Side,
-    segment: &mut Segment,
-    (bucket, slot): (i64, &mut Slot),
-    results: &mut Results<'_>,
-) -> Result<()> {
-    let from = segment.met.insert(bucket, slot.rows()).unwrap_or(0);
-    let other = side.other();
-    let mut first = 0;
-    for theirs in &mut slot.segments {
-        let end = first + theirs.rows;
-        if from < end {
-            let mut block = Block::default();
-            for rows in theirs.read(shape, other)? {
-                let (start, mut rows) = rows?;
-                if first + start + rows.len() <= from {
-                    continue;
-                }
-                let matches = counts(shape, other, theirs, start, rows.len());
-                if !shape.times {
-                    rows.times.clear();
-                }
-                block.start.get_or_insert(start);
-                block.table.push(rows, &matches)?;
-                if block.table.bytes() >= BLOCK_BYTES {
-                    block.meet(
-                        shape,
-                        side,
-                        segment,
-                        theirs,
-                        from.saturating_sub(first),
-                        results,
-                    )?;
-                    block = Block::default();
-                }
-            }
-            block.meet(
-                shape,
-                side,
-                segment,
-                theirs,
-                from.saturating_sub(first),
-                results,
-            )?;
-        }
-        first = end;
-    }
-    if from < first + slot.live.len() {
-        let from = u32::try_from(from.saturating_sub(first)).unwrap_or(u32::MAX);
-        scan(shape, side, segment, (&mut slot.live, from), results)?;
-    }
+    let mut cursor = Cursor::default();
+    while meet_some(
+        shape,
+        side,
+        rows,
+        (matches, &mut cursor),
+        (table, from),
+        results,
+    )? {}
     Ok(())
 }
 
-/// Rows of a segment that were read to meet another one.
-#[derive(Default)]
-struct Block {
-    /// The number of the first row.
-    start: Option<usize>,
-    table: Table,
-}
-
-impl Block {
-    fn meet(
-        &mut self,
-        shape: &Shape,
-        side: Side,
-        segment: &mut Segment,
-        theirs: &mut Segment,
-        from: usize,
-        results: &mut Results<'_>,
-    ) -> Result<()> {
-        let Some(start) = self.start else {
-            return Ok(());
-        };
-        let from = u32::try_from(from.saturating_sub(start)).unwrap_or(u32::MAX);
-        scan(shape, side, segment, (&mut self.table, from), results)?;
-        theirs.set_matches(start, self.table.matches());
-        Ok(())
+/// Goes on with [`meet`] for as many pairs as a batch has; says whether there were some.
+pub(super) fn meet_some(
+    shape: &Shape,
+    side: Side,
+    rows: &Keyed,
+    (matches, cursor): (&mut [u32], &mut Cursor),
+    (table, from): (&mut Table, u32),
+    results: &mut Results<'_>,
+) -> Result<bool> {
+    let once = !shape.program.kind.gives_pairs();
+    let by_time = shape.timing != Timing::Window;
+    let rows_max = results.collector.rows_max;
+    let search = Search::new(&shape.program, side, rows, table, rows_max);
+    let mut search = search.from(*cursor);
+    let accept = |row: usize, stored: u32| {
+        let time = rows.times.get(row).copied().unwrap_or(NO_TIME);
+        stored >= from
+            && (!by_time || shape.timing.fits(side, time, table.time(stored)))
+            && !(once && is_matched(side, matches, table, row, stored))
+    };
+    let Some(pairs) = search.next(table, accept)? else {
+        return Ok(false);
+    };
+    *cursor = search.cursor();
+    if let Some(batch) = found(&shape.program, side, rows, table, &pairs, matches)? {
+        results.collector.push(batch, results.out)?;
     }
-}
-
-fn counts(shape: &Shape, side: Side, of: &Segment, start: usize, rows: usize) -> Vec<u32> {
-    if shape.counts(side) {
-        of.matches(start, rows)
-    } else {
-        Vec::new()
-    }
+    Ok(true)
 }
 
 /// All rows of a segment meet the rows of a table from a number on.
 pub(super) fn scan(
-    shape: &Shape,
+    shape: &Arc<Shape>,
     side: Side,
     segment: &mut Segment,
     (table, from): (&mut Table, u32),

@@ -10,6 +10,7 @@ mod account;
 mod chunks;
 mod lookup;
 mod meet;
+mod meeting;
 mod on_disk;
 mod pairs;
 mod program;

@@ -23,6 +23,11 @@ pub(super) struct Pairs {
     pub(super) places: Places,
 }
 
+/// Where a search goes on: a row of the batch, and the row of the table that is looked at next. At
+/// first it has not begun.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cursor(Option<(usize, u32)>);
+
 /// The search for the rows of one batch in one table.
 #[derive(Debug)]
 pub(super) struct Search<'a> {
@@ -53,6 +58,19 @@ impl<'a> Search<'a> {
             row: 0,
             at: first,
         }
+    }
+
+    /// Goes on from where an earlier search of the same rows in the same table was.
+    pub(super) fn from(mut self, cursor: Cursor) -> Self {
+        if let Cursor(Some((row, at))) = cursor {
+            (self.row, self.at) = (row, at);
+        }
+        self
+    }
+
+    /// Where the search is.
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor(Some((self.row, self.at)))
     }
 
     /// Gives the next pairs; `None` at the end. `accept` looks at a row of the batch and one of the

@@ -5,9 +5,11 @@
 //! has met, and meets the others when results must be out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::BooleanBufferBuilder;
+use arrow::buffer::BooleanBuffer;
 use arrow::record_batch::RecordBatch;
 use datafusion_execution::disk_manager::DiskManager;
 
@@ -17,6 +19,7 @@ use super::spec::Side;
 use super::spill::Spilled;
 use super::table::Table;
 use crate::error::Result;
+use crate::operator::StateBatches;
 
 /// Bytes of a segment beside what it has per row. In tests segments have few rows.
 const SEGMENT_BYTES: usize = if cfg!(test) { 32 } else { 512 };
@@ -35,6 +38,35 @@ pub(super) struct Segment {
     changed: Vec<u32>,
 }
 
+/// The rows of a segment on their way into memory.
+pub(super) struct SegmentReader {
+    batches: StateBatches,
+    shape: Arc<Shape>,
+    side: Side,
+    start: usize,
+}
+
+impl fmt::Debug for SegmentReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (side, start) = (&self.side, &self.start);
+        write!(f, "rows of {side:?} from {start} on")
+    }
+}
+
+impl Iterator for SegmentReader {
+    type Item = Result<(usize, Keyed)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.next()?;
+        let keyed = batch.and_then(|batch| self.shape.program.keyed(self.side, &batch));
+        Some(keyed.map(|keyed| {
+            let start = self.start;
+            self.start += keyed.len();
+            (start, keyed)
+        }))
+    }
+}
+
 /// Rows of one side in one bucket.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
@@ -44,17 +76,18 @@ pub(super) struct Slot {
 
 impl Segment {
     /// The rows, in batches, with the number of the first of each.
-    pub(super) fn read<'a>(
-        &self,
-        shape: &'a Shape,
-        side: Side,
-    ) -> Result<impl Iterator<Item = Result<(usize, Keyed)>> + use<'a>> {
-        let mut start = 0;
-        Ok(self.file.read()?.map(move |batch| {
-            let keyed = shape.program.keyed(side, &batch?)?;
-            start += keyed.len();
-            Ok((start - keyed.len(), keyed))
-        }))
+    pub(super) fn read(&self, shape: &Arc<Shape>, side: Side) -> Result<SegmentReader> {
+        Ok(SegmentReader {
+            batches: Box::new(self.file.read()?),
+            shape: Arc::clone(shape),
+            side,
+            start: 0,
+        })
+    }
+
+    /// Which rows have a match, as they are now.
+    pub(super) fn matched(&self) -> BooleanBuffer {
+        self.matched.finish_cloned()
     }
 
     /// Says of rows whether they have a match.
@@ -112,6 +145,12 @@ impl Slot {
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
         self.live.bytes() + self.segments.iter().map(Segment::bytes).sum::<usize>()
+    }
+
+    /// Bytes of the rows in memory that the next snapshot holds.
+    pub(super) fn unsaved_bytes(&self, all: bool) -> usize {
+        let saved = if all { 0 } else { self.live.saved };
+        self.live.rows.bytes_from(saved)
     }
 
     /// Sets the count of a row by its number.

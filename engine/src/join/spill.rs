@@ -13,10 +13,12 @@ use datafusion_execution::SpillFile;
 use datafusion_execution::disk_manager::DiskManager;
 
 use crate::error::{Error, Result, no_room};
-use crate::spill::own_views;
+use crate::spill::{bytes_of, own_views};
 
 /// Rows of one batch in a file: what is in memory at once when it is read.
 const FILE_BATCH_ROWS: usize = if cfg!(test) { 16 } else { 8_192 };
+/// Bytes of one batch in a file, but for a single row.
+const FILE_BATCH_BYTES: usize = 1 << 20;
 
 /// A file of rows; it is deleted with its last owner.
 #[derive(Clone)]
@@ -43,8 +45,10 @@ impl Spilled {
         let mut writer = StreamWriter::try_new(writer, schema).map_err(|e| failed(e.into()))?;
         for batch in batches {
             let batch = batch?;
-            for start in (0..batch.num_rows()).step_by(FILE_BATCH_ROWS) {
-                let rows = FILE_BATCH_ROWS.min(batch.num_rows() - start);
+            let row_bytes = bytes_of(&batch) / batch.num_rows().max(1);
+            let step = (FILE_BATCH_BYTES / row_bytes.max(1)).clamp(1, FILE_BATCH_ROWS);
+            for start in (0..batch.num_rows()).step_by(step) {
+                let rows = step.min(batch.num_rows() - start);
                 let part = own_views(&batch.slice(start, rows))?;
                 writer.write(&part).map_err(|e| failed(e.into()))?;
             }

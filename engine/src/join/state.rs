@@ -8,9 +8,12 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt8Array, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion_execution::memory_pool::MemoryReservation;
 
+use super::chunks::compact;
 use super::program::Program;
 use super::shape::Shape;
 use super::spec::Side;
@@ -18,6 +21,7 @@ use super::spill::Spilled;
 use super::timed::Buckets;
 use crate::error::{Error, Kind, Result, codes};
 use crate::operator::StateBatches;
+use crate::spill::Room;
 
 /// The version of the layout below, in the metadata of every batch.
 pub(super) const VERSION: (&str, &str) = ("weir.join.state", "1");
@@ -56,12 +60,15 @@ impl Part {
     }
 }
 
-/// Gives the rows and counts since the last snapshot; everything of the sides that start anew.
+/// Gives the rows and counts since the last snapshot; everything of the sides that start anew. What
+/// is held of rows in memory is taken from `room`, where there is one, until it is written: by then the
+/// rows may be on disk.
 pub(super) fn snapshot(
     program: &Arc<Shape>,
     buckets: &mut Buckets,
     watermark: i64,
     anew: [bool; 2],
+    room: Option<&Room>,
 ) -> Result<StateBatches> {
     let header = RecordBatch::try_new(
         schema(&program.program, Part::Header),
@@ -79,12 +86,8 @@ pub(super) fn snapshot(
             for segment in &slot.segments {
                 let from = if all { 0 } else { segment.saved() };
                 if from < segment.rows {
-                    let matches = segment.matches(0, segment.rows);
-                    rows.push((
-                        side,
-                        *bucket,
-                        Rows::OnDisk(segment.file.clone(), from, matches),
-                    ));
+                    let on_disk = Rows::OnDisk(segment.file.clone(), from, segment.matched());
+                    rows.push((side, *bucket, on_disk));
                 }
             }
             let table = &slot.live;
@@ -93,7 +96,10 @@ pub(super) fn snapshot(
             for (batch, matches) in table.part(from) {
                 let end = start + batch.num_rows();
                 let times = table.times().get(start..end).unwrap_or_default().to_vec();
-                rows.push((side, *bucket, Rows::InMemory(batch, times, matches)));
+                let batch = compact(batch)?;
+                let loan = room.map(|room| room.lend(batch.get_array_memory_size()));
+                let in_memory = Rows::InMemory(batch, times, matches, loan);
+                rows.push((side, *bucket, in_memory));
                 start = end;
             }
             for (row, count) in slot.save().into_iter().filter(|_| !all) {
@@ -129,20 +135,21 @@ pub(super) fn snapshot(
 
 /// Rows on their way into a snapshot.
 enum Rows {
-    /// With their times and counts.
-    InMemory(RecordBatch, Vec<i64>, Vec<u32>),
-    /// The rows of a file from a number on, with the counts of all.
-    OnDisk(Spilled, usize, Vec<u32>),
+    /// With their times and counts, and the memory that they take.
+    InMemory(RecordBatch, Vec<i64>, Vec<u32>, Option<MemoryReservation>),
+    /// The rows of a file from a number on, and which of all have a match.
+    OnDisk(Spilled, usize, BooleanBuffer),
 }
 
 impl Rows {
     fn encode(self, shape: &Arc<Shape>, side: Side, bucket: i64) -> StateBatches {
         match self {
-            Self::InMemory(batch, times, matches) => {
+            Self::InMemory(batch, times, matches, loan) => {
                 let batch = encode(&shape.program, side, bucket, &batch, times, matches);
+                drop(loan);
                 Box::new(std::iter::once(batch))
             }
-            Self::OnDisk(file, from, matches) => {
+            Self::OnDisk(file, from, matched) => {
                 let shape = Arc::clone(shape);
                 let batches = match file.read() {
                     Ok(batches) => batches,
@@ -156,7 +163,9 @@ impl Rows {
                     };
                     let end = start + batch.num_rows();
                     let skip = from.saturating_sub(start).min(batch.num_rows());
-                    let counts = matches.get(start + skip..end).unwrap_or_default().to_vec();
+                    let rows_from = start + skip;
+                    let count = |row| u32::from(row < matched.len() && matched.value(row));
+                    let counts = (rows_from..end).map(count).collect();
                     start = end;
                     let rows = batch.slice(skip, batch.num_rows() - skip);
                     (rows.num_rows() > 0).then(|| from_disk(&shape, side, bucket, &rows, counts))

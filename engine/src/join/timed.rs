@@ -1,11 +1,12 @@
 //! The running join of two streams that time bounds: by window or by interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
 use super::meet::{Results, meet};
+use super::meeting::Job;
 use super::on_disk::{self, Relief, meet_at_once};
 use super::program::{Keyed, NO_TIME};
 use super::replay;
@@ -38,6 +39,8 @@ pub(super) struct TimedJoin {
     /// Row numbers are not those of the last snapshot: the next one gives all.
     renumbered: bool,
     restored: bool,
+    /// What is still to be given before a watermark or a barrier goes on.
+    pub(super) jobs: VecDeque<Job>,
     pub(super) collector: Collector,
     pub(super) relief: Relief,
     late: [LateRows; 2],
@@ -59,16 +62,8 @@ impl Operator for TimedJoin {
             return Ok(());
         }
         self.watermark = watermark.0;
-        self.meet_before_close(out)?;
-        for side in Side::BOTH {
-            let timing = self.shape.timing;
-            while let Some((_, slot)) = pop_over(&mut self.buckets, timing, side, watermark.0) {
-                self.bytes = self.bytes.saturating_sub(slot.bytes());
-                self.close(side, &slot, out)?;
-            }
-        }
-        self.collector.flush(out)?;
-        self.settle()
+        self.close_over();
+        self.resume(out).map(drop)
     }
 
     fn output_watermark(&self, watermark: EventTime) -> EventTime {
@@ -81,11 +76,30 @@ impl Operator for TimedJoin {
         EventTime(timing.output_watermark(kind, watermark))
     }
 
-    fn snapshot(&mut self, extent: Extent, out: &mut Output) -> Result<StateBatches> {
-        self.meet_all(out)?;
-        self.collector.flush(out)?;
+    fn before_barrier(&mut self) -> Result<()> {
+        self.meet_all();
+        Ok(())
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<bool> {
+        if self.jobs.is_empty() {
+            return Ok(false);
+        }
+        let before = out.batches();
+        while out.batches() == before && self.step(out)? {}
+        if self.jobs.is_empty() {
+            self.collector.flush(out)?;
+            self.settle()?;
+        }
+        Ok(true)
+    }
+
+    fn snapshot(&mut self, extent: Extent, _: &mut Output) -> Result<StateBatches> {
         let all = std::mem::take(&mut self.renumbered) || extent == Extent::All;
-        state::snapshot(&self.shape, &mut self.buckets, self.watermark, [all; 2])
+        self.relief.prepare(&self.shape, &mut self.buckets, all)?;
+        self.bytes = self.relief.settle(&self.shape, &mut self.buckets, 0)?;
+        let (buckets, room) = (&mut self.buckets, &self.relief.room);
+        state::snapshot(&self.shape, buckets, self.watermark, [all; 2], Some(room))
     }
 
     fn restore(
@@ -140,6 +154,7 @@ impl TimedJoin {
             waiting: None,
             renumbered: false,
             restored: false,
+            jobs: VecDeque::new(),
             collector: Collector::new(schema, context.job.batch_rows),
             relief: Relief::new(context),
             late: [

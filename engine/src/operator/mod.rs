@@ -31,6 +31,11 @@ impl Output {
         }
     }
 
+    /// How many batches were sent since the last [`Self::take`].
+    pub(crate) fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Says that no earlier row follows what was sent: for an operator that has a time of its own.
     /// It must replace the watermarks of its input too, see [`Operator::output_watermark`].
     pub fn watermark(&mut self, watermark: EventTime) {

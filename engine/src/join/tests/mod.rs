@@ -2,6 +2,7 @@
 
 mod harness;
 mod lookup;
+mod on_disk;
 mod oracle;
 mod table_join;
 mod timed;

@@ -115,7 +115,7 @@ impl Operator for UpdatingJoin {
         let anew = std::mem::take(&mut self.anew).map(|anew| anew || extent == Extent::All);
         let tables = std::mem::take(&mut self.tables);
         let mut buckets = tables.map(|table| BTreeMap::from([(BUCKET, Slot::of(table))]));
-        let state = state::snapshot(&self.shape, &mut buckets, i64::MIN, anew);
+        let state = state::snapshot(&self.shape, &mut buckets, i64::MIN, anew, None);
         self.tables = buckets.map(|mut side| side.remove(&BUCKET).unwrap_or_default().live);
         state
     }
