@@ -49,6 +49,9 @@ pub const WINDOWS_PER_ROW_MAX: u64 = 100_000;
 pub const RANK_ROWS_MAX: usize = 10_000;
 /// Groups at which local pre-aggregation hands its partial results on.
 pub const PRE_AGGREGATE_GROUPS_MAX: usize = 1 << 18;
+/// Bytes of partial results of one subtask at which it hands them on: it gives them all at once, and
+/// wide ones would take much of the memory that the final results need.
+pub const PRE_AGGREGATE_BYTES_MAX: usize = 32 << 20;
 /// Bytes of one record of a text format: a longer line is a dead letter, not memory.
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// Dead letters kept in memory before they are written out.

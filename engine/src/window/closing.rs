@@ -1,5 +1,5 @@
-//! The end of windows: their results, in order, and never more of them at once than a few batches
-//! where the windows are larger than memory.
+//! The end of windows: their results, in order, and not much more of them at once than a batch where
+//! the windows are larger than memory.
 
 use std::sync::Arc;
 
@@ -16,9 +16,6 @@ use super::split::PaneId;
 use super::table::{Groups, Scratch, Table, merge_parts};
 use crate::error::Result;
 use crate::operator::Output;
-
-/// Batches of results after which the rest waits until they are sent.
-const BATCHES_AT_ONCE: usize = 16;
 
 /// A window that is being given, cut by cut.
 #[derive(Debug)]
@@ -53,6 +50,11 @@ impl Open {
             cuts,
             next: 0,
         })
+    }
+
+    /// Bytes of the parts in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes).sum()
     }
 
     /// The results of the next cut.
@@ -92,7 +94,7 @@ impl WindowAggregate {
     /// Gives the results of the windows up to a watermark; says whether all were given. Where
     /// nothing is on disk they always are.
     pub(super) fn close(&mut self, watermark: i64, out: &mut Output) -> Result<bool> {
-        let limit = BATCHES_AT_ONCE.saturating_mul(self.batch_rows);
+        let limit = self.batch_rows;
         let mut rows = 0;
         loop {
             while let Some(open) = &mut self.open {

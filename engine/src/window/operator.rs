@@ -1,7 +1,6 @@
 //! The running window aggregation of one subtask.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::record_batch::RecordBatch;
 use datafusion_execution::disk_manager::DiskManager;
@@ -13,7 +12,9 @@ use super::closing::Open;
 use super::columns::Evaluator;
 use super::emit::Emit;
 use super::late;
+use super::lent::Lent;
 use super::local::Saving;
+use super::memory::memory_error;
 use super::panes::Panes;
 use super::program::Program;
 use super::results::Collector;
@@ -29,10 +30,6 @@ use crate::limits;
 use crate::message::EventTime;
 use crate::metrics::SubtaskMetrics;
 use crate::operator::{Extent, Operator, Output, StateBatches};
-
-/// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
-/// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// Makes the operator of one subtask.
 pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Box<dyn Operator>> {
@@ -56,6 +53,7 @@ pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Result<Bo
         batch_rows: context.job.batch_rows.max(1),
         disk: Arc::clone(&context.job.datafusion.runtime_env().disk_manager),
         past: Vec::new(),
+        lent: Lent::default(),
         memory,
         metrics: Arc::clone(&context.metrics),
         program: Arc::clone(program),
@@ -79,11 +77,13 @@ pub(super) struct WindowAggregate {
     closing: Option<i64>,
     pub(super) open: Option<Open>,
     pub(super) batch_rows: usize,
-    disk: Arc<DiskManager>,
+    pub(super) disk: Arc<DiskManager>,
     /// What earlier subtasks left, until there is somewhere to send results to.
-    past: Vec<Past>,
-    memory: MemoryReservation,
-    metrics: Arc<SubtaskMetrics>,
+    pub(super) past: Vec<Past>,
+    /// What snapshots hold that are not written yet.
+    pub(super) lent: Lent,
+    pub(super) memory: MemoryReservation,
+    pub(super) metrics: Arc<SubtaskMetrics>,
 }
 
 impl Operator for WindowAggregate {
@@ -152,6 +152,7 @@ impl Operator for WindowAggregate {
             self.settle(out)?;
             return Ok(Box::new(std::iter::empty()));
         }
+        self.prepare(extent)?;
         state::snapshot(self, extent)
     }
 
@@ -284,7 +285,8 @@ impl WindowAggregate {
     fn settle(&mut self, out: &mut Output) -> Result<()> {
         let many_panes = self.panes.len() > limits::PANES_MAX;
         if self.saving.is_some() {
-            let many_groups = self.panes.groups() > limits::PRE_AGGREGATE_GROUPS_MAX;
+            let many_groups = self.panes.groups() > limits::PRE_AGGREGATE_GROUPS_MAX
+                || self.panes.bytes() > limits::PRE_AGGREGATE_BYTES_MAX;
             if many_panes || many_groups || self.account().is_err() {
                 self.hand_on(out)?;
                 self.account()
@@ -310,30 +312,6 @@ impl WindowAggregate {
         self.account_or_spill()
     }
 
-    /// Accounts the state; puts panes on disk when there is no room for them.
-    fn account_or_spill(&mut self) -> Result<()> {
-        if self.account().is_ok() {
-            return Ok(());
-        }
-        if let Some(blocks) = &mut self.blocks {
-            blocks.clear();
-        }
-        let all =
-            std::iter::once(&mut self.panes).chain(self.past.iter_mut().map(|p| &mut p.panes));
-        for panes in all {
-            // Half of it: what is used most stays, and the next spill is not the next batch's.
-            let keep = panes.bytes() / 2;
-            panes.spill(keep, &self.disk, &self.program, &mut self.scratch)?;
-        }
-        if self.account().is_ok() {
-            return Ok(());
-        }
-        self.panes
-            .spill(0, &self.disk, &self.program, &mut self.scratch)?;
-        self.account()
-            .map_err(|error| memory_error(error, self.bytes()))
-    }
-
     /// Gives all partial states on, before their panes are over.
     fn hand_on(&mut self, out: &mut Output) -> Result<()> {
         while let Some((id, pane)) = self.panes.pop_if(|_| true) {
@@ -353,35 +331,4 @@ impl WindowAggregate {
         }
         self.collector.flush(out)
     }
-
-    fn bytes(&self) -> usize {
-        let of_past = |past: &Past| past.panes.bytes() + past.given.bytes();
-        self.panes.bytes()
-            + self.blocks.as_ref().map_or(0, Blocks::bytes)
-            + self.updates.as_ref().map_or(0, |u| u.given.bytes())
-            + self.past.iter().map(of_past).sum::<usize>()
-    }
-
-    fn account(&self) -> Result<(), datafusion_common::DataFusionError> {
-        let bytes = self.bytes();
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        if bytes == 0 || bytes.abs_diff(self.memory.size()) >= ACCOUNT_BYTES {
-            self.memory.try_resize(bytes)?;
-        }
-        Ok(())
-    }
-}
-
-fn memory_error(error: datafusion_common::DataFusionError, bytes: usize) -> Error {
-    Error::new(
-        Kind::Limit,
-        codes::MEMORY,
-        "the open windows do not fit in memory",
-    )
-    .detail(format!("they take {} MiB in one subtask", bytes >> 20))
-    .hint(
-        "give the job more memory with --memory, or use shorter windows, fewer keys or a \
-             watermark with less delay",
-    )
-    .caused_by(error)
 }

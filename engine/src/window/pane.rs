@@ -80,6 +80,13 @@ impl Pane {
             + size_of::<Self>();
     }
 
+    /// Bytes of what no snapshot has, as last measured.
+    pub(super) fn unsaved_bytes(&self) -> usize {
+        let saved = self.parts.iter().take(self.persisted);
+        let saved: usize = saved.map(|part| part.bytes).sum();
+        self.bytes.saturating_sub(saved)
+    }
+
     /// Turns the open table into a part: `state` consumes it.
     pub(super) fn rotate(&mut self, program: &Program, scratch: &mut Scratch) -> Result<()> {
         if let Some(table) = self.table.take() {

@@ -237,6 +237,14 @@ impl Panes {
         }
     }
 
+    /// Bytes of memory of what the next snapshot holds, about.
+    pub(super) fn unsaved_bytes(&self, extent: Extent) -> usize {
+        if extent == Extent::All {
+            return self.bytes;
+        }
+        self.panes.values().map(Pane::unsaved_bytes).sum()
+    }
+
     /// Gives the parts that no snapshot has yet, or all, and marks them. The panes go on.
     pub(super) fn persist(
         &mut self,

@@ -70,10 +70,17 @@ pub(super) fn snapshot(of: &mut WindowAggregate, extent: Extent) -> Result<State
         }
     }
     let schema = part_schema(&of.program);
+    let lent = parts.into_iter().map(|(id, part)| {
+        let loan = of.lent.lend(part.bytes);
+        (id, part, loan)
+    });
+    let lent: Vec<_> = lent.collect();
     // What is on disk is read piece by piece, when it is asked for.
-    let parts = parts.into_iter().flat_map(move |(id, part)| {
+    let parts = lent.into_iter().flat_map(move |(id, part, loan)| {
         let schema = Arc::clone(&schema);
         part.into_pieces().map(move |piece| {
+            // It is given back with the last piece.
+            let _held = &loan;
             let (columns, rows) = piece?;
             of_pane(&schema, id, columns.into_iter(), rows)
         })

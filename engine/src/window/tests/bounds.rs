@@ -138,6 +138,23 @@ fn many_groups_are_handed_on() {
 }
 
 #[test]
+fn wide_groups_are_handed_on() {
+    let kind = WindowKind::Tumble { size: 1 << 40 };
+    let mut local = Node::new(&keyed(kind), Phase::Local, 100_000);
+    let name: &str = String::leak("a".repeat(2_000));
+    let mut all = rows(40_000, |i| i, |i| i);
+    all.iter_mut().for_each(|row| row.name = name);
+    let mut states = 0;
+    for rows in all.chunks(1_000) {
+        local.rows(batch(rows));
+        let taken = local.context.metrics.state_bytes.load(Relaxed);
+        assert!(taken <= limits::PRE_AGGREGATE_BYTES_MAX as u64);
+        states += local.take().iter().map(|b| b.num_rows()).sum::<usize>();
+    }
+    assert!(states > 10_000, "{states} groups are handed on");
+}
+
+#[test]
 fn a_repeated_watermark_changes_nothing() {
     let mut node = Node::new(&keyed(WindowKind::Tumble { size: 10 }), Phase::Single, 10);
     node.rows(batch(&rows(30, |i| i, |_| 1)));
