@@ -360,6 +360,7 @@ async fn chain(
         clock: job.env.clock_arc(),
         own_watermark: None,
         ticked: Duration::ZERO,
+        is_saved: false,
     })
 }
 

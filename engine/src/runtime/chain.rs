@@ -36,6 +36,8 @@ pub(super) struct Chain {
     /// A watermark that an operator has said by itself, to be sent after its rows.
     pub(super) own_watermark: Option<EventTime>,
     pub(super) ticked: Duration,
+    /// It has passed a barrier: what it has left is what has changed since.
+    pub(super) is_saved: bool,
 }
 
 impl Chain {
@@ -161,6 +163,7 @@ impl Chain {
             self.drain(at, &mut results).await?;
         }
         let (parts, results) = self.snapshot(|of| barrier.extent(&of.0, of.1))?;
+        self.is_saved = true;
         self.send(results).await?;
         let tokens = self.tail.barrier(Epoch(barrier.epoch)).await?;
         Ok(Handover {
@@ -212,7 +215,12 @@ impl Chain {
         self.count_busy(start);
         self.send(results).await?;
         // What is left is what a view shows, or that there is nothing more to say.
-        let (parts, results) = self.snapshot(|_| Extent::All)?;
+        let extent = if self.is_saved {
+            Extent::Changes
+        } else {
+            Extent::All
+        };
+        let (parts, results) = self.snapshot(|_| extent)?;
         self.send(results).await?;
         self.tail.watermark(EventTime::MAX);
         let tokens = self.tail.end().await?;
