@@ -145,37 +145,93 @@ fn groups_of_ten_times_the_budget() {
     assert_eq!(found.ok().out.trim(), expected);
 }
 
-#[test]
-fn joined_rows_of_ten_times_the_budget() {
-    const ROWS: u64 = 200_000;
+const PAIRS: u64 = 200_000;
+
+/// A source of wide rows, one each millisecond, whose keys are all numbers in an order of their own.
+fn wide(name: &str, factor: u64, rows: u64, keys: u64) -> String {
+    format!(
+        "CREATE SOURCE {name} (seq BIGINT, ts TIMESTAMP, key BIGINT AS (seq * {factor} % {keys}),
+            text VARCHAR AS (repeat(md5(CAST(seq AS VARCHAR)), 16)),
+            WATERMARK FOR ts AS ts - INTERVAL '1 second')
+            WITH (connector = 'generator', rows = '{rows}', interval = '1ms');"
+    )
+}
+
+/// Joins two streams of 110 MB each in the small budget.
+fn join_in_small_budget(settings: &str, from: &str) {
     let place = Place::new();
-    let source = |name: &str, factor: u64| {
-        format!(
-            "CREATE SOURCE {name} (seq BIGINT, ts TIMESTAMP,
-                key BIGINT AS (seq * {factor} % {ROWS}),
-                text VARCHAR AS (repeat(md5(CAST(seq AS VARCHAR)), 16)))
-                WITH (connector = 'generator', rows = '{ROWS}');"
-        )
-    };
     let script = format!(
-        "SET pipeline.mode = 'streaming';
-        SET pipeline.checkpoint_interval = '1h';
-        {} {}
+        "SET pipeline.mode = 'streaming'; {settings} {} {}
         CREATE SINK joined WITH (connector = 'file', path = 'joined', format = 'parquet') AS
-            SELECT a.key, a.seq AS left_seq, b.seq AS right_seq,
+            SELECT a.key, a.seq AS left_seq, b.seq AS right_seq, a.text AS left_text, b.text,
                 CASE WHEN (a.text = b.text) = (a.seq = b.seq) THEN 1 ELSE 0 END AS right_text
-            FROM a JOIN b ON a.key = b.key;",
-        source("a", 2_654_435_761),
-        source("b", 40_503)
+            {from};",
+        wide("a", 2_654_435_761, PAIRS, PAIRS),
+        wide("b", 40_503, PAIRS, PAIRS)
     );
     run_in_small_budget(&place, &script);
     // Each number comes once on each side, and each key pairs two of them.
-    let sum = (ROWS * (ROWS - 1) / 2) as f64;
+    let sum = (PAIRS * (PAIRS - 1) / 2) as f64;
     for found in checker::read(&place.path().join("joined")) {
-        assert_eq!(found.rows(), ROWS, "{}", found.reader);
+        assert_eq!(found.rows(), PAIRS, "{}", found.reader);
         assert_eq!(found.sum("key"), sum, "{}", found.reader);
         assert_eq!(found.sum("left_seq"), sum, "{}", found.reader);
         assert_eq!(found.sum("right_seq"), sum, "{}", found.reader);
-        assert_eq!(found.sum("right_text"), ROWS as f64, "{}", found.reader);
+        assert_eq!(found.sum("right_text"), PAIRS as f64, "{}", found.reader);
     }
+}
+
+const NO_CHECKPOINT: &str = "SET pipeline.checkpoint_interval = '1h';";
+const CHECKPOINTS: &str = "SET pipeline.checkpoint_interval = '3s';";
+
+#[test]
+fn joined_rows_of_ten_times_the_budget() {
+    join_in_small_budget(NO_CHECKPOINT, "FROM a JOIN b ON a.key = b.key");
+}
+
+#[test]
+fn rows_of_an_interval_of_ten_times_the_budget() {
+    join_in_small_budget(
+        CHECKPOINTS,
+        "FROM a JOIN b ON a.key = b.key
+            AND a.ts BETWEEN b.ts - INTERVAL '1 hour' AND b.ts + INTERVAL '1 hour'",
+    );
+}
+
+#[test]
+fn joined_rows_of_a_window_of_ten_times_the_budget() {
+    join_in_small_budget(
+        CHECKPOINTS,
+        "FROM TUMBLE(a, ts, INTERVAL '1 day') a JOIN TUMBLE(b, ts, INTERVAL '1 day') b
+            ON a.window_start = b.window_start AND a.window_end = b.window_end AND a.key = b.key",
+    );
+}
+
+/// Aggregates of 130 MB in windows in the small budget.
+fn windows_in_small_budget(windows: &str) {
+    let place = Place::new();
+    let script = format!(
+        "SET pipeline.mode = 'streaming'; {CHECKPOINTS} {}
+        CREATE SINK result WITH (connector = 'file', path = 'result', format = 'parquet') AS
+            SELECT key, count(*) AS n, max(text) AS last FROM {windows}
+            GROUP BY window_start, window_end, key;",
+        wide("facts", 2_654_435_761, 2 * PAIRS, PAIRS)
+    );
+    run_in_small_budget(&place, &script);
+    for found in checker::read(&place.path().join("result")) {
+        assert_eq!(found.rows(), PAIRS, "{}", found.reader);
+        assert_eq!(found.sum("n"), 2.0 * PAIRS as f64, "{}", found.reader);
+        let sum = (PAIRS * (PAIRS - 1) / 2) as f64;
+        assert_eq!(found.sum("key"), sum, "{}", found.reader);
+    }
+}
+
+#[test]
+fn a_window_of_ten_times_the_budget() {
+    windows_in_small_budget("TUMBLE(facts, ts, INTERVAL '1 day')");
+}
+
+#[test]
+fn sessions_of_ten_times_the_budget() {
+    windows_in_small_budget("SESSION(facts, ts, INTERVAL '2 hours', key)");
 }
