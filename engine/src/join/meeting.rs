@@ -22,11 +22,11 @@ use crate::error::Result;
 #[derive(Debug)]
 pub(super) enum Job {
     /// Rows on disk meet others.
-    Visit(Visit),
+    Visit(Box<Visit>),
     /// Buckets that the watermark has ended are taken out.
     Over,
     /// One of them gives what it has.
-    Close(Closing),
+    Close(Box<Closing>),
 }
 
 /// The rows on disk of a bucket meet those rows of a bucket of the other side that they have not met.

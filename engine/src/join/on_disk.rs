@@ -273,7 +273,8 @@ impl TimedJoin {
         }
         let others = side.other().get(&self.buckets);
         let partners = others.range(self.shape.timing.partners(side, bucket));
-        let visits = partners.map(|(partner, _)| Job::Visit(Visit::new(side, bucket, *partner)));
+        let visits =
+            partners.map(|(partner, _)| Job::Visit(Box::new(Visit::new(side, bucket, *partner))));
         self.jobs.extend(visits);
     }
 
@@ -301,7 +302,7 @@ impl TimedJoin {
                 if let Some((side, slot)) = over {
                     self.bytes = self.bytes.saturating_sub(slot.bytes());
                     self.jobs.push_front(job);
-                    job = Job::Close(Closing::new(side, slot));
+                    job = Job::Close(Box::new(Closing::new(side, slot)));
                     shape.program.kind.keeps_unmatched(side)
                 } else {
                     false
