@@ -1,6 +1,8 @@
 //! Decides what a message on one of several channels means for the receiver: pure, no I/O.
 //!
-//! The merged watermark is the least over the channels that are neither idle nor ended; a barrier
+//! The merged watermark is the least over the channels that are neither idle nor ended. The channels
+//! of one input are idle together or not at all: its subtasks send the same watermarks, and the
+//! rows of one that has just woken up must not be overtaken by the watermark of another. A barrier
 //! counts once it has come on every channel that has not ended.
 
 use crate::message::{Epoch, EventTime, Message};
@@ -35,19 +37,27 @@ enum Channel {
 #[derive(Debug)]
 pub struct Merge {
     channels: Vec<Channel>,
+    /// The input of each channel.
+    inputs: Vec<usize>,
     merged: EventTime,
     waiting: Option<Epoch>,
     arrived: Vec<bool>,
 }
 
 impl Merge {
-    /// Starts with all channels active and nothing known.
+    /// Starts with all channels active and nothing known; they are of one input.
     pub fn new(channels: usize) -> Self {
+        Self::of(&vec![0; channels])
+    }
+
+    /// The same for channels of these inputs.
+    pub fn of(inputs: &[usize]) -> Self {
         Self {
-            channels: vec![Channel::Active(EventTime::MIN); channels],
+            channels: vec![Channel::Active(EventTime::MIN); inputs.len()],
+            inputs: inputs.to_vec(),
             merged: EventTime::MIN,
             waiting: None,
-            arrived: vec![false; channels],
+            arrived: vec![false; inputs.len()],
         }
     }
 
@@ -88,7 +98,8 @@ impl Merge {
         }
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether no channel is active.
+    pub fn is_idle(&self) -> bool {
         self.channels
             .iter()
             .all(|c| !matches!(c, Channel::Active(_)))
@@ -96,9 +107,20 @@ impl Merge {
 
     /// Gives the merged watermark if it is higher than before.
     fn advance(&mut self) -> Event {
-        let active = self.channels.iter().filter_map(|channel| match channel {
+        let mut awake = vec![false; self.inputs.iter().max().map_or(0, |input| input + 1)];
+        for (channel, input) in self.channels.iter().zip(&self.inputs) {
+            if let (Channel::Active(_), Some(awake)) = (channel, awake.get_mut(*input)) {
+                *awake = true;
+            }
+        }
+        let of_input = self.channels.iter().zip(&self.inputs);
+        let active = of_input.filter_map(|(channel, input)| match channel {
             Channel::Active(watermark) => Some(*watermark),
-            _ => None,
+            Channel::Idle(watermark) => {
+                let awake = awake.get(*input) == Some(&true);
+                awake.then_some(*watermark)
+            }
+            Channel::Ended => None,
         });
         // When all are idle, what each had reached still holds.
         let idle = self.channels.iter().filter_map(|channel| match channel {

@@ -20,8 +20,8 @@ fn the_merged_watermark_is_the_least_and_never_goes_back() {
 }
 
 #[test]
-fn an_idle_channel_does_not_hold_the_others_back() {
-    let mut merge = Merge::new(2);
+fn an_idle_input_does_not_hold_the_others_back() {
+    let mut merge = Merge::of(&[0, 1]);
     assert_eq!(watermark(&mut merge, 0, 10), None);
     assert!(matches!(
         merge.take(1, Message::Idle),
@@ -40,6 +40,22 @@ fn an_idle_channel_does_not_hold_the_others_back() {
         Event::Watermark(EventTime(12))
     ));
     assert!(matches!(merge.take(1, Message::Idle), Event::Idle));
+}
+
+/// A subtask that wakes up has rows on the way that another subtask's watermark knows of already.
+#[test]
+fn the_subtasks_of_an_input_are_idle_together() {
+    let mut merge = Merge::of(&[0, 0, 1]);
+    assert_eq!(watermark(&mut merge, 2, 50), None);
+    assert!(matches!(merge.take(0, Message::Idle), Event::Nothing));
+    assert!(matches!(
+        merge.take(1, Message::Idle),
+        Event::Watermark(EventTime(50))
+    ));
+    assert_eq!(watermark(&mut merge, 2, 60), Some(60));
+    assert_eq!(watermark(&mut merge, 1, 70), None);
+    assert_eq!(watermark(&mut merge, 2, 90), None, "the other has rows");
+    assert_eq!(watermark(&mut merge, 0, 70), Some(70));
 }
 
 #[test]

@@ -338,20 +338,34 @@ impl Feed {
             return None;
         }
         let state = self.state.lock();
+        let open = self.least_open(&state);
+        let least = open.into_iter().chain(state.least_unread()).min();
+        // With nothing left to read, the rows read so far are all there is for now.
+        least
+            .or(state.high)
+            .filter(|watermark| *watermark > EventTime::MIN)
+    }
+
+    /// The watermark of the split that the others wait for: the least of those that are read now,
+    /// also of one that has not given a row yet. Files that wait for their turn hold nobody up: they
+    /// get it when others have been read.
+    pub fn slowest(&self) -> Option<EventTime> {
+        if self.mode != WatermarkMode::Rows {
+            return None;
+        }
+        let state = self.state.lock();
+        let unread = state.least_unread().filter(|_| self.is_side_by_side());
+        self.least_open(&state).into_iter().chain(unread).min()
+    }
+
+    /// The least watermark of the splits that are open and not idle.
+    fn least_open(&self, state: &State) -> Option<EventTime> {
         let is_idle = |open: &&Open| match (self.idle_timeout, open.pending) {
             (Some(timeout), Some((first, last))) => last.saturating_sub(first) >= timeout,
             _ => false,
         };
         let active = state.open.values().filter(|open| !is_idle(open));
-        let open = active.map(|open| open.watermark).min();
-        let least = match (state.least_unread(), open) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        // With nothing left to read, the rows read so far are all there is for now.
-        least
-            .or(state.high)
-            .filter(|watermark| *watermark > EventTime::MIN)
+        active.map(|open| open.watermark).min()
     }
 
     /// Whether no split is left and none will come.

@@ -121,7 +121,7 @@ impl Reading {
     /// The watermark up to which splits are read on now: the slower ones are waited for.
     fn ahead_max(&self) -> Option<EventTime> {
         let drift = i64::try_from(self.drift_max?.as_micros()).unwrap_or(i64::MAX);
-        let least = self.feed.watermark()?;
+        let least = self.feed.slowest()?;
         Some(EventTime(least.0.saturating_add(drift)))
     }
 

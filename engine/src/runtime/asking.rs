@@ -72,7 +72,13 @@ impl Asking {
                             self.join.passed(EventTime::MAX);
                             return Ok(());
                         }
-                        event => self.take(event)?,
+                        event => {
+                            let freed = matches!(event, Event::Watermark(_));
+                            self.take(event)?;
+                            if freed && self.merge.is_idle() {
+                                self.take(Event::Idle)?;
+                            }
+                        }
                     }
                 }
                 () = job.env.clock().sleep(limits::SINK_TICK_INTERVAL) => {}

@@ -60,6 +60,8 @@ impl Scanning {
                 sent = watermark;
                 metrics.set_watermark(watermark);
                 chain.watermark(watermark).await?;
+                // A watermark wakes those who receive it.
+                idle = false;
             }
             chain.tick().await?;
             if waits {

@@ -164,7 +164,7 @@ async fn read_inbox(
     job: &JobContext,
     wire: &mut Option<Wire>,
 ) -> Result<()> {
-    let mut merge = Merge::new(inputs.len());
+    let mut merge = Merge::of(inputs);
     let mut preferred = Preferred::new(chain.prefers, inputs);
     preferred.hold_others(&mut inbox);
     loop {
@@ -188,7 +188,13 @@ async fn read_inbox(
                 let input = inputs.get(channel).copied().unwrap_or(0);
                 chain.process(input, batch).await?;
             }
-            Event::Watermark(watermark) => chain.watermark(watermark).await?,
+            Event::Watermark(watermark) => {
+                chain.watermark(watermark).await?;
+                if merge.is_idle() {
+                    // It was the last idle mark that has freed the watermark.
+                    chain.idle().await?;
+                }
+            }
             Event::Idle => chain.idle().await?,
             Event::Block(channel) => inbox.block(channel),
             Event::Barrier(epoch) => {

@@ -1,5 +1,6 @@
 //! The runtime over sources and sinks in memory: order, sums, failure, shutdown, watermarks.
 
+mod drift;
 mod lookup;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::env::{Env, SystemClock, TokioSpawner};
 use crate::error::{Error, Kind, Result, codes};
 use crate::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
 use crate::job::{JobContext, Stop, TaskContext};
+use crate::limits;
 use crate::message::Epoch;
 use crate::message::EventTime;
 use crate::metrics::Metrics;

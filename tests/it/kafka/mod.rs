@@ -9,4 +9,5 @@ mod rig;
 mod script;
 mod sink;
 mod source;
+mod time;
 mod whole;
