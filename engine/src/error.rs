@@ -221,13 +221,17 @@ impl From<datafusion_common::DataFusionError> for Error {
             Df::IoError(inner) if is_full(&inner) => no_room(ROWS, inner),
             Df::Context(_, inner) | Df::Diagnostic(_, inner) => Self::from(*inner),
             Df::Shared(inner) => Self::from_shared(&inner),
-            Df::ResourcesExhausted(message) => Self::new(Kind::Limit, codes::MEMORY, message)
-                .hint("give the job more memory with --memory, or lower --parallelism"),
+            Df::ResourcesExhausted(message) => no_memory(message),
             Df::NotImplemented(message) => Self::new(Kind::Invalid, codes::UNSUPPORTED, message),
             Df::Internal(message) => Self::internal(message),
             other => Self::new(Kind::Data, codes::EXECUTION, other.strip_backtrace()),
         }
     }
+}
+
+fn no_memory(message: String) -> Error {
+    Error::new(Kind::Limit, codes::MEMORY, message)
+        .hint("give the job more memory with --memory, or lower --parallelism")
 }
 
 /// Only temporary files are written where errors of arrow and DataFusion come from.
@@ -267,6 +271,7 @@ pub(crate) fn no_room(
 impl Error {
     /// An error that several partitions share can't be taken apart: its own error is copied.
     fn from_shared(error: &datafusion_common::DataFusionError) -> Self {
+        use datafusion_common::DataFusionError as Df;
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(inner) = cause {
             if let Some(own) = inner.downcast_ref::<Self>() {
@@ -279,6 +284,9 @@ impl Error {
                 && is_full(io)
             {
                 return no_room(ROWS, std::io::Error::other(io.to_string()));
+            }
+            if let Some(Df::ResourcesExhausted(message)) = inner.downcast_ref() {
+                return no_memory(message.clone());
             }
             cause = inner.source();
         }

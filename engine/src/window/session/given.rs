@@ -49,6 +49,9 @@ pub(super) struct GivenBy {
     pub(super) stale: bool,
 }
 
+/// What sessions have given now.
+pub(super) type NowGiven = Vec<(SessionId, Given)>;
+
 /// Reads and writes the keys and results of sessions as bytes.
 #[derive(Debug)]
 pub(super) struct Codec {
@@ -81,7 +84,7 @@ impl Codec {
         sessions: &[&Session],
         end_of: impl Fn(i64) -> i64,
         groups: &Groups,
-    ) -> Result<(Option<RecordBatch>, Vec<(SessionId, Given)>)> {
+    ) -> Result<(Option<RecordBatch>, NowGiven)> {
         let fields = self.program.result_fields.iter();
         let columns = groups.aggregates.iter().zip(fields);
         let columns = columns.map(|(c, field)| fit(Arc::clone(c), field.data_type()));
@@ -231,7 +234,7 @@ struct Change<'a> {
     /// Rows of what was given (0) and of the new results (1).
     places: Vec<(usize, usize)>,
     old: Vec<(&'a Session, &'a Given)>,
-    given: Vec<(SessionId, Given)>,
+    given: NowGiven,
 }
 
 impl<'a> Change<'a> {

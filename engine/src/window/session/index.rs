@@ -319,7 +319,8 @@ impl Index {
         } else {
             (touched.into_iter().collect(), unsaved.into_iter().collect())
         };
-        (ids.sort_unstable(), gave.sort_unstable());
+        ids.sort_unstable();
+        gave.sort_unstable();
         let mut sessions = Vec::with_capacity(ids.len());
         for id in ids {
             if let Some(session) = self.sessions.get_mut(&id) {

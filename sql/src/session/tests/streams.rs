@@ -411,9 +411,7 @@ fn sessions_that_are_updated() {
     // The window columns need not come out.
     check_stream(
         "emit on update",
-        &format!(
-            "SELECT window_start, count(*) AS n FROM SESSION(bids, ts, INTERVAL '20 seconds')
-             GROUP BY window_start EMIT ON UPDATE"
-        ),
+        "SELECT window_start, count(*) AS n FROM SESSION(bids, ts, INTERVAL '20 seconds')
+         GROUP BY window_start EMIT ON UPDATE",
     );
 }
