@@ -1,9 +1,10 @@
 //! Decides what a message on one of several channels means for the receiver: pure, no I/O.
 //!
-//! The merged watermark is the least over the channels that are neither idle nor ended. The channels
-//! of one input are idle together or not at all: its subtasks send the same watermarks, and the
-//! rows of one that has just woken up must not be overtaken by the watermark of another. A barrier
-//! counts once it has come on every channel that has not ended.
+//! The watermark of an input is the least over its channels that have not ended, also over idle ones:
+//! its subtasks send the same watermarks while they are idle, and the rows of one that has just woken
+//! up must not be overtaken by the watermark of another. An input is idle when all its channels are;
+//! the merged watermark is the least over the inputs that are not. A barrier counts once it has come
+//! on every channel that has not ended.
 
 use crate::message::{Epoch, EventTime, Message};
 
@@ -107,27 +108,28 @@ impl Merge {
 
     /// Gives the merged watermark if it is higher than before.
     fn advance(&mut self) -> Event {
-        let mut awake = vec![false; self.inputs.iter().max().map_or(0, |input| input + 1)];
+        let inputs = self.inputs.iter().max().map_or(0, |input| input + 1);
+        let mut reached: Vec<(Option<EventTime>, bool)> = vec![(None, false); inputs];
         for (channel, input) in self.channels.iter().zip(&self.inputs) {
-            if let (Channel::Active(_), Some(awake)) = (channel, awake.get_mut(*input)) {
-                *awake = true;
+            let (watermark, is_active) = match channel {
+                Channel::Active(watermark) => (*watermark, true),
+                Channel::Idle(watermark) => (*watermark, false),
+                Channel::Ended => continue,
+            };
+            if let Some((least, is_awake)) = reached.get_mut(*input) {
+                *least = Some(least.map_or(watermark, |least| least.min(watermark)));
+                *is_awake |= is_active;
             }
         }
-        let of_input = self.channels.iter().zip(&self.inputs);
-        let active = of_input.filter_map(|(channel, input)| match channel {
-            Channel::Active(watermark) => Some(*watermark),
-            Channel::Idle(watermark) => {
-                let awake = awake.get(*input) == Some(&true);
-                awake.then_some(*watermark)
-            }
-            Channel::Ended => None,
-        });
+        let of = |awake: bool| {
+            let some = reached
+                .iter()
+                .filter(move |(_, is_awake)| *is_awake == awake);
+            some.filter_map(|(least, _)| *least)
+        };
         // When all are idle, what each had reached still holds.
-        let idle = self.channels.iter().filter_map(|channel| match channel {
-            Channel::Idle(watermark) => Some(*watermark),
-            _ => None,
-        });
-        let merged = active.min().or_else(|| idle.max()).unwrap_or(self.merged);
+        let merged = of(true).min().or_else(|| of(false).max());
+        let merged = merged.unwrap_or(self.merged);
         if merged > self.merged {
             self.merged = merged;
             return Event::Watermark(merged);

@@ -58,6 +58,18 @@ fn the_subtasks_of_an_input_are_idle_together() {
     assert_eq!(watermark(&mut merge, 0, 70), Some(70));
 }
 
+/// All are idle, one wakes up, and its watermark comes by another subtask before its rows do.
+#[test]
+fn idle_subtasks_do_not_overtake_each_other() {
+    let mut merge = Merge::new(2);
+    assert!(matches!(merge.take(0, Message::Idle), Event::Nothing));
+    assert!(matches!(merge.take(1, Message::Idle), Event::Idle));
+    assert_eq!(watermark(&mut merge, 1, 99), None);
+    assert!(matches!(merge.take(1, Message::Idle), Event::Idle));
+    assert_eq!(watermark(&mut merge, 0, 99), Some(99));
+    assert!(matches!(merge.take(0, Message::Idle), Event::Idle));
+}
+
 #[test]
 fn an_ended_channel_counts_as_the_end_of_time() {
     let mut merge = Merge::new(2);
