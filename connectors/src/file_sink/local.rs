@@ -207,15 +207,18 @@ fn append(target: &Path, first: bool, chunks: &[Bytes]) -> std::io::Result<()> {
 fn create(target: &Path) -> std::io::Result<fs::File> {
     let mut attempts = 1;
     loop {
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        match fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(target)
-        {
-            Err(e) if e.kind() == ErrorKind::NotFound && attempts < FOLDER_ATTEMPTS_MAX => {
+        let folder = target.parent().map_or(Ok(()), fs::create_dir_all);
+        // It was there when it was to be made, and was gone when the library looked what it is.
+        let is_gone = matches!(&folder, Err(e) if e.kind() == ErrorKind::AlreadyExists);
+        let opened = folder.and_then(|()| {
+            let mut options = fs::OpenOptions::new();
+            options.write(true).create_new(true).open(target)
+        });
+        match opened {
+            Err(e)
+                if (is_gone || e.kind() == ErrorKind::NotFound)
+                    && attempts < FOLDER_ATTEMPTS_MAX =>
+            {
                 attempts += 1;
             }
             other => return other,
@@ -350,4 +353,28 @@ fn sweep(root: &Path, now: Duration) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each removes the temporary folder, being empty, while the other makes a file in it.
+    #[test]
+    fn a_folder_that_comes_and_goes_is_made_again() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        std::thread::scope(|scope| {
+            for writer in 0..3 {
+                scope.spawn(move || {
+                    for number in 0..3_000 {
+                        let name = format!("{writer}-{number}.tmp");
+                        drop(create(&root.join(TEMPORARY).join(&name)).unwrap());
+                        remove(root, &name).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(!root.join(TEMPORARY).exists());
+    }
 }
