@@ -13,6 +13,7 @@ use super::timing::Timing;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
+use crate::window::length::Length;
 
 /// Makes joins of rows in the same window.
 ///
@@ -118,7 +119,8 @@ impl OperatorFactory for IntervalJoinFactory {
         let text = self.shape.program.text();
         match self.shape.timing {
             Timing::Interval { lower, upper, .. } => {
-                format!("Interval join {text} within {lower}us to {upper}us")
+                let (lower, upper) = (Length(lower), Length(upper));
+                format!("Interval join {text} within {lower} to {upper}")
             }
             _ => format!("Interval join {text}"),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Microseconds, printed in the largest unit that divides them.
-pub(super) struct Length(pub(super) i64);
+pub(crate) struct Length(pub(crate) i64);
 
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,8 +19,10 @@ impl fmt::Display for Length {
                 return write!(f, "{}{unit}", self.0 / length);
             }
         }
-        if self.0 < 0 {
-            return write!(f, "{}us", self.0);
+        match self.0 {
+            0 => return f.write_str("0s"),
+            ..0 => return write!(f, "{}us", self.0),
+            _ => {}
         }
         write!(f, "{:?}", Duration::from_micros(self.0.unsigned_abs()))
     }

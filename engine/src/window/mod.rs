@@ -19,7 +19,7 @@ mod expand;
 mod fingerprint;
 mod given;
 mod late;
-mod length;
+pub(crate) mod length;
 mod lent;
 mod local;
 mod memory;
