@@ -135,7 +135,7 @@ fn lengths_are_checked_and_printed() {
         WindowKind::Hop { slide: 0, size: S },
         expect![[r#"
             error[E0111]: the slide of HOP must be positive
-              detail: it is 0ns
+              detail: it is 0s
               hint: write an interval such as INTERVAL '1 minute'"#]],
     );
     check(

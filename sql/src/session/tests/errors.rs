@@ -261,7 +261,7 @@ fn wrong_window_lengths() {
         "SELECT * FROM TUMBLE(orders, ts, INTERVAL '0 seconds')",
         expect![[r#"
         error[E0111]: line 1, column 43: the size of TUMBLE must be positive
-          detail: it is 0ns
+          detail: it is 0s
           hint: write an interval such as INTERVAL '1 minute'"#]],
     );
     check(
