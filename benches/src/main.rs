@@ -13,6 +13,11 @@ mod data;
 mod failure;
 mod programs;
 mod report;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the suites with a broker come next")
+)]
+mod servers;
 mod settings;
 mod statistics;
 mod suites;

@@ -1,0 +1,3 @@
+//! Servers that a suite needs, started for it on this machine and gone with it.
+
+pub(crate) mod kafka;
