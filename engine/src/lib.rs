@@ -2,6 +2,7 @@
 //!
 //! Knows no SQL text, no connector and no HTTP. In reading order:
 
+mod account;
 pub mod changelog;
 pub mod checkpoint;
 pub mod connector;

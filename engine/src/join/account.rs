@@ -1,18 +1,14 @@
 //! What the rows of a join take of the job's memory.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use datafusion_common::DataFusionError;
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
+use crate::account;
 use crate::error::{Error, Kind, codes};
 use crate::job::TaskContext;
 use crate::metrics::SubtaskMetrics;
-
-/// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
-/// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// The account of one subtask.
 #[derive(Debug)]
@@ -32,11 +28,7 @@ impl Account {
 
     /// Takes what is needed, or gives back what is not.
     pub(super) fn settle(&self, bytes: usize) -> Result<(), DataFusionError> {
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        if bytes == 0 || bytes.abs_diff(self.memory.size()) >= ACCOUNT_BYTES {
-            self.memory.try_resize(bytes)?;
-        }
-        Ok(())
+        account::settle(&self.memory, &self.metrics, bytes)
     }
 }
 

@@ -211,11 +211,10 @@ impl Block {
             if let Some(probe) = &mut self.probe {
                 let from = u32::try_from(met.saturating_sub(self.from)).unwrap_or(u32::MAX);
                 let counts = (&mut *probe.matches, &mut probe.cursor);
-                if meet_some(shape, side, &probe.rows, counts, (table, from), results)? {
-                    return Ok(true);
+                if !meet_some(shape, side, &probe.rows, counts, (table, from), results)? {
+                    segment.set_matches(probe.start, &probe.matches);
+                    self.probe = None;
                 }
-                segment.set_matches(probe.start, &probe.matches);
-                self.probe = None;
                 return Ok(true);
             }
             if self.reader.is_none() && *met < self.to {
@@ -284,12 +283,8 @@ impl Closing {
         }
         let live = &self.slot.live;
         let unmatched = self.unmatched.get_or_insert_with(|| live.unmatched());
-        let mut rest = unmatched.iter().skip(self.given);
-        let rows: Vec<u32> = rest
-            .by_ref()
-            .take(results.collector.rows_max)
-            .copied()
-            .collect();
+        let rest = unmatched.iter().skip(self.given);
+        let rows: Vec<u32> = rest.take(results.collector.rows_max).copied().collect();
         if rows.is_empty() {
             return Ok(false);
         }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use datafusion_common::DataFusionError;
 use datafusion_execution::disk_manager::DiskManager;
@@ -21,6 +20,7 @@ use super::spec::Side;
 use super::table::Table;
 use super::timed::{Buckets, TimedJoin, pop_over};
 use super::timing::Timing;
+use crate::account;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::metrics::SubtaskMetrics;
@@ -33,9 +33,6 @@ const SPILL_BYTES_MIN: usize = if cfg!(test) { 600 } else { 128 << 10 };
 
 /// Bytes of rows from disk that are in memory at once to meet other rows from disk, at least.
 const BLOCK_BYTES_MIN: usize = if cfg!(test) { 4 << 10 } else { 4 << 20 };
-/// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
-/// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// Keeps the rows of a join within what the job's memory gives.
 #[derive(Debug)]
@@ -136,12 +133,7 @@ impl Relief {
     }
 
     fn account(&self, bytes: usize) -> std::result::Result<(), DataFusionError> {
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        let taken = &self.room.taken;
-        if bytes == 0 || bytes.abs_diff(taken.size()) >= ACCOUNT_BYTES {
-            taken.try_resize(bytes)?;
-        }
-        Ok(())
+        account::settle(&self.room.taken, &self.metrics, bytes)
     }
 }
 

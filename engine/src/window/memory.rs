@@ -1,19 +1,14 @@
 //! The account of a window aggregation, and what goes to disk when memory is short.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use datafusion_common::DataFusionError;
 
 use super::blocks::Blocks;
 use super::closing::Open;
 use super::operator::WindowAggregate;
 use super::state::Past;
+use crate::account;
 use crate::error::{Error, Kind, Result, codes};
 use crate::operator::Extent;
-
-/// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
-/// be a lock that all subtasks share.
-const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 impl WindowAggregate {
     /// Accounts the state; puts panes on disk when there is no room for them.
@@ -70,11 +65,7 @@ impl WindowAggregate {
     }
 
     fn account_for(&self, bytes: usize) -> std::result::Result<(), DataFusionError> {
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        if bytes == 0 || bytes.abs_diff(self.memory.size()) >= ACCOUNT_BYTES {
-            self.memory.try_resize(bytes)?;
-        }
-        Ok(())
+        account::settle(&self.memory, &self.metrics, bytes)
     }
 }
 

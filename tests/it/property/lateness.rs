@@ -55,6 +55,36 @@ fn random_way(random: &mut StdRng) -> Way {
     }
 }
 
+/// Puts inputs into a place; gives how the pipeline is run there.
+fn begin<'a>(place: &'a Place, inputs: &[&Input], random: &mut StdRng) -> Runs<'a> {
+    inputs.iter().for_each(|input| input.write(place));
+    Runs {
+        place,
+        way: random_way(random),
+    }
+}
+
+/// Runs a pipeline that keeps a query's rows as `m`; gives its script and its summary.
+fn keep(runs: &Runs<'_>, input: &Input, query: &str) -> (String, Summary) {
+    let source = input.source();
+    let script = format!("{source}CREATE MATERIALIZED VIEW m AS {query};");
+    let summary = runs
+        .run(&script)
+        .unwrap_or_else(|e| panic!("{e}\n{script}"));
+    (script, summary)
+}
+
+/// Compares what `m` has with the answer.
+fn is_kept(runs: &Runs<'_>, expected: &[String], seed: u64, script: &str) {
+    let found = runs.read("SELECT * FROM m;");
+    assert!(
+        found == expected,
+        "SEED={seed} {:?}\n{}\n{script}",
+        runs.way,
+        difference(&found, expected)
+    );
+}
+
 const QUERY: &str = "SELECT window_start, window_end, k1, count(*) AS n, sum(v) AS s, max(id) AS last FROM # \
                      GROUP BY window_start, window_end, k1";
 
@@ -68,11 +98,7 @@ fn windows_take_late_rows_in() {
             .choose(random)
             .unwrap();
         let place = Place::new();
-        input.write(&place);
-        let runs = Runs {
-            place: &place,
-            way: random_way(random),
-        };
+        let runs = begin(&place, &[&input], random);
         let mut from = format!(
             "{} WITH (allowed_lateness = '{most} seconds')",
             window.weir("t")
@@ -81,25 +107,16 @@ fn windows_take_late_rows_in() {
             // Rows get their windows before they are aggregated.
             from = format!("(SELECT * FROM {from} WHERE window_end > window_start)");
         }
-        let script = format!(
-            "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
-            input.source(),
-            QUERY.replace('#', &from)
+        let (script, summary) = keep(
+            &runs,
+            &input,
+            &format!("{}{emit}", QUERY.replace('#', &from)),
         );
-        let summary = runs
-            .run(&script)
-            .unwrap_or_else(|e| panic!("{e}\n{script}"));
         assert!(summary.adds_up, "{summary:?}");
         assert_eq!(summary.dead_letters, [], "SEED={seed}\n{script}");
         let oracle = Oracle::new(&[&input]);
         let expected = lines(&oracle.run(&QUERY.replace('#', &window.oracle())));
-        let found = runs.read("SELECT * FROM m;");
-        assert!(
-            found == expected,
-            "SEED={seed} {:?}\n{}\n{script}",
-            runs.way,
-            difference(&found, &expected)
-        );
+        is_kept(&runs, &expected, seed, &script);
     });
 }
 
@@ -111,22 +128,15 @@ fn rows_that_are_too_late_are_kept_aside() {
         let lateness = random.random_range(0..=input.delay());
         let emit = *["", "", " EMIT ON UPDATE"].choose(random).unwrap();
         let place = Place::new();
-        input.write(&place);
-        let runs = Runs {
-            place: &place,
-            way: random_way(random),
-        };
+        let runs = begin(&place, &[&input], random);
         let from = format!(
             "TUMBLE(t, ts, INTERVAL '{size} seconds') WITH (allowed_lateness = '{lateness} seconds')"
         );
-        let script = format!(
-            "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
-            input.source(),
-            QUERY.replace('#', &from)
+        let (script, summary) = keep(
+            &runs,
+            &input,
+            &format!("{}{emit}", QUERY.replace('#', &from)),
         );
-        let summary = runs
-            .run(&script)
-            .unwrap_or_else(|e| panic!("{e}\n{script}"));
         let late = letters(&runs, &summary);
         let late = late.get("t").cloned().unwrap_or_default();
         println!("  {} of {} rows are late", late.len(), input.rows());
@@ -138,13 +148,7 @@ fn rows_that_are_too_late_are_kept_aside() {
             listed(&late)
         );
         let expected = lines(&oracle.run(&QUERY.replace('#', &from)));
-        let found = runs.read("SELECT * FROM m;");
-        assert!(
-            found == expected,
-            "SEED={seed} {:?}\n{}\n{script}",
-            runs.way,
-            difference(&found, &expected)
-        );
+        is_kept(&runs, &expected, seed, &script);
     });
 }
 
@@ -159,31 +163,18 @@ fn sessions_take_late_rows_in() {
             .choose(random)
             .unwrap();
         let place = Place::new();
-        input.write(&place);
-        let runs = Runs {
-            place: &place,
-            way: random_way(random),
-        };
+        let runs = begin(&place, &[&input], random);
         let from = format!("SESSION(t, ts, {gap}, k1) WITH (allowed_lateness = '{most} seconds')");
-        let script = format!(
-            "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
-            input.source(),
-            QUERY.replace('#', &from)
+        let (script, summary) = keep(
+            &runs,
+            &input,
+            &format!("{}{emit}", QUERY.replace('#', &from)),
         );
-        let summary = runs
-            .run(&script)
-            .unwrap_or_else(|e| panic!("{e}\n{script}"));
         assert!(summary.adds_up, "{summary:?}");
         assert_eq!(summary.dead_letters, [], "SEED={seed}\n{script}");
         let oracle = Oracle::new(&[&input]);
         let expected = lines(&oracle.run(&QUERY.replace('#', &sessions("t", "k1", &gap))));
-        let found = runs.read("SELECT * FROM m;");
-        assert!(
-            found == expected,
-            "SEED={seed} {:?}\n{}\n{script}",
-            runs.way,
-            difference(&found, &expected)
-        );
+        is_kept(&runs, &expected, seed, &script);
     });
 }
 
@@ -196,23 +187,16 @@ fn sessions_lose_no_row() {
         let lateness = random.random_range(0..=input.delay() / 2);
         let emit = *["", " EMIT ON UPDATE"].choose(random).unwrap();
         let place = Place::new();
-        input.write(&place);
-        let runs = Runs {
-            place: &place,
-            way: random_way(random),
-        };
+        let runs = begin(&place, &[&input], random);
         let from = format!(
             "SESSION(t, ts, INTERVAL '{gap} seconds', k1)
              WITH (allowed_lateness = '{lateness} seconds')"
         );
-        let script = format!(
-            "{}CREATE MATERIALIZED VIEW m AS {}{emit};",
-            input.source(),
-            QUERY.replace('#', &from)
+        let (script, summary) = keep(
+            &runs,
+            &input,
+            &format!("{}{emit}", QUERY.replace('#', &from)),
         );
-        let summary = runs
-            .run(&script)
-            .unwrap_or_else(|e| panic!("{e}\n{script}"));
         let late = letters(&runs, &summary);
         let late = late.get("t").map_or(0, BTreeSet::len);
         println!("  {late} of {} rows are late", input.rows());
@@ -234,11 +218,7 @@ fn joins_lose_no_row() {
         let near = random.random_range(1..=30);
         let window = format!("INTERVAL '{} seconds'", random.random_range(5..60));
         let place = Place::new();
-        inputs.iter().for_each(|input| input.write(&place));
-        let runs = Runs {
-            place: &place,
-            way: random_way(random),
-        };
+        let runs = begin(&place, &inputs.each_ref(), random);
         let interval = format!(
             "b.ts BETWEEN a.ts - INTERVAL '{near} seconds' AND a.ts + INTERVAL '{near} seconds'"
         );

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{Array, PrimitiveArray, UInt32Array};
 use arrow::datatypes::Int64Type;
@@ -15,6 +14,7 @@ use super::payload::Payload;
 use super::state;
 use super::store::{Store, gather};
 use super::updates::Updates;
+use crate::account;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
@@ -25,9 +25,6 @@ use crate::operator::{Extent, Operator, Output, StateBatches};
 use crate::window::results::Collector;
 use crate::window::spec::WindowSpec;
 use crate::window::times;
-
-/// Bytes by which the state may differ from what is reserved.
-const ACCOUNT_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// Makes the operator of one subtask.
 pub(super) fn create(
@@ -258,11 +255,7 @@ impl Sessions {
 
     pub(super) fn account(&self) -> Result<()> {
         let bytes = self.index.bytes() + self.store.bytes();
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        if bytes != 0 && bytes.abs_diff(self.memory.size()) < ACCOUNT_BYTES {
-            return Ok(());
-        }
-        self.memory.try_resize(bytes).map_err(|error| {
+        account::settle(&self.memory, &self.metrics, bytes).map_err(|error| {
             Error::new(
                 Kind::Limit,
                 codes::MEMORY,

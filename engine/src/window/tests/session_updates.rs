@@ -4,19 +4,15 @@
 use arrow::array::AsArray;
 use arrow::datatypes::Int8Type;
 use arrow::record_batch::RecordBatch;
-use datafusion_functions_aggregate::array_agg::array_agg_udaf;
-use datafusion_physical_expr::aggregate::AggregateExprBuilder;
-use datafusion_physical_expr::expressions::PhysicalSortExpr;
 use expect_test::expect;
 use rand::Rng;
 use rand::rngs::StdRng;
-use std::sync::Arc;
 
 use super::harness::*;
 use super::rescale::{Job, PARALLELISMS, run};
-use super::sessions::{KEYS, Oracle, spec};
+use super::sessions::{KEYS, Oracle, names_in_order, spec};
 use super::updates::follow;
-use crate::window::{AggregateSpec, Assign, Emit, Firing, Phase};
+use crate::window::{AggregateSpec, Emit, Firing, Phase};
 
 /// The most by which a row of [`random_steps`] is behind the latest one.
 const BOUND: i64 = 400;
@@ -320,20 +316,15 @@ fn a_long_session_with_early_results_takes_little() {
 
 #[test]
 fn an_ordered_aggregate_of_a_session_is_corrected() {
-    let by_value = PhysicalSortExpr::new_default(column("value"));
-    let builder = AggregateExprBuilder::new(array_agg_udaf(), vec![column("name")])
-        .order_by(vec![by_value])
-        .schema(input())
-        .alias("names");
-    let assign = Assign::Session { column: 0, gap: 10 };
-    let spec = spec_of(
-        assign,
-        &["key"],
-        vec![Arc::new(builder.build().unwrap())],
-        vec![None],
-    );
     let firing = updating(Emit::OnUpdate, 0);
-    let mut node = Node::new(&AggregateSpec { firing, ..spec }, Phase::Single, 100);
+    let mut node = Node::new(
+        &AggregateSpec {
+            firing,
+            ..names_in_order()
+        },
+        Phase::Single,
+        100,
+    );
     let at = |ts, name, value| Row {
         value: Some(value),
         ..row(ts, name)

@@ -25,6 +25,18 @@ pub(super) fn spec(gap: i64, keys: &[&str]) -> AggregateSpec {
     usual(Assign::Session { column: 0, gap }, keys)
 }
 
+/// The names of a session in the order of its values, by key.
+pub(super) fn names_in_order() -> AggregateSpec {
+    let by_value = PhysicalSortExpr::new_default(column("value"));
+    let builder = AggregateExprBuilder::new(array_agg_udaf(), vec![column("name")])
+        .order_by(vec![by_value])
+        .schema(input())
+        .alias("names");
+    let assign = Assign::Session { column: 0, gap: 10 };
+    let names = Arc::new(builder.build().unwrap());
+    spec_of(assign, &["key"], vec![names], vec![None])
+}
+
 fn expand(gap: i64, keys: &[&str]) -> Arc<dyn OperatorFactory> {
     let mut fields: Vec<Field> = input()
         .fields()
@@ -357,18 +369,6 @@ fn a_long_session_takes_little() {
 
 #[test]
 fn an_ordered_aggregate_sees_its_session_in_order() {
-    let by_value = PhysicalSortExpr::new_default(column("value"));
-    let builder = AggregateExprBuilder::new(array_agg_udaf(), vec![column("name")])
-        .order_by(vec![by_value])
-        .schema(input())
-        .alias("names");
-    let assign = Assign::Session { column: 0, gap: 10 };
-    let spec = spec_of(
-        assign,
-        &["key"],
-        vec![Arc::new(builder.build().unwrap())],
-        vec![None],
-    );
     let row = |ts, name, value| Row {
         ts: Some(ts),
         key: Some(1),
@@ -376,7 +376,7 @@ fn an_ordered_aggregate_sees_its_session_in_order() {
         value: Some(value),
         flag: true,
     };
-    let mut node = Node::new(&spec, Phase::Single, 100);
+    let mut node = Node::new(&names_in_order(), Phase::Single, 100);
     node.rows(batch(&[row(0, "b", 2.0), row(50, "e", 5.0)]));
     node.restart();
     node.rows(batch(&[
