@@ -1,32 +1,35 @@
-"""DataFusion alone, the batch engine whose parts Weir uses."""
+"""DataFusion alone, the batch engine whose parts Weir uses, with Weir's memory budget.
+
+Two ways to forget rows: "stream" takes them from all partitions at once, "partitions" one partition after the other.
+"""
 
 import datafusion
 from datafusion import RuntimeEnvBuilder, SessionConfig, SessionContext
 
-from protocol import serve, statements, timed
+from protocol import bytes_of, serve, statements, timed_job
 
 
 def connect(request):
     config = SessionConfig().with_target_partitions(int(request["threads"]))
-    context = SessionContext(config, RuntimeEnvBuilder())
+    context = SessionContext(config, RuntimeEnvBuilder().with_greedy_memory_pool(bytes_of(request["memory"])))
     for statement in statements(request["sources"]):
         context.sql(statement).collect()
     return context, statements(request["query"])[0]
 
 
 def hello(_request):
-    return {"version": datafusion.__version__}
+    return {"version": datafusion.__version__, "ways": ["stream", "partitions"]}
 
 
 def run(request):
-    context, sql = connect(request)
-
-    def forget():
-        for stream in context.sql(sql).execute_stream_partitioned():
+    def forget(context, sql):
+        frame = context.sql(sql)
+        whole = request["way"] == "stream"
+        for stream in [frame.execute_stream()] if whole else frame.execute_stream_partitioned():
             for _batch in stream:
                 pass
 
-    return {"seconds": timed(forget)}
+    return {"seconds": timed_job(request, connect, forget)}
 
 
 def write(request):

@@ -41,7 +41,7 @@ install() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- duckdb polars datafusion flink spark
+    set -- duckdb polars datafusion flink spark tpch
 fi
 for peer in "$@"; do
     [ -f "requirements/$peer.txt" ] || { echo "no peer is called $peer" >&2; exit 1; }

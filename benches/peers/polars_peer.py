@@ -1,8 +1,8 @@
-"""Polars: a batch engine, in its streaming mode."""
+"""Polars: a batch engine, in its streaming mode. A query is the name of a function here, or SQL."""
 
 import os
 
-from protocol import serve, timed
+from protocol import serve, statements, timed_job
 
 
 def hello(request):
@@ -26,14 +26,24 @@ def tumble(folder):
 QUERIES = {"tumble": tumble}
 
 
+def connect(request):
+    """The query as a lazy frame. Sources of SQL are lines `name = files;`."""
+    import polars as pl
+
+    if request["query"] in QUERIES:
+        return (QUERIES[request["query"]](request["sources"]),)
+    pairs = [statement.split(" = ") for statement in statements(request["sources"])]
+    context = pl.SQLContext({name: pl.scan_parquet(path) for name, path in pairs})
+    return (context.execute(statements(request["query"])[0]),)
+
+
 def run(request):
-    query = QUERIES[request["query"]](request["sources"])
-    return {"seconds": timed(lambda: query.collect(engine="streaming"))}
+    return {"seconds": timed_job(request, connect, lambda frame: frame.collect(engine="streaming"))}
 
 
 def write(request):
-    query = QUERIES[request["query"]](request["sources"])
-    query.collect(engine="streaming").write_parquet(f"{request['folder']}/rows.parquet")
+    (frame,) = connect(request)
+    frame.collect(engine="streaming").write_parquet(f"{request['folder']}/rows.parquet")
     return {}
 
 

@@ -4,9 +4,10 @@
 {"op": "run", "sources": ..., "query": ...}       -> {"seconds": ...}      rows are made and forgotten
 {"op": "run", ..., "folder": ...}                 -> {"seconds": ...}      rows go into Parquet files
 {"op": "write", ..., "folder": ...}               -> {}                    the same, untimed
-All but hello: "variables", "updating", "checkpoints", "threads", and "way", one of those of hello.
+All but hello: "variables", "updating", "checkpoints", "threads", "memory", "from_text", and "way", one of those of hello.
 
-A job is timed from the moment at which the engine is ready to the moment at which all rows are made.
+A job is timed from the moment at which the engine is ready to the moment at which all rows are made; with "from_text"
+from the text of the sources and the query, so that finding files, reading schemas and planning count as well.
 """
 
 import json
@@ -36,7 +37,24 @@ def timed(run):
     return time.perf_counter() - start
 
 
+def timed_job(request, connect, run):
+    """The seconds of `run(*connect(request))`, where `connect` counts if the job is timed from its text."""
+    if request.get("from_text"):
+        return timed(lambda: run(*connect(request)))
+    made = connect(request)
+    return timed(lambda: run(*made))
+
+
 def statements(text):
     """The statements of a script without its comments."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+
+
+def bytes_of(size):
+    """The bytes of a size such as 4GiB or 512MB."""
+    units = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9, "B": 1}
+    for unit, factor in units.items():
+        if size.endswith(unit):
+            return int(float(size[: -len(unit)]) * factor)
+    return int(size)

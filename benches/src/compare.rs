@@ -56,6 +56,9 @@ pub(crate) struct Outcome {
     pub(crate) runs: Result<Vec<Run>>,
 }
 
+/// The median times of a case, by the runner's label.
+pub(crate) type Times = BTreeMap<String, Duration>;
+
 /// The programs that were asked for, started when they are first needed.
 #[derive(Debug)]
 pub(crate) struct Bench<'a> {
@@ -76,16 +79,29 @@ impl<'a> Bench<'a> {
 
     /// Measures all cases, prints them as they come and writes the results; false when one is
     /// wrong or failed.
-    pub(crate) fn run(mut self, mut report: Report, cases: &[Case]) -> Result<bool> {
+    pub(crate) fn run(self, mut report: Report, cases: &[Case]) -> Result<bool> {
+        self.run_each(&mut report, cases);
+        report.finish()
+    }
+
+    /// Measures all cases into a report that goes on, and gives the median time of each case and
+    /// runner that has one.
+    pub(crate) fn run_each(mut self, report: &mut Report, cases: &[Case]) -> Vec<Times> {
+        let mut all = Vec::new();
         report.print_head();
         for case in cases {
             let outcomes = self.measure(case);
             report.add(case, &outcomes);
+            let times = outcomes.iter().filter_map(|(runner, outcome)| {
+                let runs = outcome.runs.as_ref().ok().filter(|runs| !runs.is_empty())?;
+                Some((runner.label.clone(), middle(runs)))
+            });
+            all.push(times.collect());
         }
         for (name, program) in &self.programs {
             report.name_program(name, program.as_ref().map(|program| program.version()));
         }
-        report.finish()
+        all
     }
 
     /// Measures a case; a failure is part of the outcome, so that the others are still measured.

@@ -15,6 +15,7 @@ use crate::report;
 use crate::settings;
 
 pub(crate) mod nexmark;
+pub(crate) mod tpch;
 pub(crate) mod window;
 
 /// Rows per row group: what DuckDB and Spark write, so that a file splits well.

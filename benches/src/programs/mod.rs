@@ -22,14 +22,29 @@ pub(crate) struct Job {
     pub(crate) query: String,
     /// The variables.
     pub(crate) variables: BTreeMap<String, String>,
+    /// How it is run and timed.
+    pub(crate) mode: Mode,
     /// Whether results change, so that they are those of the end.
     pub(crate) is_updating: bool,
+    /// Digits to which the floating-point values of an answer count; without it, all bits of them.
+    pub(crate) digits: Option<u32>,
     /// Where its rows go.
     pub(crate) into: Into,
     /// Whether checkpoints are taken, every 5 seconds.
     pub(crate) checkpoints: bool,
     /// Rows that the program must say it has read.
     pub(crate) rows: Option<u64>,
+}
+
+/// How a job is run and timed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A pipeline over a stream, timed from the moment at which it is planned.
+    #[default]
+    Streaming,
+    /// A question over what is there, timed from its text: listing files, reading schemas and
+    /// planning count, the start of a program does not.
+    Batch,
 }
 
 /// Where the rows of a timed run go.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::usage;
-use super::{Into, Job, Program, Run, pinned};
+use super::{Into, Job, Mode, Program, Run, pinned};
 use crate::clock;
 use crate::failure::{During, Failure, Result};
 use crate::settings::{self, Settings};
@@ -27,6 +27,7 @@ pub(crate) struct Peer {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     cores: u32,
+    memory: String,
     version: String,
     ways: Vec<String>,
 }
@@ -68,6 +69,7 @@ impl Peer {
             input: Some(input),
             output: BufReader::new(output),
             cores: settings.cores(),
+            memory: settings.memory.clone(),
             version: String::new(),
             ways: Vec::new(),
         };
@@ -97,9 +99,12 @@ impl Peer {
             "sources": job.fill(&job.sources),
             "query": job.fill(&job.query),
             "variables": job.variables,
+            "from_text": job.mode == Mode::Batch,
             "updating": job.is_updating,
+            "digits": job.digits,
             "checkpoints": job.checkpoints,
             "threads": self.cores,
+            "memory": self.memory,
         })
     }
 

@@ -5,6 +5,7 @@ use clap::{ArgMatches, Args, Command};
 use crate::failure::{During, Result};
 use crate::settings::Settings;
 
+mod batch;
 mod checkpoint;
 mod nexmark;
 mod window;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Entry> {
     vec![
         entry::<window::Window>(),
         entry::<nexmark::Nexmark>(),
+        entry::<batch::Batch>(),
         entry::<checkpoint::Checkpoint>(),
     ]
 }

@@ -1,0 +1,9 @@
+-- The tables of TPC-H, a Parquet file each, that `weir-bench batch` makes.
+CREATE SOURCE region WITH (connector = 'file', path = '${DATA}/region.parquet', format = 'parquet');
+CREATE SOURCE nation WITH (connector = 'file', path = '${DATA}/nation.parquet', format = 'parquet');
+CREATE SOURCE supplier WITH (connector = 'file', path = '${DATA}/supplier.parquet', format = 'parquet');
+CREATE SOURCE customer WITH (connector = 'file', path = '${DATA}/customer.parquet', format = 'parquet');
+CREATE SOURCE part WITH (connector = 'file', path = '${DATA}/part.parquet', format = 'parquet');
+CREATE SOURCE partsupp WITH (connector = 'file', path = '${DATA}/partsupp.parquet', format = 'parquet');
+CREATE SOURCE orders WITH (connector = 'file', path = '${DATA}/orders.parquet', format = 'parquet');
+CREATE SOURCE lineitem WITH (connector = 'file', path = '${DATA}/lineitem.parquet', format = 'parquet');
