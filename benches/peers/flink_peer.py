@@ -5,10 +5,12 @@ import os
 
 from protocol import serve, statements, timed
 
-ENVIRONMENT = {}
+# What lowers latency: no waiting for buffers to fill, watermarks at once instead of five times in a second.
+LOW_LATENCY = {"execution.buffer-timeout.interval": "1 ms", "pipeline.auto-watermark-interval": "5 ms"}
+RUNNING = []
 
 
-def environment(request, mode):
+def environment(request, mode, more=None):
     from pyflink.common import Configuration
     from pyflink.table import EnvironmentSettings, TableEnvironment
 
@@ -23,6 +25,8 @@ def environment(request, mode):
     if request.get("checkpoints"):
         config.set_string("execution.checkpointing.interval", "5 s")
         config.set_string("execution.checkpointing.dir", "file:///tmp/weir-bench-flink")
+    for name, value in (more or {}).items():
+        config.set_string(name, value)
     settings = EnvironmentSettings.new_instance().with_configuration(config)
     settings = settings.in_streaming_mode() if mode == "streaming" else settings.in_batch_mode()
     made = TableEnvironment.create(settings.build())
@@ -38,7 +42,7 @@ def into(table, connector, options):
     sink = TableDescriptor.for_connector(connector).schema(schema)
     for name, value in options.items():
         sink = sink.option(name, value)
-    table.execute_insert(sink.build()).wait()
+    return table.execute_insert(sink.build())
 
 
 def hello(request):
@@ -58,17 +62,46 @@ def files(request):
 def run(request):
     table = environment(request, "streaming").sql_query(statements(request["query"])[0])
     if "folder" in request:
-        return {"seconds": timed(lambda: into(table, "filesystem", files(request)))}
-    return {"seconds": timed(lambda: into(table, "blackhole", {}))}
+        return {"seconds": timed(lambda: into(table, "filesystem", files(request)).wait())}
+    return {"seconds": timed(lambda: into(table, "blackhole", {}).wait())}
 
 
 def write(request):
     """In batch mode, whose results are those of the end: the query is checked, not the mode."""
     table = environment(request, "batch").sql_query(statements(request["query"])[0])
-    into(table, "filesystem", files(request))
+    into(table, "filesystem", files(request)).wait()
     for path in glob.glob(f"{request['folder']}/part-*"):
         os.rename(path, f"{path}.parquet")
     return {}
 
 
-serve({"hello": hello, "run": run, "write": write})
+def start(request):
+    """Into the topic `OUT`; with `exactly_once` in transactions that end with a checkpoint."""
+    variables = request["variables"]
+    exactly_once = variables["DELIVERY"] == "exactly_once"
+    more = dict(LOW_LATENCY)
+    if exactly_once:
+        more["execution.checkpointing.interval"] = variables["INTERVAL"]
+        more["execution.checkpointing.dir"] = "file:///tmp/weir-bench-flink"
+    sink = {
+        "properties.bootstrap.servers": variables["BROKER"],
+        "topic": variables["OUT"],
+        "format": "json",
+        "sink.delivery-guarantee": "exactly-once" if exactly_once else "at-least-once",
+        "properties.linger.ms": "1",
+    }
+    if exactly_once:
+        sink["sink.transactional-id-prefix"] = variables["OUT"]
+        # The broker allows no more than 15 minutes, Flink asks for an hour.
+        sink["properties.transaction.timeout.ms"] = "600000"
+    table = environment(request, "streaming", more).sql_query(statements(request["query"])[0])
+    RUNNING.append(into(table, "kafka", sink))
+    return {}
+
+
+def stop(_request):
+    RUNNING.pop().get_job_client().cancel().result()
+    return {}
+
+
+serve({"hello": hello, "run": run, "write": write, "start": start, "stop": stop})

@@ -4,7 +4,8 @@
 {"op": "run", "sources": ..., "query": ...}       -> {"seconds": ...}      rows are made and forgotten
 {"op": "run", ..., "folder": ...}                 -> {"seconds": ...}      rows go into Parquet files
 {"op": "write", ..., "folder": ...}               -> {}                    the same, untimed
-All but hello: "variables", "updating", "checkpoints", "threads", "memory", "from_text", and "way", one of those of hello.
+{"op": "start", ...}, {"op": "stop"}              -> {}                    a job without an end; of Flink
+All but hello and stop: "variables", "updating", "checkpoints", "threads", "memory", "from_text", and "way", one of those of hello.
 
 A job is timed from the moment at which the engine is ready to the moment at which all rows are made; with "from_text"
 from the text of the sources and the query, so that finding files, reading schemas and planning count as well.

@@ -22,6 +22,13 @@ pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Microseconds since 1970, by the clock that all processes of this machine share.
+#[expect(clippy::disallowed_methods, reason = "latency is of the real time")]
+pub(crate) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}
+
 /// Today, as in `2026-01-31`.
 #[expect(clippy::disallowed_methods, reason = "results say when they were made")]
 pub(crate) fn today() -> String {

@@ -11,12 +11,9 @@ mod clock;
 mod compare;
 mod data;
 mod failure;
+mod live;
 mod programs;
 mod report;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the suites with a broker come next")
-)]
 mod servers;
 mod settings;
 mod statistics;

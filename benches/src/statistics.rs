@@ -25,12 +25,29 @@ pub(crate) fn spread(times: &[Duration]) -> f64 {
     }
 }
 
+/// The least of sorted values that is not below so many thousandths of them.
+pub(crate) fn permille(sorted: &[u32], thousandths: usize) -> Option<u32> {
+    let place = (sorted.len() * thousandths).div_ceil(1_000).max(1);
+    sorted.get(place - 1).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn times(millis: &[u64]) -> Vec<Duration> {
         millis.iter().map(|ms| Duration::from_millis(*ms)).collect()
+    }
+
+    #[test]
+    fn ranks_are_nearest() {
+        let values: Vec<u32> = (1..=2_000).collect();
+        assert_eq!(permille(&values, 500), Some(1_000));
+        assert_eq!(permille(&values, 990), Some(1_980));
+        assert_eq!(permille(&values, 999), Some(1_998));
+        assert_eq!(permille(&values, 1_000), Some(2_000));
+        assert_eq!(permille(&[5], 1), Some(5));
+        assert_eq!(permille(&[], 500), None);
     }
 
     #[test]

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
+use usage::Usage;
 
 pub(crate) mod python;
-mod usage;
+mod running;
+pub(crate) mod usage;
 pub(crate) mod weir;
 
 /// What a program has to do for a case, in its own words.
@@ -55,6 +58,10 @@ pub(crate) enum Into {
     Nowhere,
     /// They are written as Parquet.
     Files,
+    /// The query itself says where; only of jobs without an end.
+    AsItSays,
+    /// They come out of the program as lines of JSON; only of jobs without an end.
+    Lines,
 }
 
 impl Job {
@@ -92,6 +99,21 @@ pub(crate) trait Program: fmt::Debug {
 
     /// Runs a job to its end.
     fn run(&mut self, job: &Job, way: &str) -> Result<Run>;
+
+    /// Starts a job without an end; gives its output when its rows come there.
+    fn start(&mut self, _job: &Job) -> Result<Option<Box<dyn Read + Send>>> {
+        Err(Failure::new("runs no job without an end"))
+    }
+
+    /// Ends that job.
+    fn stop(&mut self) -> Result<()> {
+        Err(Failure::new("runs no job without an end"))
+    }
+
+    /// What the program has used so far, while it runs.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 
     /// Runs a job, keeps its rows in Parquet files below a folder, and gives the pattern of their paths.
     fn write(&mut self, job: &Job, folder: &Path) -> Result<String>;

@@ -2,14 +2,14 @@
 //!
 //! `peers/NAME_peer.py` answers `hello`, `run` and `write`; `peers/protocol.py` says how.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::usage;
+use super::usage::{self, Usage};
 use super::{Into, Job, Mode, Program, Run, pinned};
 use crate::clock;
 use crate::failure::{During, Failure, Result};
@@ -169,6 +169,19 @@ impl Program for Peer {
         request["folder"] = json!(folder);
         drop(self.ask(&request)?);
         Ok(format!("{}/**/*.parquet", folder.display()))
+    }
+
+    fn start(&mut self, job: &Job) -> Result<Option<Box<dyn Read + Send>>> {
+        let request = self.request("start", job);
+        self.ask(&request).map(|_| None)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.ask(&json!({"op": "stop"})).map(drop)
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        usage::of_tree(self.child.id())
     }
 }
 

@@ -8,15 +8,15 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// What a process and its descendants have used.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Processor time, that of children that have ended included.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
     /// The sum of the most memory that each had resident.
-    pub(super) peak_bytes: u64,
+    pub(crate) peak_bytes: u64,
 }
 
 /// Looks at a process; nothing where the system does not tell.
-pub(super) fn of_tree(pid: u32) -> Option<Usage> {
+pub(crate) fn of_tree(pid: u32) -> Option<Usage> {
     let mut all = of_one(pid)?;
     for child in children(pid) {
         if let Some(usage) = of_tree(child) {

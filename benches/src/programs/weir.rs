@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::usage;
+use super::running::Running;
+use super::usage::{self, Usage};
 use super::{Into, Job, Mode, Program, Run, pinned};
 use crate::clock::{pause, timed};
 use crate::failure::{During, Failure, Result};
@@ -29,6 +30,8 @@ pub(crate) struct Weir {
     version: String,
     /// How long the program takes to start and to end when it does nothing.
     start: Duration,
+    /// A job without an end.
+    running: Option<Running>,
 }
 
 /// A run with what its summary says.
@@ -75,6 +78,7 @@ impl Weir {
                 version
             },
             start: median(&starts),
+            running: None,
         })
     }
 
@@ -116,6 +120,20 @@ impl Weir {
         }
     }
 
+    /// The command that prints the rows of a script's `SUBSCRIBE`.
+    fn subscription(&self, script: &str, folder: &Path) -> Result<Command> {
+        let path = folder.join("script.sql");
+        std::fs::write(&path, script).during(format!("writing {}", path.display()))?;
+        let mut command = pinned(&self.binary, self.cores);
+        let cores = self.cores.to_string();
+        command
+            .args(["sql", "--format", "json", "--file"])
+            .arg(&path);
+        command.args(["--parallelism", &cores, "--memory", &self.memory]);
+        command.current_dir(folder);
+        Ok(command)
+    }
+
     /// Asks for rows and keeps them in files.
     fn ask(&self, script: &str, folder: &Path) -> Result<()> {
         let mut command = pinned(&self.binary, self.cores);
@@ -141,6 +159,7 @@ impl Program for Weir {
         let sink = match job.into {
             Into::Nowhere => sink("connector = 'blackhole'"),
             Into::Files => sink(FILES),
+            Into::AsItSays | Into::Lines => return Err(Failure::new("the job has no end")),
         };
         let flags: &[&str] = if job.checkpoints {
             &["--state", "state"]
@@ -165,6 +184,38 @@ impl Program for Weir {
             check_rows(&told.summary, job)?;
         }
         Ok(format!("{}/rows/**/*.parquet", folder.display()))
+    }
+
+    fn start(&mut self, job: &Job) -> Result<Option<Box<dyn Read + Send>>> {
+        let folder = settings::scratch("weir-live")?;
+        let script = script(job, "");
+        if job.into == Into::Lines {
+            let mut command = self.subscription(&script, &folder)?;
+            let mut running = Running::spawn(&mut command, &folder)?;
+            let output = running.output();
+            self.running = Some(running);
+            return Ok(output);
+        }
+        let interval;
+        let mut flags = vec!["--state", "state"];
+        if let Some(time) = job.variables.get("INTERVAL") {
+            interval = time.clone();
+            flags.extend(["--checkpoint-interval", &interval]);
+        }
+        let mut command = self.command(&script, &folder, &flags)?;
+        self.running = Some(Running::spawn(&mut command, &folder)?);
+        Ok(None)
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        match self.running.take() {
+            Some(running) => running.stop().during("weir"),
+            None => Ok(()),
+        }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.running.as_ref()?.usage()
     }
 }
 

@@ -160,6 +160,13 @@ impl Report {
         value
     }
 
+    /// Notes what went wrong beside the cases; `counts` makes the suite fail.
+    pub(crate) fn fault(&mut self, text: String, counts: bool) {
+        note(&text);
+        self.notes.push(text);
+        self.is_right &= !counts;
+    }
+
     /// Keeps a table of figures that are no comparison of times.
     pub(crate) fn table(&mut self, title: &str, columns: &[&str], rows: Vec<Vec<String>>) {
         say(&format!("\n{title}"));

@@ -7,6 +7,7 @@ use crate::settings::Settings;
 
 mod batch;
 mod checkpoint;
+mod latency;
 mod nexmark;
 mod window;
 
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<nexmark::Nexmark>(),
         entry::<batch::Batch>(),
         entry::<checkpoint::Checkpoint>(),
+        entry::<latency::Latency>(),
     ]
 }
 

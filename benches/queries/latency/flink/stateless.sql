@@ -1,0 +1,3 @@
+SELECT id, `at`, `key`, `value` * 2 AS doubled
+FROM events
+WHERE `key` >= 100

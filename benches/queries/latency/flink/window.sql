@@ -1,0 +1,4 @@
+SELECT 1000000 * CAST(TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', window_end) AS BIGINT) AS `at`,
+    `key`, COUNT(*) AS c, SUM(`value`) AS s
+FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECONDS))
+GROUP BY window_start, window_end, `key`
