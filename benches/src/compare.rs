@@ -137,7 +137,7 @@ impl<'a> Bench<'a> {
             Some(Err(error)) => return Attempts::none(Failure::new(error.to_string())),
             None => return Attempts::none(Failure::new("not started")),
         };
-        let ways = program.ways();
+        let ways = program.ways(&runner.job);
         let check = case.answer.as_ref().map(|answer| {
             let folder = settings::scratch("check")?;
             let files = program.write(&runner.job, &folder)?;

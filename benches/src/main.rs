@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
+mod bare_writer;
 mod clock;
 mod compare;
 mod data;
@@ -41,6 +42,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands(suites::all().iter().map(suites::Entry::command))
         .subcommand(Command::new("all").about("Every suite with its defaults"))
+        .subcommand(bare_writer::BareWriter::command())
         .subcommand(Command::new("render").about("Makes tables and charts of results/*.json anew"));
     Settings::augment_args(command)
 }
@@ -51,6 +53,9 @@ fn run(matches: &ArgMatches) -> Result<bool> {
     let Some((name, flags)) = matches.subcommand() else {
         return Ok(false);
     };
+    if name == bare_writer::NAME {
+        return bare_writer::BareWriter::run(flags).map(|()| true);
+    }
     if name == "render" {
         report::page::render()?;
         return Ok(true);

@@ -5,12 +5,15 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::failure::{Failure, Result};
 use crate::settings::Settings;
 use usage::Usage;
 
+pub(crate) mod arrow_rs;
+mod child;
 pub(crate) mod python;
 mod running;
 pub(crate) mod usage;
@@ -58,6 +61,8 @@ pub(crate) enum Into {
     Nowhere,
     /// They are written as Parquet.
     Files,
+    /// They are written as Parquet into a bucket, which the variables `S3_...` name.
+    Bucket,
     /// The query itself says where; only of jobs without an end.
     AsItSays,
     /// They come out of the program as lines of JSON; only of jobs without an end.
@@ -93,7 +98,7 @@ pub(crate) trait Program: fmt::Debug {
     fn version(&self) -> &str;
 
     /// The ways in which it can forget rows, of which the faster counts; one for most.
-    fn ways(&self) -> Vec<String> {
+    fn ways(&self, _job: &Job) -> Vec<String> {
         vec![String::new()]
     }
 
@@ -126,9 +131,16 @@ pub(crate) const PEERS: [&str; 5] = ["duckdb", "polars", "datafusion", "flink", 
 pub(crate) fn start(name: &str, settings: &Settings) -> Result<Box<dyn Program>> {
     match name {
         "weir" => Ok(Box::new(weir::Weir::find(settings)?)),
+        "arrow-rs" => Ok(Box::new(arrow_rs::ArrowRs::new(settings))),
         name if PEERS.contains(&name) => Ok(Box::new(python::Peer::start(name, settings)?)),
         name => Err(Failure::new(format!("no program is called {name}"))),
     }
+}
+
+/// A prefix in a bucket that no run has written to.
+fn fresh_prefix() -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A command that is held to the first cores, where the system has `taskset`: a program that is

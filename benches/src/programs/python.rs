@@ -148,8 +148,8 @@ impl Program for Peer {
         &self.version
     }
 
-    fn ways(&self) -> Vec<String> {
-        if self.ways.is_empty() {
+    fn ways(&self, job: &Job) -> Vec<String> {
+        if self.ways.is_empty() || job.into != Into::Nowhere {
             return vec![String::new()];
         }
         self.ways.clone()

@@ -3,15 +3,15 @@
 use std::env;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::running::Running;
-use super::usage::{self, Usage};
-use super::{Into, Job, Mode, Program, Run, pinned};
-use crate::clock::{pause, timed};
+use super::usage::Usage;
+use super::{Into, Job, Mode, Program, Run, child, fresh_prefix, pinned};
+use crate::clock::timed;
 use crate::failure::{During, Failure, Result};
 use crate::settings::{self, Settings};
 use crate::statistics::median;
@@ -159,6 +159,7 @@ impl Program for Weir {
         let sink = match job.into {
             Into::Nowhere => sink("connector = 'blackhole'"),
             Into::Files => sink(FILES),
+            Into::Bucket => sink(&bucket(job, &fresh_prefix())),
             Into::AsItSays | Into::Lines => return Err(Failure::new("the job has no end")),
         };
         let flags: &[&str] = if job.checkpoints {
@@ -179,6 +180,11 @@ impl Program for Weir {
             let copy =
                 format!("CREATE SINK kept WITH ({FILES}); INSERT INTO kept SELECT * FROM result");
             self.ask(&copy, folder)?;
+        } else if job.into == Into::Bucket {
+            let prefix = fresh_prefix();
+            let told = self.run_script(&script(job, &sink(&bucket(job, &prefix))), folder, &[])?;
+            check_rows(&told.summary, job)?;
+            return Ok(job.fill(&format!("s3://${{S3_BUCKET}}/{prefix}/**/*.parquet")));
         } else {
             let told = self.run_script(&script(job, &sink(FILES)), folder, &[])?;
             check_rows(&told.summary, job)?;
@@ -219,6 +225,15 @@ impl Program for Weir {
     }
 }
 
+/// A sink of Parquet files below a prefix of the bucket.
+fn bucket(job: &Job, prefix: &str) -> String {
+    job.fill(&format!(
+        "connector = 's3', path = 's3://${{S3_BUCKET}}/{prefix}/', format = 'parquet', \
+         endpoint = '${{S3_ENDPOINT}}', region = 'us-east-1', access_key_id = '${{S3_KEY}}', \
+         secret_access_key = '${{S3_SECRET}}'"
+    ))
+}
+
 /// The statement before a query.
 fn sink(options: &str) -> String {
     format!("CREATE SINK result WITH ({options}) AS\n")
@@ -243,47 +258,15 @@ fn check_rows(summary: &Value, job: &Job) -> Result<()> {
 }
 
 /// Runs the command, whose last line is the summary; stops it after a time, if one is given.
-fn told(mut command: Command, stop_after: Option<Duration>) -> Result<Told> {
-    command.stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let (done, process) = timed(|| -> Result<_> {
-        let mut child = command.spawn().during("starting weir")?;
-        if let Some(time) = stop_after {
-            pause(time);
-            let pid = child.id().to_string();
-            let sent = Command::new("kill").args(["-INT", &pid]).status();
-            sent.during("stopping weir")?;
-        }
-        let mut output = String::new();
-        if let Some(mut stdout) = child.stdout.take() {
-            stdout.read_to_string(&mut output).during("hearing weir")?;
-        }
-        // Closed output means that it ends; a process that is not waited for still tells its times.
-        let mut complaint = String::new();
-        if let Some(mut stderr) = child.stderr.take() {
-            stderr
-                .read_to_string(&mut complaint)
-                .during("hearing weir")?;
-        }
-        let usage = usage::of_tree(child.id());
-        let status = child.wait().during("waiting for weir")?;
-        Ok((status, output, complaint, usage))
-    });
-    let (status, output, complaint, usage) = done?;
-    if !status.success() {
-        return Err(Failure::new(format!(
-            "weir: {status}: {}",
-            complaint.trim()
-        )));
-    }
-    let line = output.lines().last().unwrap_or_default();
-    let summary: Value = serde_json::from_str(line).during("reading weir's summary")?;
+fn told(command: Command, stop_after: Option<Duration>) -> Result<Told> {
+    let ended = child::run(command, "weir", stop_after)?;
+    let summary = ended.summary;
     let seconds = summary["seconds"].as_f64().unwrap_or(f64::NAN);
     let run = Run {
         job: Duration::try_from_secs_f64(seconds).during("reading weir's summary")?,
-        process: Some(process),
-        cpu: usage.map(|usage| usage.cpu),
-        peak_bytes: summary["memory"]["peak"].as_u64(),
+        process: Some(ended.process),
+        cpu: ended.cpu,
+        peak_bytes: ended.peak_bytes.max(summary["memory"]["peak"].as_u64()),
     };
     Ok(Told { run, summary })
 }

@@ -17,7 +17,7 @@ use crate::statistics::{median, spread};
 pub(crate) mod page;
 
 /// Prints a line of the report.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // A closed terminal is no reason to stop measuring: the file is still written.
     drop(writeln!(std::io::stdout(), "{line}"));
 }
@@ -121,7 +121,13 @@ impl Report {
         let mut value = json!({
             "label": runner.label,
             "program": runner.program,
-            "into": if runner.job.into == Into::Files { "files" } else { "nowhere" },
+            "into": match runner.job.into {
+                Into::Nowhere => "nowhere",
+                Into::Files => "files",
+                Into::Bucket => "bucket",
+                Into::AsItSays => "what the query says",
+                Into::Lines => "lines",
+            },
             "checkpoints": runner.job.checkpoints,
         });
         let mut error = None;

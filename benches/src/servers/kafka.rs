@@ -5,9 +5,8 @@
 
 use std::env;
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -15,15 +14,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-use crate::clock;
+use super::process::{Process, cache, free_ports, until};
 use crate::failure::{During, Failure, Result};
 use crate::settings;
-
-/// Ends the broker when its own input is closed, which the end of the harness does as well. Ctrl-C
-/// is for the harness: the broker ends after it.
-const SHELL: &str = r#"trap '' INT; folder=$1; shift; "$@" & pid=$!; read -r _; kill -KILL "$pid"; wait "$pid"; rm -rf "$folder""#;
-/// Seconds in which a broker must answer.
-const START_SECONDS: u32 = 120;
 
 /// Numbers the topics of this process.
 static TOPICS: AtomicU32 = AtomicU32::new(0);
@@ -32,17 +25,17 @@ static TOPICS: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct Kafka {
     bootstrap: String,
-    /// The shell around a broker that was started here.
-    shell: Option<Child>,
+    /// A broker that was started here.
+    process: Option<Process>,
 }
 
 impl Kafka {
     /// Takes the broker that is named, or starts one and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
         if let Ok(bootstrap) = env::var("KAFKA_BOOTSTRAP") {
-            let shell = None;
-            let this = Self { bootstrap, shell };
-            return this.wait().map(|()| this);
+            let process = None;
+            let this = Self { bootstrap, process };
+            return until(|| this.answers()).map(|()| this);
         }
         let folder = settings::scratch(&format!("kafka-{}", std::process::id()))?;
         let [port, controller] = free_ports()?;
@@ -50,30 +43,15 @@ impl Kafka {
         fs::write(&config, properties(&folder, port, controller))
             .during(format!("writing {}", config.display()))?;
         format_storage(&config)?;
-        let log = fs::File::create(folder.join("log")).during("making the broker's log")?;
-        let server = java()?;
-        let shell = Command::new("bash")
-            .args(["-c", SHELL, "broker"])
-            .arg(&folder)
-            .arg(server.get_program())
-            .args(server.get_args())
-            .arg("kafka.Kafka")
-            .arg(&config)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().during("sharing the broker's log")?)
-            .stderr(log)
-            .spawn()
-            .during("starting the broker")?;
+        let mut server = java()?;
+        server.arg("kafka.Kafka").arg(&config);
         let this = Self {
             bootstrap: format!("127.0.0.1:{port}"),
-            shell: Some(shell),
+            process: Some(Process::start(&server, &folder)?),
         };
-        this.wait().map_err(|error| {
-            let said = fs::read_to_string(folder.join("log")).unwrap_or_default();
-            let last: Vec<_> = said.lines().rev().take(5).collect();
-            let last: Vec<_> = last.into_iter().rev().collect();
-            Failure::new(format!("{error}: {}", last.join("\n")))
-        })?;
+        if let Some(process) = &this.process {
+            process.wait(|| this.answers())?;
+        }
         Ok(this)
     }
 
@@ -133,54 +111,19 @@ impl Kafka {
         self.client().create().during("making a client")
     }
 
-    /// Waits for the first answer.
-    fn wait(&self) -> Result<()> {
+    /// Asks for an answer.
+    fn answers(&self) -> Result<()> {
         let admin = self.admin()?;
-        until(|| {
-            let told = admin.inner().fetch_metadata(None, Duration::from_secs(1));
-            told.map(drop)
-                .during(format!("waiting for the broker at {}", self.bootstrap))
-        })
+        let told = admin.inner().fetch_metadata(None, Duration::from_secs(1));
+        told.map(drop)
+            .during(format!("waiting for the broker at {}", self.bootstrap))
     }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        if let Some(mut shell) = self.shell.take() {
-            drop(shell.stdin.take());
-            drop(shell.wait());
-        }
-    }
-}
-
-/// Tries for some time, with pauses.
-fn until(mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
-    let mut last = attempt();
-    for _ in 0..START_SECONDS * 10 {
-        if last.is_ok() {
-            break;
-        }
-        clock::pause(Duration::from_millis(100));
-        last = attempt();
-    }
-    last
 }
 
 /// Waits for an answer of the client's threads.
 fn block_on<T>(answer: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     Ok(runtime.during("waiting for the broker")?.block_on(answer))
-}
-
-/// Ports that are free now; both are held until both are known.
-fn free_ports() -> Result<[u16; 2]> {
-    let bind = || TcpListener::bind("127.0.0.1:0").during("looking for a free port");
-    let held = [bind()?, bind()?];
-    let port = |listener: &TcpListener| {
-        let address = listener.local_addr().during("looking for a free port")?;
-        Ok(address.port())
-    };
-    Ok([port(&held[0])?, port(&held[1])?])
 }
 
 fn format_storage(config: &Path) -> Result<()> {
@@ -202,11 +145,7 @@ fn format_storage(config: &Path) -> Result<()> {
 
 /// Java with Kafka's jars.
 fn java() -> Result<Command> {
-    let cache = match env::var_os("WEIR_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache/weir"),
-    };
-    let jars = cache.join("kafka/libs");
+    let jars = cache().join("kafka/libs");
     if !jars.is_dir() {
         return Err(Failure::new(format!(
             "no Kafka broker: {} is missing; `bash tests/run` fetches it, or set KAFKA_BOOTSTRAP",
@@ -262,7 +201,7 @@ mod tests {
         let topic = broker.topic("test", 3).unwrap();
         broker.remove(&topic).unwrap();
         let address = broker.bootstrap().to_owned();
-        let is_own = broker.shell.is_some();
+        let is_own = broker.process.is_some();
         drop(broker);
         assert!(!is_own || std::net::TcpStream::connect(address).is_err());
     }

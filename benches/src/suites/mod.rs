@@ -9,6 +9,7 @@ mod batch;
 mod checkpoint;
 mod latency;
 mod nexmark;
+mod parquet;
 mod window;
 
 /// A suite: its fields are its flags, its doc comment is what `--help` says.
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<window::Window>(),
         entry::<nexmark::Nexmark>(),
         entry::<batch::Batch>(),
+        entry::<parquet::Parquet>(),
         entry::<checkpoint::Checkpoint>(),
         entry::<latency::Latency>(),
     ]

@@ -1,0 +1,2 @@
+-- All rows, as they are.
+SELECT * FROM bid;

@@ -1,0 +1,1 @@
+CREATE VIEW bid AS SELECT * FROM read_parquet('${DATA}/bid*.parquet');
