@@ -41,6 +41,8 @@ pub(crate) struct Told {
     pub(crate) run: Run,
     /// The summary.
     pub(crate) summary: Value,
+    /// The most memory that was seen resident from outside.
+    pub(crate) seen_bytes: Option<u64>,
 }
 
 impl Weir {
@@ -80,6 +82,31 @@ impl Weir {
             start: median(&starts),
             running: None,
         })
+    }
+
+    /// The same program with another memory budget.
+    pub(crate) fn with_memory(mut self, budget: &str) -> Self {
+        budget.clone_into(&mut self.memory);
+        self
+    }
+
+    /// Runs a job to its end and gives what its summary says, too.
+    pub(crate) fn tell(&self, job: &Job) -> Result<Told> {
+        let folder = settings::scratch("weir-run")?;
+        let sink = match job.into {
+            Into::Nowhere => sink("connector = 'blackhole'"),
+            Into::Files => sink(FILES),
+            Into::Bucket => sink(&bucket(job, &fresh_prefix())),
+            Into::AsItSays | Into::Lines => return Err(Failure::new("the job has no end")),
+        };
+        let flags: &[&str] = if job.checkpoints {
+            &["--state", "state"]
+        } else {
+            &[]
+        };
+        let told = self.run_script(&script(job, &sink), &folder, flags)?;
+        check_rows(&told.summary, job)?;
+        Ok(told)
     }
 
     /// Runs a script in a folder, with more flags.
@@ -155,21 +182,7 @@ impl Program for Weir {
     }
 
     fn run(&mut self, job: &Job, _way: &str) -> Result<Run> {
-        let folder = settings::scratch("weir-run")?;
-        let sink = match job.into {
-            Into::Nowhere => sink("connector = 'blackhole'"),
-            Into::Files => sink(FILES),
-            Into::Bucket => sink(&bucket(job, &fresh_prefix())),
-            Into::AsItSays | Into::Lines => return Err(Failure::new("the job has no end")),
-        };
-        let flags: &[&str] = if job.checkpoints {
-            &["--state", "state"]
-        } else {
-            &[]
-        };
-        let told = self.run_script(&script(job, &sink), &folder, flags)?;
-        check_rows(&told.summary, job)?;
-        Ok(self.counted(told.run, job.mode))
+        Ok(self.counted(self.tell(job)?.run, job.mode))
     }
 
     fn write(&mut self, job: &Job, folder: &Path) -> Result<String> {
@@ -268,7 +281,11 @@ fn told(command: Command, stop_after: Option<Duration>) -> Result<Told> {
         cpu: ended.cpu,
         peak_bytes: ended.peak_bytes.max(summary["memory"]["peak"].as_u64()),
     };
-    Ok(Told { run, summary })
+    Ok(Told {
+        run,
+        summary,
+        seen_bytes: ended.peak_bytes,
+    })
 }
 
 /// Gives the `weir` beside this program, brought up to date by the cargo that runs us.

@@ -8,6 +8,7 @@ use crate::settings::Settings;
 mod batch;
 mod checkpoint;
 mod latency;
+mod memory;
 mod nexmark;
 mod parquet;
 mod window;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<nexmark::Nexmark>(),
         entry::<batch::Batch>(),
         entry::<parquet::Parquet>(),
+        entry::<memory::Memory>(),
         entry::<checkpoint::Checkpoint>(),
         entry::<latency::Latency>(),
     ]

@@ -69,6 +69,17 @@ impl Suite for Nexmark {
     }
 }
 
+/// A query over the Parquet files alone.
+pub(super) fn from_parquet(query: &str, events: u64) -> Result<Case> {
+    let suite = Nexmark {
+        events,
+        queries: Vec::new(),
+        from: From::Parquet,
+        ways: false,
+    };
+    suite.case(query, &data::nexmark::input(events)?)
+}
+
 impl Nexmark {
     fn names(&self) -> Vec<String> {
         if self.queries.is_empty() {

@@ -46,6 +46,15 @@ impl Suite for Window {
     }
 }
 
+/// The counts and sums of so many rows and keys.
+pub(super) fn of(rows: u64, keys: u64) -> Result<Case> {
+    let suite = Window {
+        rows,
+        keys: vec![keys],
+    };
+    suite.case(format!("{keys} keys"), keys)
+}
+
 impl Window {
     fn case(&self, name: String, keys: u64) -> Result<Case> {
         let input = data::window::input(self.rows, keys)?;
