@@ -67,8 +67,10 @@ def run(request):
 
 
 def write(request):
-    """In batch mode, whose results are those of the end: the query is checked, not the mode."""
-    table = environment(request, "batch").sql_query(statements(request["query"])[0])
+    """Results that change are those of batch mode, which gives the last ones; files take no others."""
+    mode = "batch" if request.get("updating") else "streaming"
+    # Files of a stream appear with checkpoints, the last one at its end.
+    table = environment({**request, "checkpoints": True}, mode).sql_query(statements(request["query"])[0])
     into(table, "filesystem", files(request)).wait()
     for path in glob.glob(f"{request['folder']}/part-*"):
         os.rename(path, f"{path}.parquet")

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
+mod bare_decoder;
 mod bare_writer;
 mod clock;
 mod compare;
@@ -22,6 +23,10 @@ mod suites;
 
 use failure::{During, Result};
 use settings::Settings;
+
+// As in the program, so that decoders alone are not slower for want of it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(&command().get_matches()) {
@@ -42,6 +47,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands(suites::all().iter().map(suites::Entry::command))
         .subcommand(Command::new("all").about("Every suite with its defaults"))
+        .subcommand(bare_decoder::BareDecoder::command())
         .subcommand(bare_writer::BareWriter::command())
         .subcommand(Command::new("render").about("Makes tables and charts of results/*.json anew"));
     Settings::augment_args(command)
@@ -53,6 +59,9 @@ fn run(matches: &ArgMatches) -> Result<bool> {
     let Some((name, flags)) = matches.subcommand() else {
         return Ok(false);
     };
+    if name == bare_decoder::NAME {
+        return bare_decoder::BareDecoder::run(flags, &settings).map(|()| true);
+    }
     if name == bare_writer::NAME {
         return bare_writer::BareWriter::run(flags).map(|()| true);
     }

@@ -14,7 +14,10 @@ use crate::failure::{During, Failure, Result};
 use crate::report;
 use crate::settings;
 
+pub(crate) mod messages;
 pub(crate) mod nexmark;
+pub(crate) mod records;
+pub(crate) mod topics;
 pub(crate) mod tpch;
 pub(crate) mod window;
 
@@ -41,6 +44,30 @@ impl Input {
             .filter(|(name, _)| name.starts_with(start));
         fits.map(|(_, bytes)| bytes).sum()
     }
+
+    /// Bytes of the files `START-number.ENDING`.
+    pub(crate) fn bytes_of(&self, start: &str, ending: &str) -> u64 {
+        let fits = self.files.iter();
+        let fits = fits.filter(|(name, _)| is_of(name, start, ending));
+        fits.map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The same files, in order.
+    pub(crate) fn files(&self, start: &str, ending: &str) -> Vec<PathBuf> {
+        let fits = self.files.iter().map(|(name, _)| name);
+        let fits = fits.filter(|name| is_of(name, start, ending));
+        let mut paths: Vec<_> = fits.map(|name| self.folder.join(name)).collect();
+        paths.sort();
+        paths
+    }
+}
+
+/// Whether a file's name is `START-number.ENDING`.
+fn is_of(name: &str, start: &str, ending: &str) -> bool {
+    let middle = name
+        .strip_prefix(start)
+        .and_then(|rest| rest.strip_suffix(ending));
+    middle.is_some_and(|middle| middle.starts_with('-') && middle.ends_with('.'))
 }
 
 /// Gives a folder of inputs, made by `make` if it is not there from an earlier run.
@@ -110,4 +137,14 @@ fn side_by_side(files: Vec<Box<dyn FnOnce() -> Result<()> + Send>>) -> Result<()
         }
         all
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn files_are_found_by_both_ends() {
+        assert!(super::is_of("bids-0.json", "bids", "json"));
+        assert!(!super::is_of("bids-0.json", "bid", "json"));
+        assert!(!super::is_of("bids-0.csv", "bids", "json"));
+    }
 }

@@ -29,11 +29,7 @@ pub(crate) fn input(events: u64) -> Result<Input> {
         let file = |name: String, kind: Kind, index: u64, of: u64| {
             let path = folder.join(name);
             let make = move || {
-                let config = NexmarkConfig {
-                    base_time: START_MS,
-                    ..NexmarkConfig::default()
-                };
-                let mut generator = EventGenerator::new(config)
+                let mut generator = EventGenerator::new(config())
                     .with_type_filter(kind.event_type())
                     .with_offset(index)
                     .with_step(of);
@@ -55,6 +51,14 @@ pub(crate) fn input(events: u64) -> Result<Input> {
         files.push(file("person.parquet".to_owned(), Kind::Person, 0, 1));
         side_by_side(files)
     })
+}
+
+/// The events as all suites have them.
+pub(super) fn config() -> NexmarkConfig {
+    NexmarkConfig {
+        base_time: START_MS,
+        ..NexmarkConfig::default()
+    }
 }
 
 /// The table that q13 joins bids with: a value for each of [`SIDE_ROWS`] keys.
@@ -179,7 +183,8 @@ impl Kind {
         }
     }
 
-    fn schema(self) -> Arc<Schema> {
+    /// The columns of its rows.
+    pub(super) fn schema(self) -> Arc<Schema> {
         let fields = self.columns().iter().map(|(name, form)| {
             let data_type = match form {
                 Count => DataType::Int64,
@@ -191,7 +196,8 @@ impl Kind {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    fn batch(self, generator: &mut EventGenerator, rows: u64) -> Result<RecordBatch> {
+    /// The next rows of a generator of this kind.
+    pub(super) fn batch(self, generator: &mut EventGenerator, rows: u64) -> Result<RecordBatch> {
         let mut builders: Vec<_> = self
             .columns()
             .iter()
@@ -294,11 +300,7 @@ mod tests {
     #[test]
     fn every_kind_fills_its_columns() {
         for kind in [Kind::Person, Kind::Auction, Kind::Bid] {
-            let config = NexmarkConfig {
-                base_time: START_MS,
-                ..NexmarkConfig::default()
-            };
-            let mut generator = EventGenerator::new(config).with_type_filter(kind.event_type());
+            let mut generator = EventGenerator::new(config()).with_type_filter(kind.event_type());
             let batch = kind.batch(&mut generator, 100).unwrap();
             assert_eq!(batch.num_rows(), 100);
         }

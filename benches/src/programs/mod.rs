@@ -12,6 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::settings::Settings;
 use usage::Usage;
 
+pub(crate) mod arrow_decoders;
 pub(crate) mod arrow_rs;
 mod child;
 pub(crate) mod python;
@@ -132,6 +133,7 @@ pub(crate) fn start(name: &str, settings: &Settings) -> Result<Box<dyn Program>>
     match name {
         "weir" => Ok(Box::new(weir::Weir::find(settings)?)),
         "arrow-rs" => Ok(Box::new(arrow_rs::ArrowRs::new(settings))),
+        "arrow-decoders" => Ok(Box::new(arrow_decoders::ArrowDecoders::new(settings))),
         name if PEERS.contains(&name) => Ok(Box::new(python::Peer::start(name, settings)?)),
         name => Err(Failure::new(format!("no program is called {name}"))),
     }

@@ -90,6 +90,11 @@ impl Weir {
         self
     }
 
+    /// The same program, held to the first so many cores.
+    pub(crate) fn on_cores(self, cores: u32) -> Self {
+        Self { cores, ..self }
+    }
+
     /// Runs a job to its end and gives what its summary says, too.
     pub(crate) fn tell(&self, job: &Job) -> Result<Told> {
         let folder = settings::scratch("weir-run")?;

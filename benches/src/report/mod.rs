@@ -147,6 +147,8 @@ impl Report {
                 let seconds = times(&mut value, runs);
                 let rate = case.rows as f64 / seconds / f64::from(self.cores);
                 value["rows_per_second_per_core"] = json!(rate);
+                let bytes = case.bytes as f64 / seconds / f64::from(self.cores);
+                value["bytes_per_second_per_core"] = json!(bytes);
                 if let Some(base) = base {
                     value["ratio"] = json!(seconds / base.as_secs_f64());
                 }
@@ -228,11 +230,20 @@ fn times(value: &mut Value, runs: &[Run]) -> f64 {
     seconds
 }
 
-const HEAD: [&str; 9] = [
-    "case", "program", "s", "±", "M/s/core", "cpu s", "peak MB", "x weir", "rows",
+const HEAD: [&str; 10] = [
+    "case",
+    "program",
+    "s",
+    "±",
+    "M/s/core",
+    "MB/s/core",
+    "cpu s",
+    "peak MB",
+    "x weir",
+    "rows",
 ];
 
-fn cells(case: &Case, runner: &Value) -> [String; 9] {
+fn cells(case: &Case, runner: &Value) -> [String; 10] {
     let number = |name: &str, scale: f64, digits: usize| match runner[name].as_f64() {
         Some(number) => format!("{:.digits$}", number * scale),
         None => "-".to_owned(),
@@ -248,6 +259,7 @@ fn cells(case: &Case, runner: &Value) -> [String; 9] {
         number("median", 1.0, 3),
         number("spread", 100.0, 0) + "%",
         number("rows_per_second_per_core", 1e-6, 2),
+        number("bytes_per_second_per_core", 1e-6, 0),
         number("cpu_seconds", 1.0, 2),
         number("peak_bytes", 1e-6, 0),
         number("ratio", 1.0, 2),
@@ -255,10 +267,12 @@ fn cells(case: &Case, runner: &Value) -> [String; 9] {
     ]
 }
 
-fn line<T: AsRef<str>>(cells: &[T; 9]) -> String {
-    let [name, label, s, spread, rate, cpu, peak, ratio, check] =
+fn line<T: AsRef<str>>(cells: &[T; 10]) -> String {
+    let [name, label, s, spread, rate, bytes, cpu, peak, ratio, check] =
         cells.each_ref().map(AsRef::as_ref);
-    format!("{name:<12}{label:<22}{s:>9}{spread:>6}{rate:>10}{cpu:>8}{peak:>9}{ratio:>8}  {check}")
+    format!(
+        "{name:<20}{label:<22}{s:>9}{spread:>6}{rate:>10}{bytes:>11}{cpu:>8}{peak:>9}{ratio:>8}  {check}"
+    )
 }
 
 fn check_text(check: &Check) -> String {

@@ -81,8 +81,8 @@ fn section(suite: &Value) -> String {
 /// The times of a suite's cases.
 fn comparison(cases: &[&Value]) -> String {
     let mut out = String::from(
-        "\n| case | program | s | ± | M rows/s/core | | cpu s | peak MB | x weir | rows |\n\
-         |---|---|--:|--:|--:|---|--:|--:|--:|---|\n",
+        "\n| case | program | s | ± | M rows/s/core | | MB/s/core | cpu s | peak MB | x weir | rows |\n\
+         |---|---|--:|--:|--:|---|--:|--:|--:|--:|---|\n",
     );
     for case in cases {
         let runners: Vec<&Value> = case["runners"].as_array().into_iter().flatten().collect();
@@ -107,13 +107,14 @@ fn comparison(cases: &[&Value]) -> String {
                 _ => "",
             };
             out.push_str(&format!(
-                "| {} | {} | {} | {} % | {} | {} | {} | {} | {} | {check} |\n",
+                "| {} | {} | {} | {} % | {} | {} | {} | {} | {} | {} | {check} |\n",
                 name.unwrap_or_default(),
                 runner["label"].as_str().unwrap_or_default(),
                 number("median", 1.0, 3),
                 number("spread", 100.0, 0),
                 number("rows_per_second_per_core", 1e-6, 2),
                 bar(rate(runner).unwrap_or(0.0) / most),
+                number("bytes_per_second_per_core", 1e-6, 0),
                 number("cpu_seconds", 1.0, 2),
                 number("peak_bytes", 1e-6, 0),
                 number("ratio", 1.0, 2),
@@ -180,10 +181,10 @@ mod tests {
 
             2026-01-31, x, 2 cores, 3 runs each, in turn, Weir's memory budget 4GiB. flink: missing. weir: weir 1.
 
-            | case | program | s | ± | M rows/s/core | | cpu s | peak MB | x weir | rows |
-            |---|---|--:|--:|--:|---|--:|--:|--:|---|
-            | 10 keys | weir | 0.500 | 10 % | 1.00 | ████████████████████████ |  |  | 1.00 | same 7 rows |
-            |  | flink |  |  % |  |  |  |  |  | failed: see below |
+            | case | program | s | ± | M rows/s/core | | MB/s/core | cpu s | peak MB | x weir | rows |
+            |---|---|--:|--:|--:|---|--:|--:|--:|--:|---|
+            | 10 keys | weir | 0.500 | 10 % | 1.00 | ████████████████████████ |  |  |  | 1.00 | same 7 rows |
+            |  | flink |  |  % |  |  |  |  |  |  | failed: see below |
 
             Bytes
 

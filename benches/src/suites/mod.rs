@@ -7,6 +7,7 @@ use crate::settings::Settings;
 
 mod batch;
 mod checkpoint;
+mod decode;
 mod latency;
 mod memory;
 mod nexmark;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<nexmark::Nexmark>(),
         entry::<batch::Batch>(),
         entry::<parquet::Parquet>(),
+        entry::<decode::Decode>(),
         entry::<memory::Memory>(),
         entry::<checkpoint::Checkpoint>(),
         entry::<latency::Latency>(),

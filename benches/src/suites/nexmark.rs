@@ -1,12 +1,10 @@
 //! All queries of the Nexmark benchmark, from Parquet, from the generator, or as JSON through Kafka.
 
-use std::collections::BTreeMap;
-
 use clap::{Args, ValueEnum};
 
 use super::Suite;
 use crate::compare::{Bench, Case, Runner};
-use crate::data::{self, nexmark::Kind};
+use crate::data::{self, nexmark::Kind, topics::Topics};
 use crate::failure::Result;
 use crate::programs::{Into, Job};
 use crate::report::Report;
@@ -46,6 +44,46 @@ enum From {
     Parquet,
     /// The `nexmark` connector, which makes them from their numbers
     Generator,
+    /// JSON in the topics of a broker, one each of bids, auctions and people
+    Kafka,
+}
+
+impl From {
+    /// The name of the results, which are a file for each.
+    fn results(self) -> &'static str {
+        match self {
+            Self::Parquet => Nexmark::NAME,
+            Self::Generator => "nexmark_generator",
+            Self::Kafka => "nexmark_kafka",
+        }
+    }
+
+    /// The name of the sources in `queries/nexmark`, its own or a peer's.
+    fn sources(self) -> &'static str {
+        match self {
+            Self::Parquet => "from_parquet",
+            Self::Generator => "from_generator",
+            Self::Kafka => "from_kafka",
+        }
+    }
+}
+
+/// What the queries read.
+#[derive(Debug)]
+struct Input {
+    /// The files, which the judge reads in any case.
+    files: data::Input,
+    /// The topics, when the events come from there.
+    topics: Option<Topics>,
+}
+
+impl Input {
+    fn bytes(&self, kind: Kind) -> u64 {
+        match &self.topics {
+            Some(topics) => topics.bytes(kind),
+            None => self.files.bytes(kind.name()),
+        }
+    }
 }
 
 impl Suite for Nexmark {
@@ -53,12 +91,17 @@ impl Suite for Nexmark {
     const ABOUT: &'static str = "The queries of the Nexmark benchmark";
 
     fn run(&self, settings: &Settings) -> Result<bool> {
-        let input = data::nexmark::input(self.events)?;
+        let topics = match self.from {
+            From::Kafka => Some(Topics::fill(self.events, settings)?),
+            From::Parquet | From::Generator => None,
+        };
+        let files = data::nexmark::input(self.events)?;
+        let input = Input { files, topics };
         let about = format!(
             "Nexmark over {} events, {:?}, streaming",
             self.events, self.from
         );
-        let report = Report::new(Self::NAME, about.to_lowercase(), settings);
+        let report = Report::new(self.from.results(), about.to_lowercase(), settings);
         let mut cases = Vec::new();
         for query in self.names() {
             if settings.wants_case(&query) {
@@ -88,33 +131,29 @@ impl Nexmark {
         self.queries.clone()
     }
 
-    fn case(&self, query: &str, input: &data::Input) -> Result<Case> {
+    fn case(&self, query: &str, input: &Input) -> Result<Case> {
         let text = settings::query(&format!("nexmark/{query}.sql"))?;
         let kinds: Vec<_> = Kind::ALL
             .into_iter()
             .filter(|kind| kind.is_read_by(&text))
             .collect();
         let rows = kinds.iter().map(|kind| kind.among(self.events)).sum();
-        let variables: BTreeMap<_, _> = [
-            ("DATA".to_owned(), input.folder.display().to_string()),
-            ("EVENTS".to_owned(), self.events.to_string()),
-        ]
-        .into();
-        let from = match self.from {
-            From::Parquet => "from_parquet",
-            From::Generator => "from_generator",
-        };
+        let topics = input.topics.as_ref();
+        let mut variables = topics.map(Topics::variables).unwrap_or_default();
+        let folder = input.files.folder.display().to_string();
+        variables.insert("DATA".to_owned(), folder);
+        variables.insert("EVENTS".to_owned(), self.events.to_string());
         let weir = Job {
-            sources: settings::query(&format!("nexmark/{from}.sql"))?,
+            sources: settings::query(&format!("nexmark/{}.sql", self.from.sources()))?,
             query: text,
             variables,
             is_updating: UPDATING.contains(&query),
             rows: Some(rows),
             ..Job::default()
         };
-        let of_peer = |peer: &str| -> Result<Job> {
+        let of_peer = |peer: &str, from: From| -> Result<Job> {
             Ok(Job {
-                sources: settings::query(&format!("nexmark/{peer}/sources.sql"))?,
+                sources: settings::query(&format!("nexmark/{peer}/{}.sql", from.sources()))?,
                 query: settings::query(&format!("nexmark/{peer}/{query}.sql"))?,
                 ..weir.clone()
             })
@@ -126,18 +165,24 @@ impl Nexmark {
         let answer = if BY_CLOCK.contains(&query) {
             None
         } else {
-            Some(of_peer("duckdb")?)
+            Some(of_peer("duckdb", From::Parquet)?)
         };
-        if let Some(answer) = &answer {
+        // DuckDB reads no topics; who makes events of their numbers is compared with readers of files.
+        if let (Some(answer), None) = (&answer, topics) {
             runners.push(Runner::new("duckdb", answer.clone()));
         }
         if !NOT_IN_FLINK.contains(&query) {
-            runners.push(Runner::new("flink", of_peer("flink")?));
+            let from = if topics.is_some() {
+                From::Kafka
+            } else {
+                From::Parquet
+            };
+            runners.push(Runner::new("flink", of_peer("flink", from)?));
         }
         Ok(Case {
             name: query.to_owned(),
             rows,
-            bytes: kinds.iter().map(|kind| input.bytes(kind.name())).sum(),
+            bytes: kinds.iter().map(|kind| input.bytes(*kind)).sum(),
             runners,
             answer,
         })
@@ -171,6 +216,16 @@ fn ways(weir: &Job) -> Vec<Runner> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_place_has_its_sources() {
+        for from in [From::Parquet, From::Generator, From::Kafka] {
+            settings::query(&format!("nexmark/{}.sql", from.sources())).unwrap();
+        }
+        for from in [From::Parquet, From::Kafka] {
+            settings::query(&format!("nexmark/flink/{}.sql", from.sources())).unwrap();
+        }
+    }
 
     #[test]
     fn every_query_is_there_for_weir_and_its_judge() {

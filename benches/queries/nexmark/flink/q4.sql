@@ -1,4 +1,4 @@
-SELECT category, avg(final) AS final
+SELECT category, avg(CAST(final AS DOUBLE)) AS final
 FROM (
     SELECT a.id, a.category, max(b.price) AS final
     FROM auction a

@@ -1,0 +1,1 @@
+CREATE VIEW input AS SELECT * FROM read_parquet('${DATA}/${TABLE}-*.parquet');
