@@ -120,7 +120,9 @@ pub(super) fn from_parquet(query: &str, events: u64) -> Result<Case> {
         from: From::Parquet,
         ways: false,
     };
-    suite.case(query, &data::nexmark::input(events)?)
+    let files = data::nexmark::input(events)?;
+    let topics = None;
+    suite.case(query, &Input { files, topics })
 }
 
 impl Nexmark {
