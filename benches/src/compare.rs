@@ -25,6 +25,38 @@ pub(crate) struct Case {
     pub(crate) answer: Option<Job>,
 }
 
+impl Case {
+    /// The job of Weir, which stands first.
+    pub(crate) fn of_weir(&self) -> Result<&Job> {
+        match self.runners.first() {
+            Some(runner) if runner.program == "weir" => Ok(&runner.job),
+            _ => Err(Failure::new("the case has no job of Weir")),
+        }
+    }
+
+    /// Has Weir write its rows, and gives their number if they are right.
+    pub(crate) fn right_rows(
+        &self,
+        weir: &mut dyn Program,
+        judge: &mut Result<Peer>,
+    ) -> Result<u64> {
+        let answer = self.answer.as_ref();
+        let answer = answer.ok_or_else(|| Failure::new("the case has no answer"))?;
+        let files = weir.write(self.of_weir()?, &settings::scratch("check")?)?;
+        let check = match judge {
+            Ok(judge) => judge.check(answer, &files)?,
+            Err(error) => return Err(Failure::new(format!("nothing to compare with: {error}"))),
+        };
+        if !check.equal {
+            return Err(Failure::new(format!(
+                "WRONG: {} rows, {} are right",
+                check.rows, check.rows_expected
+            )));
+        }
+        Ok(check.rows)
+    }
+}
+
 /// A program with its job.
 #[derive(Debug, Clone)]
 pub(crate) struct Runner {

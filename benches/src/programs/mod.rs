@@ -145,16 +145,21 @@ fn fresh_prefix() -> String {
     format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A command that is held to the first cores, where the system has `taskset`: a program that is
-/// asked for fewer threads than there are cores would use the others for its helpers.
+/// A command that is held to the first cores: see [`pinned_from`].
 pub(crate) fn pinned(binary: &Path, cores: u32) -> Command {
+    pinned_from(binary, 0, cores)
+}
+
+/// A command that is held to so many cores, where the system has `taskset`: a program that is asked
+/// for fewer threads than there are cores would use the others for its helpers.
+pub(crate) fn pinned_from(binary: &Path, first: u32, cores: u32) -> Command {
     if !can_pin() {
         return Command::new(binary);
     }
     let mut command = Command::new("taskset");
     command
         .arg("--cpu-list")
-        .arg(format!("0-{}", cores.saturating_sub(1)))
+        .arg(format!("{first}-{}", (first + cores).saturating_sub(1)))
         .arg(binary);
     command
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::running::Running;
 use super::usage::Usage;
-use super::{Into, Job, Mode, Program, Run, child, fresh_prefix, pinned};
+use super::{Into, Job, Mode, Program, Run, child, fresh_prefix, pinned, pinned_from};
 use crate::clock::timed;
 use crate::failure::{During, Failure, Result};
 use crate::settings::{self, Settings};
@@ -25,6 +25,8 @@ const STARTS: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Weir {
     binary: PathBuf,
+    /// The first of the cores that it is held to.
+    first_core: u32,
     cores: u32,
     memory: String,
     version: String,
@@ -72,6 +74,7 @@ impl Weir {
             .is_some_and(|folder| folder.ends_with("debug"));
         Ok(Self {
             binary,
+            first_core: 0,
             cores: settings.cores(),
             memory: settings.memory.clone(),
             version: if debug {
@@ -95,9 +98,22 @@ impl Weir {
         Self { cores, ..self }
     }
 
+    /// The same program, held to one core, so that others may run beside it.
+    pub(crate) fn on_core(self, core: u32) -> Self {
+        Self {
+            first_core: core,
+            cores: 1,
+            ..self
+        }
+    }
+
+    fn pinned(&self) -> Command {
+        pinned_from(&self.binary, self.first_core, self.cores)
+    }
+
     /// Runs a job to its end and gives what its summary says, too.
     pub(crate) fn tell(&self, job: &Job) -> Result<Told> {
-        let folder = settings::scratch("weir-run")?;
+        let folder = settings::scratch(&format!("weir-run-{}", self.first_core))?;
         let sink = match job.into {
             Into::Nowhere => sink("connector = 'blackhole'"),
             Into::Files => sink(FILES),
@@ -122,7 +138,7 @@ impl Weir {
     fn command(&self, script: &str, folder: &Path, flags: &[&str]) -> Result<Command> {
         let path = folder.join("script.sql");
         std::fs::write(&path, script).during(format!("writing {}", path.display()))?;
-        let mut command = pinned(&self.binary, self.cores);
+        let mut command = self.pinned();
         command.arg("run").arg(&path);
         command.args(["--summary", "json", "--progress", "never"]);
         let cores = self.cores.to_string();
@@ -156,7 +172,7 @@ impl Weir {
     fn subscription(&self, script: &str, folder: &Path) -> Result<Command> {
         let path = folder.join("script.sql");
         std::fs::write(&path, script).during(format!("writing {}", path.display()))?;
-        let mut command = pinned(&self.binary, self.cores);
+        let mut command = self.pinned();
         let cores = self.cores.to_string();
         command
             .args(["sql", "--format", "json", "--file"])
@@ -168,7 +184,7 @@ impl Weir {
 
     /// Asks for rows and keeps them in files.
     fn ask(&self, script: &str, folder: &Path) -> Result<()> {
-        let mut command = pinned(&self.binary, self.cores);
+        let mut command = self.pinned();
         command
             .args(["sql", "--command", script])
             .current_dir(folder);

@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::{Suite, batch, nexmark, parquet, window};
 use crate::compare::Case;
 use crate::data;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::programs::python::Peer;
 use crate::programs::weir::{Told, Weir};
 use crate::programs::{Into, Program};
 use crate::report::{self, Report};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 
 /// Queries of Nexmark: rows as they are, windows of each kind, joins, and results that change.
 const NEXMARK: [&str; 8] = ["q0", "q3", "q5", "q8", "q9", "q11", "q18", "q20"];
@@ -147,32 +147,12 @@ struct Taken {
 
 /// Checks the rows, then runs.
 fn measure(case: &Case, weir: &mut Weir, judge: &mut Result<Peer>, runs: u32) -> Result<Taken> {
-    let job = match case.runners.first() {
-        Some(runner) if runner.program == "weir" => &runner.job,
-        _ => return Err(Failure::new("the case has no job of Weir")),
-    };
-    let answer = case
-        .answer
-        .as_ref()
-        .ok_or_else(|| Failure::new("the case has no answer"))?;
-    let folder = settings::scratch("check")?;
-    let files = weir.write(job, &folder)?;
-    let check = match judge {
-        Ok(judge) => judge.check(answer, &files)?,
-        Err(error) => return Err(Failure::new(format!("nothing to compare with: {error}"))),
-    };
-    if !check.equal {
-        return Err(Failure::new(format!(
-            "WRONG: {} rows, {} are right",
-            check.rows, check.rows_expected
-        )));
-    }
     let mut taken = Taken {
-        rows: check.rows,
+        rows: case.right_rows(weir, judge)?,
         ..Taken::default()
     };
     for _ in 0..runs {
-        taken.add(&weir.tell(job)?);
+        taken.add(&weir.tell(case.of_weir()?)?);
     }
     Ok(taken)
 }

@@ -12,6 +12,7 @@ mod latency;
 mod memory;
 mod nexmark;
 mod parquet;
+mod scale;
 mod window;
 
 /// A suite: its fields are its flags, its doc comment is what `--help` says.
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<parquet::Parquet>(),
         entry::<decode::Decode>(),
         entry::<memory::Memory>(),
+        entry::<scale::Scale>(),
         entry::<checkpoint::Checkpoint>(),
         entry::<latency::Latency>(),
     ]
