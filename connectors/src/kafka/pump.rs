@@ -3,6 +3,7 @@
 //! To take records from the client costs about as much as to decode them. Here that is done beside
 //! the tasks, so that a task finds blocks of records to decode.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use super::split::Place;
 
 /// How long the thread sleeps when nothing calls it: the client's own events wait so long.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long the leaders of a topic are asked for: the client's own pause without them.
+const LEADERS_TIME: Duration = Duration::from_millis(500);
 /// The most that a broker answers at once, over all partitions.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
@@ -103,6 +106,7 @@ impl Pump {
             env: env.clone(),
             shared: Arc::clone(&shared),
             partitions: Vec::new(),
+            led: HashSet::new(),
         };
         let watched = Arc::clone(&shared);
         let blocking = env.clone();
@@ -135,6 +139,8 @@ struct Pumping {
     env: Env,
     shared: Arc<Shared>,
     partitions: Vec<Fetched>,
+    /// Topics whose leaders were asked for.
+    led: HashSet<String>,
 }
 
 /// A partition that is fetched.
@@ -194,6 +200,9 @@ impl Pumping {
             Place::Beginning => Offset::Beginning,
             Place::At(offset) => Offset::Offset(offset),
         };
+        if lane.from == Place::Beginning {
+            self.know_leaders(topic);
+        }
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, number, offset)
             .and_then(|()| self.consumer.incremental_assign(&list))
@@ -207,6 +216,17 @@ impl Pumping {
             last: (0, 0),
         });
         Ok(())
+    }
+
+    /// Asks for the leaders of a topic, once. A client that looks for the first offset of a partition
+    /// before it knows the leader tries again half a second later.
+    fn know_leaders(&mut self, topic: &str) {
+        if !self.led.insert(topic.to_owned()) {
+            return;
+        }
+        if let Err(error) = self.consumer.fetch_metadata(Some(topic), LEADERS_TIME) {
+            tracing::debug!("kafka: the leaders of {topic} are not known yet: {error}");
+        }
     }
 
     /// Stops the fetching of partitions that are read to their end or no longer wanted.
