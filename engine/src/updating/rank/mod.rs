@@ -72,6 +72,9 @@ struct Program {
     /// The place in the order of arrival is a column of the state.
     arrival: bool,
     partition_codec: RowCodec,
+    /// The partition and the first columns of the order, as far as they are short: the beginning of
+    /// the bytes of [`Self::codec`].
+    lead_codec: RowCodec,
     /// Partition, order, place of arrival, then the input's columns.
     codec: RowCodec,
     /// The input's columns.
@@ -190,6 +193,9 @@ impl Program {
             .iter()
             .map(|(e, options)| Ok((e.data_type(&spec.input)?, *options)))
             .collect::<Result<Vec<_>>>()?;
+        let short = order.iter().take_while(|(t, _)| t.is_primitive());
+        let lead = partition.iter().chain(short).cloned();
+        let lead_codec = RowCodec::try_new(lead)?;
         let columns = rows.fields().iter().map(|f| (f.data_type().clone(), any));
         let fields = partition.iter().cloned().chain(order);
         let fields = fields.chain(arrival.then_some((DataType::UInt64, any)));
@@ -200,6 +206,7 @@ impl Program {
             appends,
             arrival,
             partition_codec: RowCodec::try_new(partition.clone())?,
+            lead_codec,
             codec: RowCodec::try_new(fields.chain(columns))?,
             schema: changelog_schema(&Schema::new(out)),
             rows_schema: rows,

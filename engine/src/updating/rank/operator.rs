@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, Int8Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow::compute::take;
+use arrow::row::Row;
 
 use super::ordered::Ordered;
 use super::{Program, state};
@@ -12,8 +14,6 @@ use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, Operator, Output, StateBatches};
-use crate::updating::codec::RowMap;
-use crate::updating::memory::ENTRY_BYTES;
 use crate::updating::{Account, RowBytes, SWEEPS_PER_TTL};
 
 /// Makes the operator of one subtask.
@@ -22,7 +22,7 @@ pub(super) fn create(program: &Arc<Program>, context: &TaskContext) -> Box<dyn O
         program: Arc::clone(program),
         rows: Ordered::default(),
         arrived: 0,
-        touched_at: RowMap::default(),
+        batches: 0,
         now: context.job.env.clock().now_micros(),
         sweep_at: i64::MIN,
         batch_rows: context.job.batch_rows.max(1),
@@ -37,21 +37,19 @@ pub(super) struct Rank {
     pub(super) rows: Ordered,
     /// Rows so far, where rows are ordered by arrival.
     pub(super) arrived: u64,
-    /// When each partition had a row last; empty without a time to live.
-    touched_at: RowMap<i64>,
-    now: i64,
+    /// Batches so far: tells whether a partition has a place in the present one.
+    batches: u64,
+    pub(super) now: i64,
     sweep_at: i64,
     pub(super) batch_rows: usize,
     account: Account,
 }
 
-/// A partition that a batch has rows of.
+/// A partition that a batch changes.
 struct Touched {
-    partition: RowBytes,
+    slot: u32,
     /// What is in the result before the batch.
     before: Vec<RowBytes>,
-    /// Rows kept now, where only the first are kept.
-    held: usize,
 }
 
 /// One row of the changelog.
@@ -68,7 +66,8 @@ impl Operator for Rank {
         let touched = self.apply(&batch, &adds)?;
         let mut lines = Vec::new();
         for touched in &touched {
-            let after = self.rows.first(&touched.partition, self.program.rows_max);
+            let after = self.rows.first(touched.slot, self.program.rows_max);
+            self.rows.close_if_empty(touched.slot);
             if self.program.spec.rank.is_some() {
                 by_place(&touched.before, &after, &mut lines);
             } else {
@@ -91,11 +90,7 @@ impl Operator for Rank {
             return Ok(());
         }
         self.sweep_at = now_micros.saturating_add(ttl / SWEEPS_PER_TTL);
-        let before = now_micros.saturating_sub(ttl);
-        let expired = self.touched_at.extract_if(|_, at| *at < before);
-        for (partition, _) in expired {
-            self.rows.drop_partition(&partition);
-        }
+        self.rows.expire(now_micros.saturating_sub(ttl));
         self.settle()
     }
 
@@ -108,9 +103,7 @@ impl Operator for Rank {
         saved: &mut dyn Iterator<Item = Result<RecordBatch>>,
         groups: &KeyGroups,
     ) -> Result<()> {
-        for partition in state::restore(self, saved, groups)? {
-            self.touch(&partition);
-        }
+        state::restore(self, saved, groups)?;
         self.settle()
     }
 
@@ -120,63 +113,96 @@ impl Operator for Rank {
 }
 
 impl Rank {
-    /// Applies a batch; gives the partitions it has rows of, in the order of their first rows.
+    /// Applies a batch; gives the partitions that it changes, in the order of their first changes.
     fn apply(&mut self, batch: &RecordBatch, adds: &[bool]) -> Result<Vec<Touched>> {
+        self.batches += 1;
         let program = Arc::clone(&self.program);
         let partition = program.partitions(batch)?;
         let arrival = program.arrival.then(|| self.number(batch.num_rows()));
-        let columns = program.columns(batch, &partition, arrival)?;
-        let rows = program.codec.encode(&columns)?;
-        let partitions = (!partition.is_empty())
-            .then(|| program.partition_codec.encode(&partition))
-            .transpose()?;
-        let mut places: RowMap<usize> = RowMap::default();
-        let mut touched: Vec<Touched> = Vec::new();
-        for (i, adds) in adds.iter().enumerate() {
-            let partition: &[u8] = partitions.as_ref().map_or(&[], |p| p.row(i).data());
-            let place = match places.get(partition) {
-                Some(place) => *place,
-                None => {
-                    let before = self.rows.first(partition, program.rows_max);
-                    touched.push(Touched {
-                        partition: partition.into(),
-                        held: before.len(),
-                        before,
-                    });
-                    self.touch(partition);
-                    places.insert(partition.into(), touched.len() - 1);
-                    touched.len() - 1
+        let mut columns = program.columns(batch, &partition, arrival)?;
+        let mut slots = self.open(&partition, batch.num_rows())?;
+        if program.appends {
+            let near = self.near(&columns, &slots)?;
+            if near.is_empty() {
+                return Ok(Vec::new());
+            }
+            if near.len() < slots.len() {
+                for column in &mut columns {
+                    *column = take(column, &near, None)?;
                 }
-            };
-            let row = rows.row(i).data();
-            match touched.get_mut(place) {
-                Some(touched) if program.appends => self.keep_first(touched, row),
-                _ if *adds => self.rows.add(row, 1),
-                _ => self.rows.remove(row),
+                let slot = |row: &u32| slots.get(*row as usize).copied();
+                slots = near.values().iter().filter_map(slot).collect();
+            }
+        }
+        let rows = program.codec.encode(&columns)?;
+        let mut touched: Vec<Touched> = Vec::new();
+        for ((row, slot), adds) in rows.iter().zip(slots).zip(adds) {
+            let row = row.data();
+            let full = program.appends && self.is_full(slot);
+            if full && self.rows.last(slot).is_none_or(|last| row >= &**last) {
+                continue;
+            }
+            self.touch(slot, &mut touched);
+            if full {
+                self.rows.remove_last(slot);
+            }
+            if *adds {
+                self.rows.add(slot, row, 1);
+            } else {
+                self.rows.remove(slot, row);
             }
         }
         Ok(touched)
     }
 
-    /// Adds a row of an append-only stream if it is among the first, and drops the one after them.
-    fn keep_first(&mut self, touched: &mut Touched, row: &[u8]) {
-        if touched.held < self.program.rows_max {
-            touched.held += 1;
-            self.rows.add(row, 1);
-            return;
+    /// Finds or makes the partition of each row.
+    pub(super) fn open(&mut self, partition: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
+        if partition.is_empty() {
+            return Ok(vec![self.rows.open(&[], self.now); rows]);
         }
-        let Some(last) = self.rows.last(&touched.partition) else {
-            return;
+        let keys = self.program.partition_codec.encode(partition)?;
+        let open = |key: Row<'_>| self.rows.open(key.data(), self.now);
+        Ok(keys.iter().map(open).collect())
+    }
+
+    /// The rows that may come to be among the first of their partitions: the others, of which
+    /// partitions with many rows have most, need not be encoded as a whole.
+    fn near(&self, columns: &[ArrayRef], slots: &[u32]) -> Result<UInt32Array> {
+        let lead = columns.get(..self.program.lead_codec.types().len());
+        let leads = match lead {
+            Some(lead) if !lead.is_empty() => Some(self.program.lead_codec.encode(lead)?),
+            _ => None,
         };
-        if row < &*last {
-            self.rows.add(row, 1);
-            self.rows.remove(&last);
+        let is_near = |(row, slot): (u32, &u32)| {
+            let near = match (self.rows.last(*slot), &leads) {
+                (Some(last), Some(leads)) if self.is_full(*slot) => {
+                    let lead = leads.row(row as usize);
+                    !self.program.arrival && last.get(..lead.data().len()) >= Some(lead.data())
+                }
+                _ => true,
+            };
+            near.then_some(row)
+        };
+        let rows = (0_u32..).zip(slots).filter_map(is_near);
+        Ok(UInt32Array::from(rows.collect::<Vec<_>>()))
+    }
+
+    /// Whether a partition has as many rows as the result may have.
+    fn is_full(&self, slot: u32) -> bool {
+        self.rows.held(slot) >= self.program.rows_max
+    }
+
+    /// Keeps what is in the result before the first change of a batch.
+    fn touch(&mut self, slot: u32, touched: &mut Vec<Touched>) {
+        if self.rows.touch(slot, self.batches) {
+            let before = self.rows.first(slot, self.program.rows_max);
+            touched.push(Touched { slot, before });
         }
     }
 
     /// Accounts the rows.
     pub(super) fn settle(&self) -> Result<()> {
-        self.account.set(self.bytes())
+        self.account.set(self.rows.bytes())
     }
 
     /// The places of rows in the order of arrival.
@@ -184,18 +210,6 @@ impl Rank {
         let from = self.arrived;
         self.arrived += rows as u64;
         Arc::new(UInt64Array::from_iter_values(from..self.arrived))
-    }
-
-    fn touch(&mut self, partition: &[u8]) {
-        if self.program.spec.ttl.is_none() {
-            return;
-        }
-        match self.touched_at.get_mut(partition) {
-            Some(at) => *at = self.now,
-            None => {
-                self.touched_at.insert(partition.into(), self.now);
-            }
-        }
     }
 
     fn batch(&self, lines: &[Line]) -> Result<RecordBatch> {
@@ -212,11 +226,6 @@ impl Rank {
             return Err(Error::internal("ranked rows do not fit their layout"));
         }
         Ok(RecordBatch::try_new(Arc::clone(&program.schema), columns)?)
-    }
-
-    fn bytes(&self) -> usize {
-        let times = self.touched_at.keys();
-        self.rows.bytes() + times.len() * (ENTRY_BYTES + size_of::<i64>())
     }
 }
 

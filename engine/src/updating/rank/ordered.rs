@@ -1,63 +1,107 @@
-//! Rows in their order, partition after partition, and which of them changed since a snapshot.
+//! Rows in their order, partition by partition, and which of them changed since a snapshot.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::updating::RowBytes;
 use crate::updating::codec::RowMap;
 use crate::updating::memory::ENTRY_BYTES;
 
-/// A multiset of encoded rows. A partition is the rows that begin with its bytes: no partition's
-/// bytes are the beginning of another's.
+/// Rows of a partition that are kept side by side; more are a tree.
+const FEW_MAX: usize = 32;
+
+/// A multiset of encoded rows in partitions.
 #[derive(Debug, Default)]
 pub(super) struct Ordered {
-    counts: BTreeMap<RowBytes, i64>,
-    /// Rows whose number changed; followed once there is a snapshot.
-    changed: RowMap<()>,
+    partitions: Vec<Partition>,
+    /// Places among the partitions without one.
+    free: Vec<u32>,
+    by_key: RowMap<u32>,
+    /// Rows whose number changed, with the place of their partition; followed once there is a
+    /// snapshot.
+    changed: RowMap<u32>,
     tracking: bool,
     bytes: usize,
 }
 
+/// The rows of one partition.
+#[derive(Debug, Default)]
+struct Partition {
+    key: RowBytes,
+    rows: Rows,
+    /// How many rows there are, each as often as it is there.
+    held: usize,
+    /// When a row came last, in microseconds since 1970.
+    touched_at: i64,
+    /// The last batch that changed it.
+    touched_in: u64,
+}
+
+/// Rows in order, each with how often it is there.
+#[derive(Debug)]
+enum Rows {
+    Few(Vec<(RowBytes, i64)>),
+    Many(BTreeMap<RowBytes, i64>),
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
+
 impl Ordered {
-    pub(super) fn add(&mut self, row: &[u8], times: i64) {
-        match self.counts.get_mut(row) {
-            Some(count) => *count += times,
-            None => {
-                self.bytes += row.len() + ENTRY_BYTES;
-                self.counts.insert(row.into(), times);
+    /// Finds a partition or makes it; gives its place.
+    pub(super) fn open(&mut self, key: &[u8], now: i64) -> u32 {
+        if let Some(slot) = self.by_key.get(key) {
+            if let Some(partition) = self.partitions.get_mut(*slot as usize) {
+                partition.touched_at = now;
             }
+            return *slot;
         }
-        self.note(row);
-    }
-
-    /// Takes a row away once; one that is not there belongs to a partition that has expired.
-    pub(super) fn remove(&mut self, row: &[u8]) {
-        let Some(count) = self.counts.get_mut(row) else {
-            return;
+        let partition = Partition {
+            key: key.into(),
+            touched_at: now,
+            ..Partition::default()
         };
-        *count -= 1;
-        if *count <= 0 {
-            self.drop_row(row);
-        }
-        self.note(row);
+        self.bytes += partition.own_bytes();
+        let key = Arc::clone(&partition.key);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.partitions.get_mut(slot as usize) {
+                    *place = partition;
+                }
+                slot
+            }
+            None => {
+                self.partitions.push(partition);
+                u32::try_from(self.partitions.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        self.by_key.insert(key, slot);
+        slot
     }
 
-    /// Sets how often a row is there, as a snapshot says.
-    pub(super) fn set(&mut self, row: &[u8], count: i64) {
-        self.drop_row(row);
-        if count > 0 {
-            self.bytes += row.len() + ENTRY_BYTES;
-            self.counts.insert(row.into(), count);
-        }
+    /// How many rows a partition has, each as often as it is there.
+    pub(super) fn held(&self, slot: u32) -> usize {
+        self.partition(slot).map_or(0, |partition| partition.held)
+    }
+
+    /// Notes that a batch changes a partition; gives whether it is the batch's first change.
+    pub(super) fn touch(&mut self, slot: u32, batch: u64) -> bool {
+        let partition = self.partitions.get_mut(slot as usize);
+        partition.is_some_and(|p| std::mem::replace(&mut p.touched_in, batch) != batch)
     }
 
     /// The first rows of a partition, each as often as it is there.
-    pub(super) fn first(&self, partition: &[u8], rows: usize) -> Vec<RowBytes> {
-        let mut first = Vec::new();
-        for (row, count) in self.range(partition) {
+    pub(super) fn first(&self, slot: u32, rows: usize) -> Vec<RowBytes> {
+        let Some(partition) = self.partition(slot) else {
+            return Vec::new();
+        };
+        let mut first = Vec::with_capacity(rows.min(partition.held));
+        for (row, count) in partition.rows.iter() {
             let missing = rows - first.len();
-            let times = usize::try_from(*count).unwrap_or(0).min(missing);
+            let times = usize::try_from(count).unwrap_or(0).min(missing);
             first.extend(std::iter::repeat_n(row, times).map(Arc::clone));
             if first.len() == rows {
                 break;
@@ -67,28 +111,94 @@ impl Ordered {
     }
 
     /// The last row of a partition.
-    pub(super) fn last(&self, partition: &[u8]) -> Option<RowBytes> {
-        self.range(partition)
-            .next_back()
-            .map(|(row, _)| Arc::clone(row))
+    pub(super) fn last(&self, slot: u32) -> Option<&RowBytes> {
+        self.partition(slot)?.rows.last()
     }
 
-    /// Drops a partition.
-    pub(super) fn drop_partition(&mut self, partition: &[u8]) {
-        let rows: Vec<RowBytes> = self
-            .range(partition)
-            .map(|(row, _)| Arc::clone(row))
-            .collect();
-        for row in rows {
-            self.drop_row(&row);
-            self.note(&row);
+    /// Adds a row some times.
+    pub(super) fn add(&mut self, slot: u32, row: &[u8], times: i64) {
+        if let Some(partition) = self.partitions.get_mut(slot as usize) {
+            partition.held += usize::try_from(times).unwrap_or(0);
+            if partition.rows.add(row, times) {
+                self.bytes += row_bytes(row);
+            }
+            self.note(slot, row);
+        }
+    }
+
+    /// Takes a row away once; one that is not there belongs to a partition that has expired.
+    pub(super) fn remove(&mut self, slot: u32, row: &[u8]) {
+        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(last) = partition.rows.remove(row) else {
+            return;
+        };
+        partition.held -= 1;
+        if last {
+            self.bytes -= row_bytes(row);
+        }
+        self.note(slot, row);
+    }
+
+    /// Takes the last row of a partition away.
+    pub(super) fn remove_last(&mut self, slot: u32) {
+        if let Some(last) = self.last(slot).map(Arc::clone) {
+            self.remove(slot, &last);
+        }
+    }
+
+    /// Sets how often a row is there, as a snapshot says.
+    pub(super) fn set(&mut self, slot: u32, row: &[u8], count: i64) {
+        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+            return;
+        };
+        let before = partition.rows.drop_row(row);
+        partition.held -= usize::try_from(before).unwrap_or(0);
+        if before > 0 {
+            self.bytes -= row_bytes(row);
+        }
+        if count > 0 {
+            partition.held += usize::try_from(count).unwrap_or(0);
+            partition.rows.add(row, count);
+            self.bytes += row_bytes(row);
+        }
+    }
+
+    /// Forgets a partition that has no rows.
+    pub(super) fn close_if_empty(&mut self, slot: u32) {
+        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+            return;
+        };
+        if partition.held == 0 && self.by_key.remove(&partition.key).is_some() {
+            self.bytes -= partition.own_bytes();
+            *partition = Partition::default();
+            self.free.push(slot);
+        }
+    }
+
+    /// Drops the partitions that no row has touched since a moment.
+    pub(super) fn expire(&mut self, before: i64) {
+        for slot in self.by_key.values().copied().collect::<Vec<_>>() {
+            let Some(partition) = self.partitions.get_mut(slot as usize) else {
+                continue;
+            };
+            if partition.touched_at >= before {
+                continue;
+            }
+            partition.held = 0;
+            for (row, _) in std::mem::take(&mut partition.rows).into_all() {
+                self.bytes -= row_bytes(&row);
+                self.note(slot, &row);
+            }
+            self.close_if_empty(slot);
         }
     }
 
     /// All rows with how often they are there.
     pub(super) fn all(&self) -> Vec<(RowBytes, i64)> {
-        let rows = self.counts.iter();
-        rows.map(|(row, count)| (Arc::clone(row), *count)).collect()
+        let rows = self.partitions.iter().flat_map(|p| p.rows.iter());
+        rows.map(|(row, count)| (Arc::clone(row), count)).collect()
     }
 
     /// Whether there was a snapshot, so that changes are known.
@@ -104,11 +214,14 @@ impl Ordered {
     /// The rows that changed since the last call, with how often they are there now.
     pub(super) fn take_changes(&mut self) -> Vec<(RowBytes, i64)> {
         let changed = std::mem::take(&mut self.changed);
-        let count = |row: &RowBytes| self.counts.get(row).copied().unwrap_or(0);
+        let count = |row: &RowBytes, slot: u32| {
+            self.partition(slot)
+                .map_or(0, |partition| partition.rows.count(row))
+        };
         changed
-            .into_keys()
-            .map(|row| {
-                let count = count(&row);
+            .into_iter()
+            .map(|(row, slot)| {
+                let count = count(&row, slot);
                 (row, count)
             })
             .collect()
@@ -118,39 +231,142 @@ impl Ordered {
         self.bytes + self.changed.len() * ENTRY_BYTES
     }
 
-    fn range(&self, partition: &[u8]) -> impl DoubleEndedIterator<Item = (&RowBytes, &i64)> {
-        let end = successor(partition);
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        self.counts
-            .range::<[u8], _>((Bound::Included(partition), end))
+    fn partition(&self, slot: u32) -> Option<&Partition> {
+        self.partitions.get(slot as usize)
     }
 
-    fn drop_row(&mut self, row: &[u8]) {
-        if self.counts.remove(row).is_some() {
-            self.bytes -= row.len() + ENTRY_BYTES;
-        }
-    }
-
-    fn note(&mut self, row: &[u8]) {
-        if !self.tracking || self.changed.contains_key(row) {
+    fn note(&mut self, slot: u32, row: &[u8]) {
+        if !self.tracking {
             return;
         }
-        let shared = match self.counts.get_key_value(row) {
-            Some((known, _)) => Arc::clone(known),
-            None => row.into(),
-        };
-        self.changed.insert(shared, ());
+        // The partition may have been closed and opened again at another place.
+        if let Some(place) = self.changed.get_mut(row) {
+            *place = slot;
+            return;
+        }
+        let known = self.partitions.get(slot as usize);
+        let known = known.and_then(|partition| partition.rows.find(row));
+        self.changed
+            .insert(known.map_or_else(|| row.into(), Arc::clone), slot);
     }
 }
 
-/// The least bytes after all that begin with these.
-fn successor(bytes: &[u8]) -> Option<Vec<u8>> {
-    let kept = bytes.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut next: Vec<u8> = bytes.iter().take(kept + 1).copied().collect();
-    if let Some(last) = next.last_mut() {
-        *last += 1;
+impl Partition {
+    fn own_bytes(&self) -> usize {
+        size_of::<Self>() + self.key.len() + ENTRY_BYTES
     }
-    Some(next)
+}
+
+impl Rows {
+    /// Adds a row some times; gives whether it is new.
+    fn add(&mut self, row: &[u8], times: i64) -> bool {
+        match self {
+            Self::Few(rows) => match place(rows, row) {
+                Ok(at) => {
+                    if let Some((_, count)) = rows.get_mut(at) {
+                        *count += times;
+                    }
+                    false
+                }
+                Err(at) => {
+                    if rows.capacity() == 0 {
+                        // Most partitions have one row where one is wanted.
+                        rows.reserve_exact(1);
+                    }
+                    rows.insert(at, (row.into(), times));
+                    if rows.len() > FEW_MAX {
+                        *self = Self::Many(std::mem::take(rows).into_iter().collect());
+                    }
+                    true
+                }
+            },
+            Self::Many(rows) => match rows.get_mut(row) {
+                Some(count) => {
+                    *count += times;
+                    false
+                }
+                None => rows.insert(row.into(), times).is_none(),
+            },
+        }
+    }
+
+    /// Takes a row away once; gives whether it was the last of its kind, `None` when it is not there.
+    fn remove(&mut self, row: &[u8]) -> Option<bool> {
+        let count = match self {
+            Self::Few(rows) => {
+                let at = place(rows, row).ok()?;
+                &mut rows.get_mut(at)?.1
+            }
+            Self::Many(rows) => rows.get_mut(row)?,
+        };
+        *count -= 1;
+        let last = *count <= 0;
+        if last {
+            self.drop_row(row);
+        }
+        Some(last)
+    }
+
+    /// Takes a row away; gives how often it was there.
+    fn drop_row(&mut self, row: &[u8]) -> i64 {
+        match self {
+            Self::Few(rows) => place(rows, row).map_or(0, |at| rows.remove(at).1),
+            Self::Many(rows) => rows.remove(row).unwrap_or(0),
+        }
+    }
+
+    fn last(&self) -> Option<&RowBytes> {
+        match self {
+            Self::Few(rows) => rows.last().map(|(row, _)| row),
+            Self::Many(rows) => rows.last_key_value().map(|(row, _)| row),
+        }
+    }
+
+    fn find(&self, row: &[u8]) -> Option<&RowBytes> {
+        match self {
+            Self::Few(rows) => {
+                let at = place(rows, row).ok()?;
+                rows.get(at).map(|(row, _)| row)
+            }
+            Self::Many(rows) => rows.get_key_value(row).map(|(row, _)| row),
+        }
+    }
+
+    fn count(&self, row: &[u8]) -> i64 {
+        match self {
+            Self::Few(rows) => {
+                let at = place(rows, row).ok();
+                at.and_then(|at| rows.get(at))
+                    .map_or(0, |(_, count)| *count)
+            }
+            Self::Many(rows) => rows.get(row).copied().unwrap_or(0),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&RowBytes, i64)> {
+        let (few, many) = match self {
+            Self::Few(rows) => (Some(rows.iter()), None),
+            Self::Many(rows) => (None, Some(rows.iter())),
+        };
+        let few = few.into_iter().flatten().map(|(row, count)| (row, *count));
+        few.chain(many.into_iter().flatten().map(|(row, count)| (row, *count)))
+    }
+
+    fn into_all(self) -> Vec<(RowBytes, i64)> {
+        match self {
+            Self::Few(rows) => rows,
+            Self::Many(rows) => rows.into_iter().collect(),
+        }
+    }
+}
+
+/// Where a row is among rows in order, or where it belongs.
+fn place(rows: &[(RowBytes, i64)], row: &[u8]) -> Result<usize, usize> {
+    rows.binary_search_by(|(other, _)| (**other).cmp(row))
+}
+
+fn row_bytes(row: &[u8]) -> usize {
+    row.len() + ENTRY_BYTES
 }
 
 #[cfg(test)]
@@ -158,28 +374,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_is_what_begins_with_its_bytes() {
-        let mut rows = Ordered::default();
-        for row in [
-            [1, 255, 0],
-            [1, 255, 255],
-            [2, 0, 0],
-            [255, 255, 9],
-            [1, 254, 9],
-        ] {
-            rows.add(&row, 2);
+    fn rows_are_in_order_however_many() {
+        for many in [3, 500] {
+            let mut rows = Ordered::default();
+            let slot = rows.open(&[7], 0);
+            let numbers = (0..many).map(|i: u32| i.wrapping_mul(7919) % many);
+            for number in numbers.clone() {
+                rows.add(slot, &number.to_be_bytes(), 2);
+            }
+            assert_eq!(rows.held(slot), many as usize * 2);
+            let first = rows.first(slot, 3);
+            assert_eq!(
+                first.iter().map(|row| row[3]).collect::<Vec<_>>(),
+                [0, 0, 1]
+            );
+            assert_eq!(&**rows.last(slot).unwrap(), (many - 1).to_be_bytes());
+            for number in numbers {
+                let row = number.to_be_bytes();
+                rows.remove(slot, &row);
+                rows.set(slot, &row, 0);
+            }
+            assert_eq!(rows.held(slot), 0);
+            rows.close_if_empty(slot);
+            assert_eq!(rows.bytes(), 0);
+            assert!(rows.all().is_empty());
         }
-        let first = |partition: &[u8], n| {
-            let rows = rows.first(partition, n);
-            rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            first(&[1, 255], 3),
-            [[1, 255, 0], [1, 255, 0], [1, 255, 255]]
-        );
-        assert_eq!(first(&[255, 255], 1), [[255, 255, 9]]);
-        assert_eq!(first(&[3], 1), Vec::<Vec<u8>>::new());
-        assert_eq!(first(&[], 1), [[1, 254, 9]]);
-        assert_eq!(rows.last(&[1]).as_deref(), Some(&[1, 255, 255][..]));
+    }
+
+    #[test]
+    fn a_partition_that_comes_again_elsewhere_keeps_its_changes() {
+        let mut rows = Ordered::default();
+        rows.track();
+        let first = rows.open(&[1], 0);
+        rows.add(first, &[1, 1], 1);
+        rows.remove(first, &[1, 1]);
+        rows.close_if_empty(first);
+        let other = rows.open(&[2], 0);
+        rows.add(other, &[2, 2], 1);
+        let again = rows.open(&[1], 0);
+        assert_ne!(again, first);
+        rows.add(again, &[1, 1], 3);
+        let mut changes = rows.take_changes();
+        changes.sort();
+        let expected: [(RowBytes, i64); 2] = [([1, 1].into(), 3), ([2, 2].into(), 1)];
+        assert_eq!(changes, expected);
+    }
+
+    #[test]
+    fn what_is_not_touched_expires() {
+        let mut rows = Ordered::default();
+        let old = rows.open(&[1], 5);
+        rows.add(old, &[1, 1], 1);
+        let new = rows.open(&[2], 9);
+        rows.add(new, &[2, 2], 1);
+        rows.expire(9);
+        assert_eq!(rows.all(), [(RowBytes::from([2, 2]), 1)]);
+        assert_eq!(rows.open(&[1], 9), old);
     }
 }

@@ -13,8 +13,8 @@ use super::operator::Rank;
 use crate::error::{Error, Result};
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
+use crate::updating::Format;
 use crate::updating::state::unreadable;
-use crate::updating::{Format, RowBytes};
 
 const FORMAT: Format = Format {
     name: "weir.updating.rank",
@@ -42,15 +42,14 @@ pub(super) fn snapshot(of: &mut Rank, extent: Extent) -> StateBatches {
     }))
 }
 
-/// Takes back what the snapshots of one subtask gave, in their order; gives their partitions.
+/// Takes back what the snapshots of one subtask gave, in their order.
 pub(super) fn restore(
     into: &mut Rank,
     saved: &mut dyn Iterator<Item = Result<RecordBatch>>,
     groups: &KeyGroups,
-) -> Result<Vec<RowBytes>> {
+) -> Result<()> {
     into.rows.track();
     let program = Arc::clone(&into.program);
-    let mut partitions = Vec::new();
     for batch in saved {
         let batch = batch?;
         let part = FORMAT.part(&batch)?;
@@ -73,16 +72,16 @@ pub(super) fn restore(
         let encoded = program.codec.encode(&columns)?;
         let counts = batch.columns().last().ok_or_else(misfit)?;
         let counts = counts.as_primitive::<Int64Type>();
-        for (i, row) in encoded.iter().enumerate() {
-            into.rows.set(row.data(), counts.value(i));
+        let slots = into.open(&partition, batch.num_rows())?;
+        for ((row, slot), count) in encoded.iter().zip(&slots).zip(counts.values()) {
+            into.rows.set(*slot, row.data(), *count);
+        }
+        for slot in slots {
+            into.rows.close_if_empty(slot);
         }
         into.settle()?;
-        if program.spec.ttl.is_some() && !partition.is_empty() {
-            let encoded = program.partition_codec.encode(&partition)?;
-            partitions.extend(encoded.iter().map(|row| RowBytes::from(row.data())));
-        }
     }
-    Ok(partitions)
+    Ok(())
 }
 
 /// The input's columns of a batch of state.
