@@ -27,6 +27,7 @@ pub(crate) type RowMap<V> = HashMap<RowBytes, V, RandomState>;
 pub(crate) struct RowCodec {
     converter: RowConverter,
     types: Vec<DataType>,
+    options: Vec<SortOptions>,
 }
 
 impl RowCodec {
@@ -37,8 +38,8 @@ impl RowCodec {
         let (types, options): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let fields: Vec<SortField> = types
             .iter()
-            .zip(options)
-            .map(|(data_type, options)| SortField::new_with_options(data_type.clone(), options))
+            .zip(&options)
+            .map(|(data_type, options)| SortField::new_with_options(data_type.clone(), *options))
             .collect();
         if !RowConverter::supports_fields(&fields) {
             let names: Vec<_> = types.iter().map(ToString::to_string).collect();
@@ -52,7 +53,13 @@ impl RowCodec {
         Ok(Self {
             converter: RowConverter::new(fields)?,
             types,
+            options,
         })
+    }
+
+    /// Whether another codec gives the same bytes.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.types == other.types && self.options == other.options
     }
 
     /// Makes a codec whose order does not matter.

@@ -16,6 +16,7 @@ pub mod fold;
 pub(crate) mod harness;
 pub(crate) mod memory;
 pub mod rank;
+pub(crate) mod short_row;
 pub(crate) mod state;
 
 pub(crate) use codec::{RowBytes, RowCodec};

@@ -9,6 +9,7 @@ use datafusion_expr::Accumulator;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
+use super::entries::Entries;
 use super::exact::ExactFloats;
 use crate::error::{Error, Result};
 use crate::updating::RowCodec;
@@ -58,6 +59,8 @@ pub(super) struct Call {
     pub(super) filter: Option<usize>,
     /// How many of `args` are ORDER BY columns.
     order: usize,
+    /// Whether rows may be taken back.
+    changelog: bool,
     /// Entries: the ORDER BY columns, then the arguments.
     pub(super) entries: Option<RowCodec>,
     /// The columns of a running accumulator's state.
@@ -94,6 +97,7 @@ impl Call {
             args,
             filter,
             order: order.len(),
+            changelog,
             entries: None,
             states: Vec::new(),
             result: expr.field().data_type().clone(),
@@ -124,6 +128,20 @@ impl Call {
         Ok(call)
     }
 
+    /// Makes an empty multiset of rows, if rows are kept.
+    pub(super) fn new_entries(&self) -> Option<Entries> {
+        let ordered = matches!(self.method, Method::Entries(_));
+        let counted = self.changelog || self.method == Method::Entries(Feed::Each);
+        let kept = self.entries.is_some();
+        kept.then(|| Entries::new(ordered, counted))
+    }
+
+    /// Whether the entries of another aggregate are the same bytes.
+    pub(super) fn has_entries_of(&self, other: &Self) -> bool {
+        let codecs = self.entries.as_ref().zip(other.entries.as_ref());
+        self.args == other.args && codecs.is_some_and(|(one, two)| one.is_like(two))
+    }
+
     /// Makes an empty accumulator.
     pub(super) fn accumulator(&self) -> Result<Box<dyn Accumulator>> {
         Ok(match self.make {
@@ -131,6 +149,12 @@ impl Call {
             Make::Sliding => self.expr.create_sliding_accumulator()?,
             Make::Exact { average } => Box::new(ExactFloats::new(average)),
         })
+    }
+
+    /// Its arguments and ORDER BY columns.
+    pub(super) fn args_of(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let arg = |place: &usize| columns.get(*place).map(Arc::clone).ok_or_else(misfit);
+        self.args.iter().map(arg).collect()
     }
 
     /// Puts the columns of an accumulator (arguments, ORDER BY) in the order of the entries.

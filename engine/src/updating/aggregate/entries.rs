@@ -1,36 +1,59 @@
 //! The rows of one aggregate in one group, each with how often it is there.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use datafusion_common::hash_utils::RandomState;
 
-use crate::updating::RowBytes;
 use crate::updating::memory::ENTRY_BYTES;
+use crate::updating::short_row::ShortRow;
 
 /// Changed entries beyond those there are at which it is cheaper to save all of them.
 const CHANGED_SPARE: usize = 64;
 
-/// A multiset in the order of its rows.
-#[derive(Debug, Default)]
+/// A multiset of rows.
+#[derive(Debug)]
 pub(super) struct Entries {
-    counts: BTreeMap<RowBytes, i64>,
+    rows: Rows,
+    /// Whether it matters how often a row is there: if not, a row that comes again changes nothing.
+    counted: bool,
     /// Entries that differ from what the last snapshot holds; empty while nothing is saved.
-    changed: HashSet<RowBytes, RandomState>,
+    changed: HashSet<ShortRow, RandomState>,
     bytes: usize,
 }
 
+/// Rows with their numbers, in their order where it is asked for.
+#[derive(Debug)]
+enum Rows {
+    Ordered(BTreeMap<ShortRow, i64>),
+    Hashed(HashMap<ShortRow, i64, RandomState>),
+}
+
 impl Entries {
+    /// Makes an empty one.
+    pub(super) fn new(ordered: bool, counted: bool) -> Self {
+        Self {
+            rows: if ordered {
+                Rows::Ordered(BTreeMap::new())
+            } else {
+                Rows::Hashed(HashMap::default())
+            },
+            counted,
+            changed: HashSet::default(),
+            bytes: 0,
+        }
+    }
+
     /// Adds a row; gives whether it is the first of its kind.
     pub(super) fn add(&mut self, row: &[u8], track: bool) -> bool {
-        let first = match self.counts.get_mut(row) {
+        let first = match self.rows.get_mut(row) {
+            Some(_) if !self.counted => return false,
             Some(count) => {
                 *count += 1;
                 false
             }
             None => {
                 self.bytes += row.len() + ENTRY_BYTES;
-                self.counts.insert(row.into(), 1);
+                self.rows.insert(row, 1);
                 true
             }
         };
@@ -41,14 +64,14 @@ impl Entries {
     /// Takes a row away; gives whether it was the last of its kind. A row that is not there belongs
     /// to a group that has expired: nothing happens.
     pub(super) fn remove(&mut self, row: &[u8], track: bool) -> bool {
-        let Some(count) = self.counts.get_mut(row) else {
+        let Some(count) = self.rows.get_mut(row) else {
             return false;
         };
         *count -= 1;
         let last = *count <= 0;
         if last {
             self.bytes -= row.len() + ENTRY_BYTES;
-            self.counts.remove(row);
+            self.rows.remove(row);
         }
         self.note(row, track);
         last
@@ -56,29 +79,35 @@ impl Entries {
 
     /// Sets how often a row is there, as a snapshot says.
     pub(super) fn set(&mut self, row: &[u8], count: i64) {
-        let known = self.counts.contains_key(row);
-        if count > 0 {
-            self.bytes += if known { 0 } else { row.len() + ENTRY_BYTES };
-            self.counts.insert(row.into(), count);
-        } else if self.counts.remove(row).is_some() {
+        if self.rows.remove(row) {
             self.bytes -= row.len() + ENTRY_BYTES;
+        }
+        if count > 0 {
+            self.bytes += row.len() + ENTRY_BYTES;
+            self.rows.insert(row, count);
         }
     }
 
-    /// The rows in order, with their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&RowBytes, i64)> {
-        self.counts.iter().map(|(row, count)| (row, *count))
+    /// The rows with their numbers, in their order if it was asked for.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ShortRow, i64)> {
+        let (ordered, hashed) = match &self.rows {
+            Rows::Ordered(rows) => (Some(rows.iter()), None),
+            Rows::Hashed(rows) => (None, Some(rows.iter())),
+        };
+        let ordered = ordered.into_iter().flatten();
+        let all = ordered.chain(hashed.into_iter().flatten());
+        all.map(|(row, count)| (row, *count))
     }
 
     /// What the next snapshot has to say about single rows: how often each is there now.
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&RowBytes, i64)> {
-        let count = |row: &RowBytes| self.counts.get(row).copied().unwrap_or(0);
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&ShortRow, i64)> {
+        let count = |row: &ShortRow| self.rows.get(row).copied().unwrap_or(0);
         self.changed.iter().map(move |row| (row, count(row)))
     }
 
     /// Whether saving all rows costs less than saving what changed.
     pub(super) fn is_mostly_changed(&self) -> bool {
-        self.changed.len() > self.counts.len() + CHANGED_SPARE
+        self.changed.len() > self.rows.len() + CHANGED_SPARE
     }
 
     /// All that is here is in a snapshot, or will be written as a whole.
@@ -87,17 +116,98 @@ impl Entries {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.changed.capacity() * size_of::<RowBytes>()
+        self.bytes + self.changed.capacity() * size_of::<ShortRow>()
     }
 
     fn note(&mut self, row: &[u8], track: bool) {
-        if !track || self.changed.contains(row) {
-            return;
+        if track && !self.changed.contains(row) {
+            self.changed.insert(self.rows.share(row));
         }
-        let shared = match self.counts.get_key_value(row) {
-            Some((known, _)) => Arc::clone(known),
-            None => row.into(),
+    }
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ordered(rows) => rows.len(),
+            Self::Hashed(rows) => rows.len(),
+        }
+    }
+
+    fn get(&self, row: &[u8]) -> Option<&i64> {
+        match self {
+            Self::Ordered(rows) => rows.get(row),
+            Self::Hashed(rows) => rows.get(row),
+        }
+    }
+
+    fn get_mut(&mut self, row: &[u8]) -> Option<&mut i64> {
+        match self {
+            Self::Ordered(rows) => rows.get_mut(row),
+            Self::Hashed(rows) => rows.get_mut(row),
+        }
+    }
+
+    fn insert(&mut self, row: &[u8], count: i64) {
+        match self {
+            Self::Ordered(rows) => rows.insert(row.into(), count),
+            Self::Hashed(rows) => rows.insert(row.into(), count),
         };
-        self.changed.insert(shared);
+    }
+
+    /// Takes a row away; gives whether it was there.
+    fn remove(&mut self, row: &[u8]) -> bool {
+        match self {
+            Self::Ordered(rows) => rows.remove(row),
+            Self::Hashed(rows) => rows.remove(row),
+        }
+        .is_some()
+    }
+
+    /// The row as it is kept here, or made anew.
+    fn share(&self, row: &[u8]) -> ShortRow {
+        let kept = match self {
+            Self::Ordered(rows) => rows.get_key_value(row),
+            Self::Hashed(rows) => rows.get_key_value(row),
+        };
+        kept.map_or_else(|| row.into(), |(kept, _)| kept.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_keeping_rows_agree() {
+        for counted in [true, false] {
+            let mut ways = [Entries::new(true, counted), Entries::new(false, counted)];
+            let edges = ways.each_mut().map(|entries| {
+                let mut edges = Vec::new();
+                for row in [&b"b"[..], b"a", b"b", b"c"] {
+                    edges.push(entries.add(row, true));
+                }
+                edges.push(entries.remove(b"c", true));
+                edges.push(entries.remove(b"never", true));
+                entries.set(b"set", 4);
+                edges
+            });
+            assert_eq!(edges[0], [true, true, false, true, true, false]);
+            assert_eq!(edges[0], edges[1]);
+            let all = ways.each_ref().map(|entries| {
+                let rows = |(row, count): (&ShortRow, i64)| (row.to_vec(), count);
+                let mut all: Vec<_> = entries.iter().map(rows).collect();
+                let mut changes: Vec<_> = entries.changes().map(rows).collect();
+                all.sort();
+                changes.sort();
+                (all, changes, entries.bytes)
+            });
+            assert_eq!(all[0], all[1]);
+            let twice = 1 + i64::from(counted);
+            let expected = [("a", 1), ("b", twice), ("set", 4)];
+            assert_eq!(all[0].0, expected.map(|(row, n)| (row.into(), n)));
+            let changes = [("a", 1), ("b", twice), ("c", 0)];
+            assert_eq!(all[0].1, changes.map(|(row, n)| (row.into(), n)));
+        }
     }
 }

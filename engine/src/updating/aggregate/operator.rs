@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::take;
 use arrow::record_batch::RecordBatch;
+use arrow::row::Rows;
 
 use super::Emit;
 use super::call::{Call, Method, misfit};
@@ -71,6 +72,7 @@ impl Operator for UpdatingAggregate {
         }
         let program = Arc::clone(&self.program);
         let mut unfiltered = None;
+        let mut encoded = Encoded::default();
         for (i, call) in program.calls.iter().enumerate() {
             let of_call = match call.filter {
                 Some(place) => {
@@ -80,7 +82,12 @@ impl Operator for UpdatingAggregate {
                 None => unfiltered
                     .get_or_insert_with(|| Shares::new(&of, &adds, None, touched.slots.len())),
             };
-            self.feed(i, call, of_call, &columns, &touched.slots)?;
+            if call.method == Method::Running {
+                self.feed(i, call, of_call, &columns, &touched.slots)?;
+            } else {
+                let rows = encoded.rows(&program.calls, i, &columns)?;
+                self.keep(i, call, of_call, (&columns, rows), &touched.slots)?;
+            }
         }
         self.settle(touched.slots, out)?;
         self.account.set(self.bytes())
@@ -134,6 +141,30 @@ struct Touched {
     of: Vec<u32>,
     /// Per group, rows that come less rows that are taken back.
     net: Vec<i64>,
+}
+
+/// The entries of a batch, encoded once for all aggregates with the same arguments.
+#[derive(Default)]
+struct Encoded(Vec<(usize, Rows)>);
+
+impl Encoded {
+    fn rows(&mut self, calls: &[Call], call: usize, columns: &[ArrayRef]) -> Result<&Rows> {
+        let wanted = calls.get(call).ok_or_else(misfit)?;
+        let like = |(known, _): &(usize, Rows)| {
+            let known = calls.get(*known);
+            known.is_some_and(|known| known.has_entries_of(wanted))
+        };
+        let place = match self.0.iter().position(like) {
+            Some(place) => place,
+            None => {
+                let codec = wanted.entries.as_ref().ok_or_else(misfit)?;
+                let args = wanted.to_entries(wanted.args_of(columns)?);
+                self.0.push((call, codec.encode(&args)?));
+                self.0.len() - 1
+            }
+        };
+        self.0.get(place).map(|(_, rows)| rows).ok_or_else(misfit)
+    }
 }
 
 impl UpdatingAggregate {
@@ -204,7 +235,7 @@ impl UpdatingAggregate {
         Ok(emptied)
     }
 
-    /// Gives the rows of a batch to one aggregate.
+    /// Gives the rows of a batch to an aggregate's accumulators.
     fn feed(
         &mut self,
         place: usize,
@@ -213,30 +244,34 @@ impl UpdatingAggregate {
         columns: &[ArrayRef],
         slots: &[u32],
     ) -> Result<()> {
-        let args = call
-            .args
+        let args = call.args_of(columns)?;
+        let args = args
             .iter()
-            .map(|place| columns.get(*place).ok_or_else(misfit));
-        if call.method == Method::Running {
-            let args = args
-                .map(|column| shares.sort(column?))
-                .collect::<Result<Vec<_>>>()?;
-            for share in shares.iter() {
-                let slot = slots.get(share.group).ok_or_else(misfit)?;
-                let value = self.groups.held(*slot)?.values.get_mut(place);
-                let args: Vec<_> = args
-                    .iter()
-                    .map(|column| column.slice(share.offset, share.rows))
-                    .collect();
-                value.ok_or_else(misfit)?.feed(&args, share.adds)?;
-            }
-            return Ok(());
+            .map(|column| shares.sort(column))
+            .collect::<Result<Vec<_>>>()?;
+        for share in shares.iter() {
+            let slot = slots.get(share.group).ok_or_else(misfit)?;
+            let value = self.groups.held(*slot)?.values.get_mut(place);
+            let args: Vec<_> = args
+                .iter()
+                .map(|column| column.slice(share.offset, share.rows))
+                .collect();
+            value.ok_or_else(misfit)?.feed(&args, share.adds)?;
         }
-        let args: Vec<ArrayRef> = args
-            .map(|column| column.map(Arc::clone))
-            .collect::<Result<_>>()?;
-        let codec = call.entries.as_ref().ok_or_else(misfit)?;
-        let rows = codec.encode(&call.to_entries(args.clone()))?;
+        Ok(())
+    }
+
+    /// Keeps the rows of a batch for an aggregate; those that are the first or last of their kind
+    /// go to its accumulators, if it has some.
+    fn keep(
+        &mut self,
+        place: usize,
+        call: &Call,
+        shares: &Shares,
+        (columns, rows): (&[ArrayRef], &Rows),
+        slots: &[u32],
+    ) -> Result<()> {
+        let args = call.args_of(columns)?;
         for share in shares.iter() {
             let slot = slots.get(share.group).ok_or_else(misfit)?;
             let group = self.groups.held(*slot)?;

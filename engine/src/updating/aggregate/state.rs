@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
 use crate::spill::bytes_of;
+use crate::updating::short_row::ShortRow;
 use crate::updating::state::unreadable;
 use crate::updating::{Format, RowBytes, RowCodec};
 
@@ -132,7 +133,7 @@ pub(super) fn restore(
 /// A kept row of a group, with how often it is there.
 struct Entry {
     key: RowBytes,
-    row: RowBytes,
+    row: ShortRow,
     count: i64,
 }
 
@@ -175,9 +176,9 @@ fn save_groups(
             let Some(kept) = &value.entries else {
                 continue;
             };
-            let entry = |(row, count): (&RowBytes, i64)| Entry {
+            let entry = |(row, count): (&ShortRow, i64)| Entry {
                 key: Arc::clone(&group.key),
-                row: Arc::clone(row),
+                row: row.clone(),
                 count,
             };
             if group.whole {

@@ -24,7 +24,7 @@ impl Value {
                 Method::Running | Method::Edges => Some(call.accumulator()?),
                 Method::Entries(_) => None,
             },
-            entries: call.entries.is_some().then(Box::default),
+            entries: call.new_entries().map(Box::new),
         })
     }
 
@@ -89,7 +89,10 @@ impl Value {
             return Ok(());
         };
         let mut fresh = call.accumulator()?;
-        let columns = decode(call, entries.iter().map(|(row, _)| &**row))?;
+        // In their order, so that what depends on it is the same after each restart.
+        let mut rows: Vec<&[u8]> = entries.iter().map(|(row, _)| &**row).collect();
+        rows.sort_unstable();
+        let columns = decode(call, rows.into_iter())?;
         fresh.update_batch(&columns)?;
         self.accumulator = Some(fresh);
         Ok(())
