@@ -7,6 +7,7 @@ mod expand;
 pub(crate) mod lookup;
 pub(crate) mod proctime;
 mod sessions;
+mod to_char;
 mod window_function;
 mod window_options;
 mod window_relation;
@@ -89,15 +90,17 @@ impl Planner {
             ])
             .with_query_planner(Arc::new(IslandPlanner))
             .build();
-        let date = Arc::new(ScalarUDF::from(date::DateFunction::default()));
-        // Nothing is called so in DataFusion: there is no earlier function to give back.
-        drop(datafusion::execution::FunctionRegistry::register_udf(
-            &mut state, date,
-        ));
-        let proctime = Arc::new(ScalarUDF::from(proctime::ProcTime::new(env.clone())));
-        drop(datafusion::execution::FunctionRegistry::register_udf(
-            &mut state, proctime,
-        ));
+        for function in [
+            ScalarUDF::from(date::DateFunction::default()),
+            ScalarUDF::from(proctime::ProcTime::new(env.clone())),
+            ScalarUDF::from(to_char::ToChar::default()),
+        ] {
+            // What is given back is DataFusion's of the same name, if it has one.
+            drop(datafusion::execution::FunctionRegistry::register_udf(
+                &mut state,
+                Arc::new(function),
+            ));
+        }
         let now = arrow::temporal_conversions::timestamp_us_to_datetime(env.clock().now_micros());
         state.execution_props_mut().query_execution_start_time = now.map(|time| time.and_utc());
         Self {
