@@ -14,6 +14,7 @@ mod blocks;
 mod by_key;
 mod closing;
 mod columns;
+mod dense;
 mod emit;
 mod expand;
 mod fingerprint;

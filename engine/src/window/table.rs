@@ -7,10 +7,10 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::{SortColumn, lexsort_to_indices, take};
 use datafusion_execution::memory_pool::MemoryReservation;
 use datafusion_expr::{EmitTo, GroupsAccumulator};
-use datafusion_physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion_physical_plan::aggregates::order::GroupOrdering;
+use datafusion_physical_plan::aggregates::group_values::GroupValues;
 
 use super::columns::fit;
+use super::dense::group_values;
 use super::part::{Part, concat_parts};
 use super::program::{Aggregate, Program};
 use crate::error::{Error, Result};
@@ -105,8 +105,7 @@ impl Table {
         } else if let Some(keys) = scratch.spare.pop() {
             Some(keys)
         } else {
-            let schema = Arc::clone(&program.key_schema);
-            Some(new_group_values(schema, &GroupOrdering::None)?)
+            Some(group_values(&program.key_schema)?)
         };
         Ok(Self {
             keys,
