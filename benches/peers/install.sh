@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the peers that the benchmarks compare with, at pinned versions, each into a virtual environment of its own
 # below ~/.cache/weir/peers (WEIR_BENCH_PEERS moves it). Names install only those. Safe to repeat.
-#   bash benches/peers/install.sh            # all: 1.5 GB
+#   bash benches/peers/install.sh            # all: 4 GB, 1.6 of them Pathway
 #   bash benches/peers/install.sh duckdb     # enough to check Weir's rows
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -41,7 +41,7 @@ install() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- duckdb polars datafusion flink spark tpch
+    set -- duckdb polars datafusion flink spark bytewax pathway tpch
 fi
 for peer in "$@"; do
     [ -f "requirements/$peer.txt" ] || { echo "no peer is called $peer" >&2; exit 1; }

@@ -22,11 +22,21 @@ const START_US: i64 = 1_767_225_600_000_000;
 
 /// Gives `rows` readings of `keys` keys.
 pub(crate) fn input(rows: u64, keys: u64) -> Result<Input> {
-    cached(&format!("window-v1-{rows}-{keys}"), |folder| {
+    made(&format!("window-v1-{rows}-{keys}"), rows, keys, rows)
+}
+
+/// Gives the first so many of those readings, which are as close in time as all are.
+pub(crate) fn first(count: u64, rows: u64, keys: u64) -> Result<Input> {
+    let name = format!("window-v1-{rows}-{keys}-first-{count}");
+    made(&name, rows, keys, count)
+}
+
+fn made(name: &str, rows: u64, keys: u64, count: u64) -> Result<Input> {
+    cached(name, |folder| {
         let file = |index: u64| -> Box<dyn FnOnce() -> Result<()> + Send> {
             let path = folder.join(format!("p{index}.parquet"));
             Box::new(move || {
-                let rows_of_file = (rows - index.min(rows)).div_ceil(FILES);
+                let rows_of_file = (count - index.min(count)).div_ceil(FILES);
                 write(&path, &schema(), rows_of_file, |first, count| {
                     batch(rows, keys, index, first, count)
                 })
@@ -93,5 +103,11 @@ mod tests {
             assert!(*ts >= START_US && highest - ts <= DISORDER_US as i64);
         }
         assert!(highest < START_US + SPAN_US as i64);
+    }
+    #[test]
+    fn the_first_rows_are_those_of_the_whole() {
+        let whole = batch(1_000_000, 7, 0, 0, 500).unwrap();
+        let first = batch(1_000_000, 7, 0, 0, 20).unwrap();
+        assert_eq!(whole.slice(0, 20), first);
     }
 }

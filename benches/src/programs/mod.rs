@@ -126,7 +126,15 @@ pub(crate) trait Program: fmt::Debug {
 }
 
 /// Peers, each with `peers/NAME_peer.py` and `peers/requirements/NAME.txt`.
-pub(crate) const PEERS: [&str; 5] = ["duckdb", "polars", "datafusion", "flink", "spark"];
+pub(crate) const PEERS: [&str; 7] = [
+    "duckdb",
+    "polars",
+    "datafusion",
+    "flink",
+    "spark",
+    "bytewax",
+    "pathway",
+];
 
 /// Starts a program; an error says why it is missing.
 pub(crate) fn start(name: &str, settings: &Settings) -> Result<Box<dyn Program>> {

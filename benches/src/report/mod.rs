@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
-use crate::compare::{Case, Outcome, Runner, middle};
+use crate::compare::{Case, Outcome, Part, Runner, middle};
 use crate::failure::{During, Result};
 use crate::programs::python::Check;
 use crate::programs::{Into, Run, can_pin};
@@ -130,13 +130,16 @@ impl Report {
             },
             "checkpoints": runner.job.checkpoints,
         });
+        if let Some(part) = &runner.part {
+            value["part"] = json!({"rows": part.rows, "bytes": part.bytes});
+        }
         let mut error = None;
         match &outcome.check {
             Some(Ok(check)) => {
                 self.is_right &= check.equal;
                 value["check"] = json!({
                     "equal": check.equal, "rows": check.rows, "rows_expected": check.rows_expected,
-                    "text": check_text(check),
+                    "text": check_text(check, runner.part.as_ref()),
                 });
             }
             Some(Err(failure)) => error = Some(failure),
@@ -145,12 +148,16 @@ impl Report {
         match &outcome.runs {
             Ok(runs) if !runs.is_empty() => {
                 let seconds = times(&mut value, runs);
-                let rate = case.rows as f64 / seconds / f64::from(self.cores);
-                value["rows_per_second_per_core"] = json!(rate);
-                let bytes = case.bytes as f64 / seconds / f64::from(self.cores);
-                value["bytes_per_second_per_core"] = json!(bytes);
+                let (rows, bytes) = match &runner.part {
+                    Some(part) => (part.rows, part.bytes),
+                    None => (case.rows, case.bytes),
+                };
+                let per_core = |amount: u64| amount as f64 / seconds / f64::from(self.cores);
+                value["rows_per_second_per_core"] = json!(per_core(rows));
+                value["bytes_per_second_per_core"] = json!(per_core(bytes));
                 if let Some(base) = base {
-                    value["ratio"] = json!(seconds / base.as_secs_f64());
+                    let of_all = rows as f64 / case.rows as f64;
+                    value["ratio"] = json!(seconds / base.as_secs_f64() / of_all);
                 }
             }
             Ok(_) => {}
@@ -275,13 +282,16 @@ fn line<T: AsRef<str>>(cells: &[T; 10]) -> String {
     )
 }
 
-fn check_text(check: &Check) -> String {
-    if check.equal {
-        format!("same {} rows", check.rows)
-    } else if check.rows == check.rows_expected {
-        format!("WRONG values in {} rows", check.rows)
-    } else {
-        format!("WRONG: {} rows, not {}", check.rows, check.rows_expected)
+fn check_text(check: &Check, part: Option<&Part>) -> String {
+    if !check.equal && check.rows == check.rows_expected {
+        return format!("WRONG values in {} rows", check.rows);
+    }
+    if !check.equal {
+        return format!("WRONG: {} rows, not {}", check.rows, check.rows_expected);
+    }
+    match part {
+        Some(part) => format!("same {} rows, of the first {}", check.rows, part.rows),
+        None => format!("same {} rows", check.rows),
     }
 }
 
@@ -290,4 +300,35 @@ fn cpu_model() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::Job;
+
+    #[test]
+    fn a_check_says_what_was_compared() {
+        let check = |rows, rows_expected, equal| Check {
+            equal,
+            rows,
+            rows_expected,
+        };
+        let part = Part {
+            rows: 100,
+            bytes: 1,
+            answer: Job::default(),
+        };
+        assert_eq!(check_text(&check(7, 7, true), None), "same 7 rows");
+        let of_part = check_text(&check(7, 7, true), Some(&part));
+        assert_eq!(of_part, "same 7 rows, of the first 100");
+        assert_eq!(
+            check_text(&check(7, 7, false), Some(&part)),
+            "WRONG values in 7 rows"
+        );
+        assert_eq!(
+            check_text(&check(6, 7, false), None),
+            "WRONG: 6 rows, not 7"
+        );
+    }
 }

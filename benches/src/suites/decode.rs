@@ -218,6 +218,7 @@ fn bare(input: &data::Input, weir: &Job, (table, format): (Table, Format)) -> Op
     Some(Runner {
         label: label.to_owned(),
         program: "arrow-decoders",
+        part: None,
         job,
     })
 }

@@ -196,6 +196,7 @@ fn ways(weir: &Job) -> Vec<Runner> {
     let mut ways = vec![Runner {
         label: "weir, checkpoints".to_owned(),
         program: "weir",
+        part: None,
         job: Job {
             checkpoints: true,
             ..weir.clone()
@@ -205,6 +206,7 @@ fn ways(weir: &Job) -> Vec<Runner> {
         ways.push(Runner {
             label: "weir, exactly once".to_owned(),
             program: "weir",
+            part: None,
             job: Job {
                 checkpoints: true,
                 into: Into::Files,

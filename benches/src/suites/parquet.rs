@@ -108,6 +108,7 @@ pub(super) fn case(
     let exactly_once = Runner {
         label: EXACTLY_ONCE.to_owned(),
         program: "weir",
+        part: None,
         job: Job {
             checkpoints: true,
             ..weir.clone()
@@ -146,6 +147,7 @@ fn bare(weir: &Job, cores: u32) -> Vec<Runner> {
         Runner {
             label: bare_label(threads),
             program: "arrow-rs",
+            part: None,
             job,
         }
     };

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Suite;
-use crate::compare::{Bench, Case, Runner};
+use crate::compare::{Bench, Case, Part, Runner};
 use crate::data;
 use crate::failure::Result;
 use crate::programs::Job;
@@ -14,6 +14,9 @@ use crate::settings::{self, Settings};
 const IN_SQL: [&str; 3] = ["duckdb", "datafusion", "flink"];
 /// Peers that have it as a function `tumble` in their script.
 const IN_PYTHON: [&str; 2] = ["polars", "spark"];
+
+/// Peers that would take minutes or hours for all rows, with the rows that they read.
+const SLOW: [(&str, u64); 2] = [("pathway", 2_000_000), ("bytewax", 200_000)];
 
 /// The suite `window`.
 #[derive(Debug, Args)]
@@ -58,28 +61,26 @@ pub(super) fn of(rows: u64, keys: u64) -> Result<Case> {
 impl Window {
     fn case(&self, name: String, keys: u64) -> Result<Case> {
         let input = data::window::input(self.rows, keys)?;
-        let job = |sources: String, query: String| Job {
-            sources,
-            query,
-            variables: [("DATA".to_owned(), input.folder.display().to_string())].into(),
-            rows: Some(self.rows),
-            ..Job::default()
-        };
-        let of = |folder: &str| -> Result<Job> {
-            Ok(job(
-                settings::query(&format!("window/{folder}sources.sql"))?,
-                settings::query(&format!("window/{folder}tumble.sql"))?,
-            ))
-        };
+        let of = |folder: &str| in_sql(folder, &input, self.rows);
         let mut runners = vec![Runner::new("weir", of("")?)];
         for peer in IN_SQL {
             runners.push(Runner::new(peer, of(&format!("{peer}/"))?));
         }
         for peer in IN_PYTHON {
-            runners.push(Runner::new(
-                peer,
-                job("${DATA}".to_owned(), "tumble".to_owned()),
-            ));
+            runners.push(Runner::new(peer, in_python(&input, self.rows)));
+        }
+        for (peer, rows) in SLOW {
+            if rows >= self.rows {
+                runners.push(Runner::new(peer, in_python(&input, self.rows)));
+                continue;
+            }
+            let input = data::window::first(rows, self.rows, keys)?;
+            let part = Part {
+                rows,
+                bytes: input.bytes("p"),
+                answer: in_sql("duckdb/", &input, rows)?,
+            };
+            runners.push(Runner::of_part(peer, in_python(&input, rows), part));
         }
         Ok(Case {
             name,
@@ -88,5 +89,31 @@ impl Window {
             runners,
             answer: Some(of("duckdb/")?),
         })
+    }
+}
+
+/// The query in SQL, Weir's own or that of a peer with a folder.
+fn in_sql(folder: &str, input: &data::Input, rows: u64) -> Result<Job> {
+    Ok(Job {
+        sources: settings::query(&format!("window/{folder}sources.sql"))?,
+        query: settings::query(&format!("window/{folder}tumble.sql"))?,
+        ..on(input, rows)
+    })
+}
+
+/// The query as a function of a peer's script.
+fn in_python(input: &data::Input, rows: u64) -> Job {
+    Job {
+        sources: "${DATA}".to_owned(),
+        query: "tumble".to_owned(),
+        ..on(input, rows)
+    }
+}
+
+fn on(input: &data::Input, rows: u64) -> Job {
+    Job {
+        variables: [("DATA".to_owned(), input.folder.display().to_string())].into(),
+        rows: Some(rows),
+        ..Job::default()
     }
 }
