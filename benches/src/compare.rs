@@ -111,8 +111,28 @@ pub(crate) struct Outcome {
     pub(crate) runs: Result<Vec<Run>>,
 }
 
-/// The median times of a case, by the runner's label.
-pub(crate) type Times = BTreeMap<String, Duration>;
+/// What runs of a case took, by the runner's label.
+pub(crate) type Times = BTreeMap<String, Spent>;
+
+/// What the runs of a runner took: medians.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Spent {
+    /// The time of the job.
+    pub(crate) job: Duration,
+    /// Processor time of the process, where the system tells.
+    pub(crate) cpu: Option<Duration>,
+}
+
+impl Spent {
+    /// Takes the medians.
+    fn of(runs: &[Run]) -> Self {
+        let cpu: Vec<_> = runs.iter().filter_map(|run| run.cpu).collect();
+        Self {
+            job: middle(runs),
+            cpu: (!cpu.is_empty()).then(|| median(&cpu)),
+        }
+    }
+}
 
 /// The programs that were asked for, started when they are first needed.
 #[derive(Debug)]
@@ -139,8 +159,8 @@ impl<'a> Bench<'a> {
         report.finish()
     }
 
-    /// Measures all cases into a report that goes on, and gives the median time of each case and
-    /// runner that has one.
+    /// Measures all cases into a report that goes on, and gives the median times of each case and
+    /// runner that has some.
     pub(crate) fn run_each(mut self, report: &mut Report, cases: &[Case]) -> Vec<Times> {
         let mut all = Vec::new();
         report.print_head();
@@ -149,7 +169,7 @@ impl<'a> Bench<'a> {
             report.add(case, &outcomes);
             let times = outcomes.iter().filter_map(|(runner, outcome)| {
                 let runs = outcome.runs.as_ref().ok().filter(|runs| !runs.is_empty())?;
-                Some((runner.label.clone(), middle(runs)))
+                Some((runner.label.clone(), Spent::of(runs)))
             });
             all.push(times.collect());
         }

@@ -126,8 +126,9 @@ fn totals(names: &[&str], times: &[Times]) -> Vec<Vec<String>> {
         for (name, times) in names.iter().zip(times) {
             if let (Some(weir), Some(time)) = (times.get("weir"), times.get(peer)) {
                 count += 1;
-                weir_all += *weir;
-                peer_all += *time;
+                let (weir, time) = (weir.job, time.job);
+                weir_all += weir;
+                peer_all += time;
                 let ratio = weir.as_secs_f64() / time.as_secs_f64();
                 if worst.is_none_or(|(most, _)| ratio > most) {
                     worst = Some((ratio, name));
@@ -151,6 +152,7 @@ fn totals(names: &[&str], times: &[Times]) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::Spent;
 
     #[test]
     fn every_query_reads_a_table() {
@@ -164,8 +166,12 @@ mod tests {
     #[test]
     fn totals_take_the_queries_that_both_finished() {
         let times = |weir: u64, peer: Option<u64>| -> Times {
-            let peer = peer.map(|ms| ("datafusion".to_owned(), Duration::from_millis(ms)));
-            [("weir".to_owned(), Duration::from_millis(weir))]
+            let spent = |ms: u64| Spent {
+                job: Duration::from_millis(ms),
+                cpu: None,
+            };
+            let peer = peer.map(|ms| ("datafusion".to_owned(), spent(ms)));
+            [("weir".to_owned(), spent(weir))]
                 .into_iter()
                 .chain(peer)
                 .collect()

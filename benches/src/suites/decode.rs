@@ -1,11 +1,12 @@
 //! Messages into batches, beside decoders without an engine: from files, and through a broker.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::Suite;
-use crate::compare::{Bench, Case, Runner};
+use crate::compare::{Bench, Case, Runner, Spent, Times};
 use crate::data;
 use crate::data::messages::{self, Format, Load, Topic};
 use crate::data::records::{self, Table};
@@ -31,6 +32,9 @@ const TOPICS: [(Table, Format, Bad); 6] = [
     (Table::Bids, Format::Protobuf, false),
     (Table::Bids, Format::Debezium, false),
 ];
+
+/// How the labels of decoders alone end.
+const ALONE: &str = "alone";
 
 /// Whether a message in a thousand is bad.
 type Bad = bool;
@@ -91,7 +95,18 @@ impl Suite for Decode {
                 cases.push(self.of_topic(name, &input, load, (broker, topic))?);
             }
         }
-        Bench::start(settings).run(report, &cases)
+        let times = Bench::start(settings).run_each(&mut report, &cases);
+        let columns = [
+            "case",
+            "program",
+            "M rows per cpu s",
+            "MB per cpu s",
+            "of alone, by time",
+            "by cpu s",
+        ];
+        let rows = speeds(&cases, &times);
+        report.table("Speed beside the decoder alone", &columns, rows);
+        report.finish()
     }
 }
 
@@ -205,9 +220,9 @@ fn answer(job: &Job) -> Result<Job> {
 /// The decoder alone, of the same rows in files; there is none that makes batches of Protobuf.
 fn bare(input: &data::Input, weir: &Job, (table, format): (Table, Format)) -> Option<Runner> {
     let label = match format {
-        Format::Json | Format::Debezium => "arrow-json alone",
-        Format::Csv => "arrow-csv alone",
-        Format::Avro => "arrow-avro alone",
+        Format::Json | Format::Debezium => "arrow-json",
+        Format::Csv => "arrow-csv",
+        Format::Avro => "arrow-avro",
         Format::Protobuf => return None,
     };
     let job = Job {
@@ -216,16 +231,78 @@ fn bare(input: &data::Input, weir: &Job, (table, format): (Table, Format)) -> Op
         ..weir.clone()
     };
     Some(Runner {
-        label: label.to_owned(),
+        label: format!("{label} {ALONE}"),
         program: "arrow-decoders",
         part: None,
         job,
     })
 }
 
+/// A row per case and program: what a second of a processor decodes, and the shares of the speed of
+/// the decoder alone.
+fn speeds(cases: &[Case], times: &[Times]) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for (case, times) in cases.iter().zip(times) {
+        let alone = times.iter().find(|(label, _)| label.ends_with(ALONE));
+        let alone = alone.map(|(_, spent)| *spent).unwrap_or_default();
+        for (program, Spent { job, cpu }) in times {
+            let per_second = |amount: u64, digits: usize| match cpu {
+                Some(cpu) => format!("{:.digits$}", amount as f64 / 1e6 / cpu.as_secs_f64()),
+                None => "-".to_owned(),
+            };
+            let share = |of: Option<Duration>, by: Option<Duration>| match (of, by) {
+                (Some(of), Some(by)) if !of.is_zero() => {
+                    format!("{:.2}", of.as_secs_f64() / by.as_secs_f64())
+                }
+                _ => "-".to_owned(),
+            };
+            rows.push(vec![
+                case.name.clone(),
+                program.clone(),
+                per_second(case.rows, 2),
+                per_second(case.bytes, 0),
+                share(Some(alone.job), Some(*job)),
+                share(alone.cpu, *cpu),
+            ]);
+        }
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn speeds_stand_beside_the_decoder_alone() {
+        let case = Case {
+            name: "json".to_owned(),
+            rows: 2_000_000,
+            bytes: 100_000_000,
+            runners: Vec::new(),
+            answer: None,
+        };
+        let times = |label: &str, job: u64, cpu: u64| {
+            let spent = Spent {
+                job: Duration::from_millis(job),
+                cpu: Some(Duration::from_millis(cpu)),
+            };
+            (label.to_owned(), spent)
+        };
+        let all = [
+            times("arrow-json alone", 1_000, 2_000),
+            times("weir", 500, 800),
+        ];
+        let rows = speeds(std::slice::from_ref(&case), &[Times::from(all)]);
+        assert_eq!(
+            rows[0],
+            ["json", "arrow-json alone", "1.00", "50", "1.00", "1.00"]
+        );
+        assert_eq!(rows[1], ["json", "weir", "2.50", "125", "2.00", "2.50"]);
+        let weir = Times::from([times("weir", 500, 800)]);
+        let rows = speeds(&[case], &[weir]);
+        assert_eq!(rows[0][4..], ["-", "-"]);
+    }
 
     #[test]
     fn messages_with_a_schema_have_its_file() {

@@ -167,9 +167,9 @@ fn speeds(cases: &[Case], times: &[Times], cores: u32) -> Vec<Vec<String>> {
     for (case, times) in cases.iter().zip(times) {
         let bare = times.get(&bare_label(cores));
         for (program, time) in times {
-            let seconds = time.as_secs_f64();
+            let seconds = time.job.as_secs_f64();
             let share = bare.map_or("-".to_owned(), |bare| {
-                format!("{:.2}", bare.as_secs_f64() / seconds)
+                format!("{:.2}", bare.job.as_secs_f64() / seconds)
             });
             rows.push(vec![
                 case.name.clone(),
@@ -188,6 +188,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::compare::Spent;
 
     #[test]
     fn speeds_stand_beside_the_bare_writer_of_all_cores() {
@@ -199,7 +200,10 @@ mod tests {
             answer: None,
         };
         let times: Times = [("weir", 2_000), ("arrow-rs, 2 threads", 1_000)]
-            .map(|(name, millis)| (name.to_owned(), Duration::from_millis(millis)))
+            .map(|(name, millis)| {
+                let job = Duration::from_millis(millis);
+                (name.to_owned(), Spent { job, cpu: None })
+            })
             .into();
         let rows = speeds(std::slice::from_ref(&case), &[times], 2);
         assert_eq!(
