@@ -89,13 +89,21 @@ impl Suite for Decode {
                 Err(error) => report.fault(format!("topics: not measured: {error}"), false),
             }
         }
+        let mut topics = Vec::new();
         if let Some(broker) = &broker {
             for (name, load) in wanted {
                 let topic = messages::fill(broker, settings.cores(), &input, load)?;
+                topics.push(topic.name.clone());
                 cases.push(self.of_topic(name, &input, load, (broker, topic))?);
             }
         }
         let times = Bench::start(settings).run_each(&mut report, &cases);
+        for topic in topics {
+            let removed = broker.as_ref().map(|broker| broker.remove(&topic));
+            if let Some(Err(error)) = removed {
+                report.fault(format!("a topic stays: {error}"), false);
+            }
+        }
         let columns = [
             "case",
             "program",
