@@ -90,7 +90,7 @@ def start(request):
         "topic": variables["OUT"],
         "format": "json",
         "sink.delivery-guarantee": "exactly-once" if exactly_once else "at-least-once",
-        "properties.linger.ms": "1",
+        "properties.linger.ms": "5",
     }
     if exactly_once:
         sink["sink.transactional-id-prefix"] = variables["OUT"]

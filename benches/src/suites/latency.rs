@@ -15,6 +15,9 @@ use crate::statistics::permille;
 
 /// Events per second when all are sent as fast as they go: more than any program here takes.
 const FLOOD_RATE: u64 = 2_000_000;
+/// Events per second and seconds of the pass that comes first and does not count: a fresh broker
+/// takes seconds for what it does in milliseconds once it is compiled.
+const WARMUP: (u64, u64) = (20_000, 10);
 /// The queries.
 const QUERIES: [(&str, Query); 2] = [("stateless", Query::Stateless), ("window", Query::Window)];
 /// What the rows of the table say.
@@ -92,6 +95,7 @@ impl Suite for Latency {
             self.seconds
         );
         let mut report = Report::new(Self::NAME, about, settings);
+        self.warm_up(&broker, settings)?;
         for (name, query) in QUERIES {
             if settings.wants_case(name) {
                 let rows = self.measure(name, query, &broker, settings, &mut report)?;
@@ -105,6 +109,25 @@ impl Suite for Latency {
 impl Latency {
     fn partitions(&self, settings: &Settings) -> u32 {
         self.partitions.unwrap_or(settings.cores())
+    }
+
+    /// Has the broker take and give small requests for a while.
+    fn warm_up(&self, broker: &Kafka, settings: &Settings) -> Result<()> {
+        let (rate, seconds) = WARMUP;
+        for way in self.ways("stateless", broker)?.iter().take(1) {
+            let pass = Pass {
+                broker,
+                partitions: self.partitions(settings),
+                job: &way.job,
+                query: Query::Stateless,
+                rate,
+                count: rate * seconds,
+                warmup: 0,
+            };
+            let mut program = programs::start(way.program, settings)?;
+            check(&pass.run(program.as_mut())?)?;
+        }
+        Ok(())
     }
 
     /// Measures all ways of a query; what fails is noted and the others go on.
