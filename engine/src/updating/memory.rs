@@ -1,17 +1,13 @@
 //! The account of an updating operator's state in the job's memory pool.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
+use crate::account;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::metrics::SubtaskMetrics;
-
-/// Bytes by which the state may differ from what is reserved: asking the pool for each batch would
-/// be a lock that all subtasks share.
-const STEP_BYTES: usize = if cfg!(test) { 256 } else { 64 << 10 };
 
 /// What an entry of a map costs beside its key and value: the shared key's counters, its place in
 /// the table and the table's free places.
@@ -38,11 +34,7 @@ impl Account {
 
     /// Sets how much is held; fails when the pool has no more.
     pub(crate) fn set(&self, bytes: usize) -> Result<()> {
-        self.metrics.state_bytes.store(bytes as u64, Relaxed);
-        if bytes != 0 && bytes.abs_diff(self.reservation.size()) < STEP_BYTES {
-            return Ok(());
-        }
-        self.reservation.try_resize(bytes).map_err(|error| {
+        account::settle(&self.reservation, &self.metrics, bytes).map_err(|error| {
             Error::new(
                 Kind::Limit,
                 codes::MEMORY,

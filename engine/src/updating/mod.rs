@@ -15,6 +15,7 @@ pub mod fold;
 #[cfg(test)]
 pub(crate) mod harness;
 pub(crate) mod memory;
+pub(crate) mod places;
 pub mod rank;
 pub(crate) mod short_row;
 pub(crate) mod state;

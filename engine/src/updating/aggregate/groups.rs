@@ -1,13 +1,12 @@
 //! The groups of one subtask: found by key, dropped when empty, and what a snapshot has to say.
 
-use std::sync::Arc;
-
 use super::call::{Call, misfit};
 use super::value::Value;
 use crate::error::Result;
 use crate::updating::RowBytes;
 use crate::updating::codec::RowMap;
 use crate::updating::memory::ENTRY_BYTES;
+use crate::updating::places::{Keyed, Places};
 
 /// One group.
 #[derive(Debug)]
@@ -80,26 +79,24 @@ impl Group {
     fn size(&self) -> usize {
         let values: usize = self.values.iter().map(Value::bytes).sum();
         let emitted = self.emitted.as_ref().map_or(0, |row| row.len());
-        size_of::<Self>() + ENTRY_BYTES + self.key.len() + emitted + values
+        ENTRY_BYTES + self.key.len() + emitted + values
     }
 }
 
-/// A place for a group.
-#[derive(Debug, Default)]
-struct Slot {
-    group: Option<Group>,
-    /// It is in the list of changes: at most once, however many groups have come and gone here.
-    listed: bool,
+impl Keyed for Group {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
 }
 
 /// The groups by their places, and by their keys.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    by_key: RowMap<u32>,
+    groups: Places<Group>,
     /// Places whose groups differ from what the last snapshot holds.
     changed: Vec<u32>,
+    /// Which places are in that list: each once, however many groups have come and gone there.
+    listed: Vec<bool>,
     /// Keys of groups that a snapshot holds and that are gone.
     gone: RowMap<()>,
     bytes: usize,
@@ -107,11 +104,11 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
-        self.by_key.get(key).copied()
+        self.groups.find(key)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Group> {
-        self.slots.get_mut(slot as usize)?.group.as_mut()
+        self.groups.get_mut(slot)
     }
 
     /// A group that must be there.
@@ -121,28 +118,16 @@ impl Groups {
 
     /// Adds a group; its key must be new.
     pub(super) fn insert(&mut self, group: Group) -> Result<u32> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => {
-                self.slots.push(Slot::default());
-                u32::try_from(self.slots.len() - 1).map_err(|_| misfit())?
-            }
-        };
-        self.by_key.insert(Arc::clone(&group.key), slot);
         self.bytes += group.bytes;
-        self.slots.get_mut(slot as usize).ok_or_else(misfit)?.group = Some(group);
-        Ok(slot)
+        self.groups.insert(group).ok_or_else(misfit)
     }
 
     /// Drops a group.
     pub(super) fn remove(&mut self, slot: u32) {
-        let place = self.slots.get_mut(slot as usize);
-        let Some(group) = place.and_then(|place| place.group.take()) else {
+        let Some(group) = self.groups.remove(slot) else {
             return;
         };
-        self.by_key.remove(&group.key);
         self.bytes -= group.bytes;
-        self.free.push(slot);
         if group.saved {
             self.bytes += group.key.len() + ENTRY_BYTES;
             self.gone.insert(group.key, ());
@@ -151,14 +136,17 @@ impl Groups {
 
     /// Notes that a group differs from what is saved, and takes its size.
     pub(super) fn note(&mut self, slot: u32) {
-        let Some(place) = self.slots.get_mut(slot as usize) else {
-            return;
-        };
-        let Some(group) = &mut place.group else {
+        let Some(group) = self.groups.get_mut(slot) else {
             return;
         };
         group.changed = true;
-        if !std::mem::replace(&mut place.listed, true) {
+        let place = slot as usize;
+        if place >= self.listed.len() {
+            self.listed.resize(place + 1, false);
+        }
+        if let Some(listed) = self.listed.get_mut(place)
+            && !std::mem::replace(listed, true)
+        {
             self.changed.push(slot);
         }
         group.compact_changes();
@@ -167,8 +155,7 @@ impl Groups {
 
     /// Takes the size of a group.
     pub(super) fn measure(&mut self, slot: u32) {
-        let place = self.slots.get_mut(slot as usize);
-        if let Some(group) = place.and_then(|place| place.group.as_mut()) {
+        if let Some(group) = self.groups.get_mut(slot) {
             let bytes = group.size();
             self.bytes = (self.bytes + bytes).saturating_sub(group.bytes);
             group.bytes = bytes;
@@ -178,12 +165,9 @@ impl Groups {
     /// The groups that differ from what is saved, each once; they count as saved afterwards.
     pub(super) fn take_changed(&mut self) -> Vec<u32> {
         let slots = std::mem::take(&mut self.changed);
+        self.listed = Vec::new();
         let differs = |slot: &u32| {
-            let Some(place) = self.slots.get_mut(*slot as usize) else {
-                return false;
-            };
-            place.listed = false;
-            let group = place.group.as_mut();
+            let group = self.groups.get_mut(*slot);
             group.is_some_and(|group| std::mem::replace(&mut group.changed, false))
         };
         slots.into_iter().filter(differs).collect()
@@ -198,18 +182,18 @@ impl Groups {
 
     /// All places with a group.
     pub(super) fn slots(&self) -> Vec<u32> {
-        let slots = (0_u32..).zip(&self.slots);
-        slots
-            .filter_map(|(slot, place)| place.group.as_ref().map(|_| slot))
-            .collect()
+        self.groups.places().collect()
     }
 
     /// Takes all groups out.
     pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
-        self.slots.into_iter().filter_map(|place| place.group)
+        self.groups.into_values()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + (self.changed.capacity() + self.free.capacity()) * size_of::<u32>()
+        self.bytes
+            + self.groups.bytes()
+            + self.changed.capacity() * size_of::<u32>()
+            + self.listed.capacity()
     }
 }

@@ -20,6 +20,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::Column;
 
 use super::RowCodec;
 use super::codec::evaluate;
@@ -75,8 +76,10 @@ struct Program {
     /// The partition and the first columns of the order, as far as they are short: the beginning of
     /// the bytes of [`Self::codec`].
     lead_codec: RowCodec,
-    /// Partition, order, place of arrival, then the input's columns.
+    /// Partition, order, place of arrival, then those of the input's columns that are not among them.
     codec: RowCodec,
+    /// Where each of the input's columns is among the encoded ones.
+    places: Vec<usize>,
     /// The input's columns.
     rows_schema: SchemaRef,
     schema: SchemaRef,
@@ -196,9 +199,25 @@ impl Program {
         let short = order.iter().take_while(|(t, _)| t.is_primitive());
         let lead = partition.iter().chain(short).cloned();
         let lead_codec = RowCodec::try_new(lead)?;
-        let columns = rows.fields().iter().map(|f| (f.data_type().clone(), any));
         let fields = partition.iter().cloned().chain(order);
         let fields = fields.chain(arrival.then_some((DataType::UInt64, any)));
+        let mut fields: Vec<_> = fields.collect();
+        let ahead = || {
+            spec.partition
+                .iter()
+                .chain(spec.order.iter().map(|(e, _)| e))
+        };
+        let mut places = Vec::with_capacity(rows.fields().len());
+        for (index, field) in rows.fields().iter().enumerate() {
+            let is_column = |e: &Arc<dyn PhysicalExpr>| {
+                e.downcast_ref::<Column>()
+                    .is_some_and(|column| column.index() == index)
+            };
+            places.push(ahead().position(is_column).unwrap_or_else(|| {
+                fields.push((field.data_type().clone(), any));
+                fields.len() - 1
+            }));
+        }
         let mut out: Vec<FieldRef> = rows.fields().iter().map(Arc::clone).collect();
         out.extend(spec.rank.iter().map(Arc::clone));
         Ok(Self {
@@ -207,14 +226,15 @@ impl Program {
             arrival,
             partition_codec: RowCodec::try_new(partition.clone())?,
             lead_codec,
-            codec: RowCodec::try_new(fields.chain(columns))?,
+            codec: RowCodec::try_new(fields)?,
+            places,
             schema: changelog_schema(&Schema::new(out)),
             rows_schema: rows,
             spec,
         })
     }
 
-    /// Columns of the state before the input's.
+    /// Encoded columns before those that only the rows need.
     fn prefix(&self) -> usize {
         self.spec.partition.len() + self.spec.order.len() + usize::from(self.arrival)
     }
@@ -224,7 +244,7 @@ impl Program {
         evaluate(&self.spec.partition, rows)
     }
 
-    /// The columns of the state of a batch of rows.
+    /// The columns of a batch of rows that are encoded.
     fn columns(
         &self,
         rows: &RecordBatch,
@@ -238,10 +258,29 @@ impl Program {
         let mut columns: Vec<ArrayRef> = partition.iter().map(Arc::clone).collect();
         columns.extend(order.collect::<Result<Vec<_>>>()?);
         columns.extend(arrival);
-        let width = self.rows_schema.fields().len();
-        columns.extend(rows.columns().iter().take(width).map(Arc::clone));
+        let prefix = self.prefix();
+        let later = rows.columns().iter().zip(&self.places);
+        let later = later.filter(|(_, place)| **place >= prefix);
+        columns.extend(later.map(|(column, _)| Arc::clone(column)));
         Ok(columns)
     }
+
+    /// Decodes rows: the place of arrival, if there is one, and the input's columns.
+    fn decode<'a>(
+        &self,
+        rows: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(Option<ArrayRef>, Vec<ArrayRef>)> {
+        let columns = self.codec.decode(rows)?;
+        let arrival = self.arrival.then(|| self.prefix() - 1);
+        let arrival = arrival.and_then(|place| columns.get(place)).map(Arc::clone);
+        let column = |place: &usize| columns.get(*place).map(Arc::clone).ok_or_else(misfit);
+        let rows = self.places.iter().map(column).collect::<Result<_>>()?;
+        Ok((arrival, rows))
+    }
+}
+
+fn misfit() -> Error {
+    Error::internal("ranked rows do not fit their layout")
 }
 
 fn describe(spec: &RankSpec) -> String {

@@ -8,9 +8,9 @@ use arrow::compute::take;
 use arrow::row::Row;
 
 use super::ordered::Ordered;
-use super::{Program, state};
+use super::{Program, misfit, state};
 use crate::changelog::{self, RowKind};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, Operator, Output, StateBatches};
@@ -158,11 +158,11 @@ impl Rank {
     /// Finds or makes the partition of each row.
     pub(super) fn open(&mut self, partition: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
         if partition.is_empty() {
-            return Ok(vec![self.rows.open(&[], self.now); rows]);
+            return Ok(vec![self.rows.open(&[], self.now)?; rows]);
         }
         let keys = self.program.partition_codec.encode(partition)?;
         let open = |key: Row<'_>| self.rows.open(key.data(), self.now);
-        Ok(keys.iter().map(open).collect())
+        keys.iter().map(open).collect()
     }
 
     /// The rows that may come to be among the first of their partitions: the others, of which
@@ -214,8 +214,7 @@ impl Rank {
 
     fn batch(&self, lines: &[Line]) -> Result<RecordBatch> {
         let program = &self.program;
-        let columns = program.codec.decode(lines.iter().map(|line| &*line.row))?;
-        let mut columns: Vec<ArrayRef> = columns.into_iter().skip(program.prefix()).collect();
+        let (_, mut columns) = program.decode(lines.iter().map(|line| &*line.row))?;
         if program.spec.rank.is_some() {
             let ranks = lines.iter().map(|line| line.rank);
             columns.push(Arc::new(UInt64Array::from_iter_values(ranks)));
@@ -223,7 +222,7 @@ impl Rank {
         let kinds = lines.iter().map(|line| line.kind.number());
         columns.push(Arc::new(Int8Array::from_iter_values(kinds)));
         if columns.iter().any(|column| column.len() != lines.len()) {
-            return Err(Error::internal("ranked rows do not fit their layout"));
+            return Err(misfit());
         }
         Ok(RecordBatch::try_new(Arc::clone(&program.schema), columns)?)
     }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::misfit;
+use crate::error::Result;
 use crate::updating::RowBytes;
 use crate::updating::codec::RowMap;
 use crate::updating::memory::ENTRY_BYTES;
+use crate::updating::places::{Keyed, Places};
+use crate::updating::short_row::ShortRow;
 
 /// Rows of a partition that are kept side by side; more are a tree.
 const FEW_MAX: usize = 32;
@@ -13,10 +17,7 @@ const FEW_MAX: usize = 32;
 /// A multiset of encoded rows in partitions.
 #[derive(Debug, Default)]
 pub(super) struct Ordered {
-    partitions: Vec<Partition>,
-    /// Places among the partitions without one.
-    free: Vec<u32>,
-    by_key: RowMap<u32>,
+    partitions: Places<Partition>,
     /// Rows whose number changed, with the place of their partition; followed once there is a
     /// snapshot.
     changed: RowMap<u32>,
@@ -25,9 +26,9 @@ pub(super) struct Ordered {
 }
 
 /// The rows of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Partition {
-    key: RowBytes,
+    key: ShortRow,
     rows: Rows,
     /// How many rows there are, each as often as it is there.
     held: usize,
@@ -41,7 +42,8 @@ struct Partition {
 #[derive(Debug)]
 enum Rows {
     Few(Vec<(RowBytes, i64)>),
-    Many(BTreeMap<RowBytes, i64>),
+    /// Boxed: there is one of these per partition.
+    Many(Box<BTreeMap<RowBytes, i64>>),
 }
 
 impl Default for Rows {
@@ -52,34 +54,22 @@ impl Default for Rows {
 
 impl Ordered {
     /// Finds a partition or makes it; gives its place.
-    pub(super) fn open(&mut self, key: &[u8], now: i64) -> u32 {
-        if let Some(slot) = self.by_key.get(key) {
-            if let Some(partition) = self.partitions.get_mut(*slot as usize) {
+    pub(super) fn open(&mut self, key: &[u8], now: i64) -> Result<u32> {
+        if let Some(slot) = self.partitions.find(key) {
+            if let Some(partition) = self.partitions.get_mut(slot) {
                 partition.touched_at = now;
             }
-            return *slot;
+            return Ok(slot);
         }
         let partition = Partition {
             key: key.into(),
+            rows: Rows::default(),
+            held: 0,
             touched_at: now,
-            ..Partition::default()
+            touched_in: 0,
         };
-        self.bytes += partition.own_bytes();
-        let key = Arc::clone(&partition.key);
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                if let Some(place) = self.partitions.get_mut(slot as usize) {
-                    *place = partition;
-                }
-                slot
-            }
-            None => {
-                self.partitions.push(partition);
-                u32::try_from(self.partitions.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
-        self.by_key.insert(key, slot);
-        slot
+        self.bytes += key.len();
+        self.partitions.insert(partition).ok_or_else(misfit)
     }
 
     /// How many rows a partition has, each as often as it is there.
@@ -89,7 +79,7 @@ impl Ordered {
 
     /// Notes that a batch changes a partition; gives whether it is the batch's first change.
     pub(super) fn touch(&mut self, slot: u32, batch: u64) -> bool {
-        let partition = self.partitions.get_mut(slot as usize);
+        let partition = self.partitions.get_mut(slot);
         partition.is_some_and(|p| std::mem::replace(&mut p.touched_in, batch) != batch)
     }
 
@@ -117,7 +107,7 @@ impl Ordered {
 
     /// Adds a row some times.
     pub(super) fn add(&mut self, slot: u32, row: &[u8], times: i64) {
-        if let Some(partition) = self.partitions.get_mut(slot as usize) {
+        if let Some(partition) = self.partitions.get_mut(slot) {
             partition.held += usize::try_from(times).unwrap_or(0);
             if partition.rows.add(row, times) {
                 self.bytes += row_bytes(row);
@@ -128,7 +118,7 @@ impl Ordered {
 
     /// Takes a row away once; one that is not there belongs to a partition that has expired.
     pub(super) fn remove(&mut self, slot: u32, row: &[u8]) {
-        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+        let Some(partition) = self.partitions.get_mut(slot) else {
             return;
         };
         let Some(last) = partition.rows.remove(row) else {
@@ -150,7 +140,7 @@ impl Ordered {
 
     /// Sets how often a row is there, as a snapshot says.
     pub(super) fn set(&mut self, slot: u32, row: &[u8], count: i64) {
-        let Some(partition) = self.partitions.get_mut(slot as usize) else {
+        let Some(partition) = self.partitions.get_mut(slot) else {
             return;
         };
         let before = partition.rows.drop_row(row);
@@ -167,25 +157,23 @@ impl Ordered {
 
     /// Forgets a partition that has no rows.
     pub(super) fn close_if_empty(&mut self, slot: u32) {
-        let Some(partition) = self.partitions.get_mut(slot as usize) else {
-            return;
-        };
-        if partition.held == 0 && self.by_key.remove(&partition.key).is_some() {
-            self.bytes -= partition.own_bytes();
-            *partition = Partition::default();
-            self.free.push(slot);
+        if self
+            .partition(slot)
+            .is_some_and(|partition| partition.held == 0)
+            && let Some(partition) = self.partitions.remove(slot)
+        {
+            self.bytes -= partition.key.len();
         }
     }
 
     /// Drops the partitions that no row has touched since a moment.
     pub(super) fn expire(&mut self, before: i64) {
-        for slot in self.by_key.values().copied().collect::<Vec<_>>() {
-            let Some(partition) = self.partitions.get_mut(slot as usize) else {
+        let old = |slot: &u32| self.partition(*slot).is_some_and(|p| p.touched_at < before);
+        let old: Vec<u32> = self.partitions.places().filter(old).collect();
+        for slot in old {
+            let Some(partition) = self.partitions.get_mut(slot) else {
                 continue;
             };
-            if partition.touched_at >= before {
-                continue;
-            }
             partition.held = 0;
             for (row, _) in std::mem::take(&mut partition.rows).into_all() {
                 self.bytes -= row_bytes(&row);
@@ -228,11 +216,11 @@ impl Ordered {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.changed.len() * ENTRY_BYTES
+        self.bytes + self.partitions.bytes() + self.changed.len() * ENTRY_BYTES
     }
 
     fn partition(&self, slot: u32) -> Option<&Partition> {
-        self.partitions.get(slot as usize)
+        self.partitions.get(slot)
     }
 
     fn note(&mut self, slot: u32, row: &[u8]) {
@@ -244,16 +232,16 @@ impl Ordered {
             *place = slot;
             return;
         }
-        let known = self.partitions.get(slot as usize);
+        let known = self.partitions.get(slot);
         let known = known.and_then(|partition| partition.rows.find(row));
         self.changed
             .insert(known.map_or_else(|| row.into(), Arc::clone), slot);
     }
 }
 
-impl Partition {
-    fn own_bytes(&self) -> usize {
-        size_of::<Self>() + self.key.len() + ENTRY_BYTES
+impl Keyed for Partition {
+    fn key(&self) -> &[u8] {
+        &self.key
     }
 }
 
@@ -275,7 +263,7 @@ impl Rows {
                     }
                     rows.insert(at, (row.into(), times));
                     if rows.len() > FEW_MAX {
-                        *self = Self::Many(std::mem::take(rows).into_iter().collect());
+                        *self = Self::Many(Box::new(std::mem::take(rows).into_iter().collect()));
                     }
                     true
                 }
@@ -361,7 +349,7 @@ impl Rows {
 }
 
 /// Where a row is among rows in order, or where it belongs.
-fn place(rows: &[(RowBytes, i64)], row: &[u8]) -> Result<usize, usize> {
+fn place(rows: &[(RowBytes, i64)], row: &[u8]) -> std::result::Result<usize, usize> {
     rows.binary_search_by(|(other, _)| (**other).cmp(row))
 }
 
@@ -377,7 +365,7 @@ mod tests {
     fn rows_are_in_order_however_many() {
         for many in [3, 500] {
             let mut rows = Ordered::default();
-            let slot = rows.open(&[7], 0);
+            let slot = rows.open(&[7], 0).unwrap();
             let numbers = (0..many).map(|i: u32| i.wrapping_mul(7919) % many);
             for number in numbers.clone() {
                 rows.add(slot, &number.to_be_bytes(), 2);
@@ -396,7 +384,7 @@ mod tests {
             }
             assert_eq!(rows.held(slot), 0);
             rows.close_if_empty(slot);
-            assert_eq!(rows.bytes(), 0);
+            assert_eq!(rows.bytes, 0);
             assert!(rows.all().is_empty());
         }
     }
@@ -405,13 +393,13 @@ mod tests {
     fn a_partition_that_comes_again_elsewhere_keeps_its_changes() {
         let mut rows = Ordered::default();
         rows.track();
-        let first = rows.open(&[1], 0);
+        let first = rows.open(&[1], 0).unwrap();
         rows.add(first, &[1, 1], 1);
         rows.remove(first, &[1, 1]);
         rows.close_if_empty(first);
-        let other = rows.open(&[2], 0);
+        let other = rows.open(&[2], 0).unwrap();
         rows.add(other, &[2, 2], 1);
-        let again = rows.open(&[1], 0);
+        let again = rows.open(&[1], 0).unwrap();
         assert_ne!(again, first);
         rows.add(again, &[1, 1], 3);
         let mut changes = rows.take_changes();
@@ -423,12 +411,12 @@ mod tests {
     #[test]
     fn what_is_not_touched_expires() {
         let mut rows = Ordered::default();
-        let old = rows.open(&[1], 5);
+        let old = rows.open(&[1], 5).unwrap();
         rows.add(old, &[1, 1], 1);
-        let new = rows.open(&[2], 9);
+        let new = rows.open(&[2], 9).unwrap();
         rows.add(new, &[2, 2], 1);
         rows.expire(9);
         assert_eq!(rows.all(), [(RowBytes::from([2, 2]), 1)]);
-        assert_eq!(rows.open(&[1], 9), old);
+        assert_eq!(rows.open(&[1], 9).unwrap(), old);
     }
 }

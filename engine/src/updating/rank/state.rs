@@ -8,9 +8,9 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, SchemaRef, UInt64Type};
 
-use super::Program;
 use super::operator::Rank;
-use crate::error::{Error, Result};
+use super::{Program, misfit};
+use crate::error::Result;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
 use crate::updating::Format;
@@ -33,9 +33,8 @@ pub(super) fn snapshot(of: &mut Rank, extent: Extent) -> StateBatches {
     let chunks = rows.len().div_ceil(rows_max);
     Box::new((0..chunks).map(move |i| {
         let rows = || rows.iter().skip(i * rows_max).take(rows_max);
-        let columns = program.codec.decode(rows().map(|(row, _)| &**row))?;
-        let kept = program.prefix() - usize::from(program.arrival);
-        let mut columns: Vec<ArrayRef> = columns.into_iter().skip(kept).collect();
+        let (arrival, rows_of) = program.decode(rows().map(|(row, _)| &**row))?;
+        let mut columns: Vec<ArrayRef> = arrival.into_iter().chain(rows_of).collect();
         let counts = rows().map(|(_, count)| *count);
         columns.push(Arc::new(Int64Array::from_iter_values(counts)));
         Ok(RecordBatch::try_new(schema(&program), columns)?)
@@ -102,8 +101,4 @@ fn schema(program: &Program) -> SchemaRef {
     fields.extend(program.rows_schema.fields().iter().map(Arc::clone));
     fields.push(Arc::new(Field::new("_count", DataType::Int64, false)));
     FORMAT.schema(ROWS, fields)
-}
-
-fn misfit() -> Error {
-    Error::internal("a rank's columns do not fit its layout")
 }
