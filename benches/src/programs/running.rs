@@ -10,6 +10,8 @@ use super::usage::{self, Usage};
 use crate::clock::pause;
 use crate::failure::{During, Failure, Result};
 
+/// Tells the program to end when its own input is closed, which the end of the harness does as well.
+const SHELL: &str = r#"trap '' INT; exec 3<&0; "$@" </dev/null & pid=$!; read -r _ <&3; kill -INT "$pid"; wait "$pid""#;
 /// Tenths of a second in which it may end by itself.
 const PATIENCE_TENTHS: u32 = 300;
 
@@ -22,11 +24,17 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts it; what it says of errors goes into a file of the folder.
-    pub(super) fn spawn(command: &mut Command, folder: &Path) -> Result<Self> {
+    pub(super) fn spawn(command: &Command, folder: &Path) -> Result<Self> {
         let log = folder.join("log");
         let file = fs::File::create(&log).during(format!("making {}", log.display()))?;
-        let child = command
-            .stdin(Stdio::null())
+        let mut shell = Command::new("bash");
+        shell.args(["-c", SHELL, "running"]);
+        shell.arg(command.get_program()).args(command.get_args());
+        if let Some(folder) = command.get_current_dir() {
+            shell.current_dir(folder);
+        }
+        let child = shell
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file)
             .spawn()
@@ -47,9 +55,7 @@ impl Running {
 
     /// Ends it; an error is what it said when it did not end well.
     pub(super) fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).output();
-        drop(sent.during("stopping a process")?);
+        drop(self.child.stdin.take());
         for _ in 0..PATIENCE_TENTHS {
             if let Some(status) = self.child.try_wait().during("waiting for a process")? {
                 if status.success() {
@@ -70,8 +76,32 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails when the process has ended, which is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        // Of a process that has not ended by itself, the shell has told it.
+        drop(self.child.stdin.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Running {
+        let folder = std::env::temp_dir();
+        let mut command = Command::new("bash");
+        command.args(["-c", script]);
+        Running::spawn(&command, &folder).unwrap()
+    }
+
+    #[test]
+    fn it_is_told_to_end_and_its_end_is_heard() {
+        let python = "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(CODE))\n\
+                      print('up', flush=True)\ntime.sleep(60)";
+        for (code, is_well) in [("0", true), ("3", false)] {
+            let script = python.replace("CODE", code);
+            let mut running = shell(&format!("exec python3 -c \"{script}\""));
+            let mut up = [0; 3];
+            running.output().unwrap().read_exact(&mut up).unwrap();
+            assert_eq!(running.stop().is_ok(), is_well);
+        }
     }
 }

@@ -230,8 +230,8 @@ impl Program for Weir {
         let folder = settings::scratch("weir-live")?;
         let script = script(job, "");
         if job.into == Into::Lines {
-            let mut command = self.subscription(&script, &folder)?;
-            let mut running = Running::spawn(&mut command, &folder)?;
+            let command = self.subscription(&script, &folder)?;
+            let mut running = Running::spawn(&command, &folder)?;
             let output = running.output();
             self.running = Some(running);
             return Ok(output);
@@ -242,8 +242,8 @@ impl Program for Weir {
             interval = time.clone();
             flags.extend(["--checkpoint-interval", &interval]);
         }
-        let mut command = self.command(&script, &folder, &flags)?;
-        self.running = Some(Running::spawn(&mut command, &folder)?);
+        let command = self.command(&script, &folder, &flags)?;
+        self.running = Some(Running::spawn(&command, &folder)?);
         Ok(None)
     }
 
