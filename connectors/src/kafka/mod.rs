@@ -83,7 +83,7 @@ const SOURCE_OPTIONS: &[OptionSpec] = &[
     OptionSpec::default(
         "batch_time",
         OptionKind::Duration,
-        "20ms",
+        "10ms",
         "How long records are gathered into one batch at most.",
     ),
     OptionSpec::default(
