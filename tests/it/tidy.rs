@@ -82,6 +82,7 @@ fn dependencies_go_one_way() {
             "weir-bench",
             vec!["weir", "weir-connectors", "weir-engine", "weir-sql"],
         ),
+        ("weir-micro", vec!["weir-connectors", "weir-engine"]),
     ]);
     for package in metadata().packages {
         let name = package.name.to_string();
