@@ -60,7 +60,9 @@ pub(super) struct Call {
     /// How many of `args` are ORDER BY columns.
     order: usize,
     /// Whether rows may be taken back.
-    changelog: bool,
+    pub(super) changelog: bool,
+    /// COUNT of one argument: a number is all that is kept.
+    pub(super) counts: bool,
     /// Entries: the ORDER BY columns, then the arguments.
     pub(super) entries: Option<RowCodec>,
     /// The columns of a running accumulator's state.
@@ -98,6 +100,9 @@ impl Call {
             filter,
             order: order.len(),
             changelog,
+            counts: expr.fun().name() == "count"
+                && types.len() == 1
+                && matches!(method, Method::Running | Method::Edges),
             entries: None,
             states: Vec::new(),
             result: expr.field().data_type().clone(),

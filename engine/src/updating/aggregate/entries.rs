@@ -14,7 +14,8 @@ const CHANGED_SPARE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Entries {
     rows: Rows,
-    /// Whether it matters how often a row is there: if not, a row that comes again changes nothing.
+    /// Whether it matters how often a row is there: if not, its number is a set of marks, and a row
+    /// that comes again changes nothing.
     counted: bool,
     /// Entries that differ from what the last snapshot holds; empty while nothing is saved.
     changed: HashSet<ShortRow, RandomState>,
@@ -45,20 +46,46 @@ impl Entries {
 
     /// Adds a row; gives whether it is the first of its kind.
     pub(super) fn add(&mut self, row: &[u8], track: bool) -> bool {
+        if !self.counted {
+            return self.mark(row, 1, track) != 0;
+        }
         let first = match self.rows.get_mut(row) {
-            Some(_) if !self.counted => return false,
             Some(count) => {
                 *count += 1;
                 false
             }
             None => {
-                self.bytes += row.len() + ENTRY_BYTES;
-                self.rows.insert(row, 1);
+                self.insert(row, 1);
                 true
             }
         };
         self.note(row, track);
         first
+    }
+
+    /// Adds marks to a row; gives those that are new.
+    pub(super) fn mark(&mut self, row: &[u8], marks: i64, track: bool) -> i64 {
+        let new = match self.rows.get_mut(row) {
+            Some(known) => {
+                let new = marks & !*known;
+                *known |= marks;
+                new
+            }
+            None if marks != 0 => {
+                self.insert(row, marks);
+                marks
+            }
+            None => 0,
+        };
+        if new != 0 {
+            self.note(row, track);
+        }
+        new
+    }
+
+    fn insert(&mut self, row: &[u8], count: i64) {
+        self.bytes += row.len() + ENTRY_BYTES;
+        self.rows.insert(row, count);
     }
 
     /// Takes a row away; gives whether it was the last of its kind. A row that is not there belongs
@@ -83,8 +110,7 @@ impl Entries {
             self.bytes -= row.len() + ENTRY_BYTES;
         }
         if count > 0 {
-            self.bytes += row.len() + ENTRY_BYTES;
-            self.rows.insert(row, count);
+            self.insert(row, count);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The groups of one subtask: found by key, dropped when empty, and what a snapshot has to say.
 
-use super::call::{Call, misfit};
+use super::call::{Method, misfit};
+use super::program::Program;
 use super::value::Value;
 use crate::error::Result;
 use crate::updating::RowBytes;
@@ -34,11 +35,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(key: RowBytes, calls: &[Call]) -> Result<Self> {
+    pub(super) fn new(key: RowBytes, program: &Program) -> Result<Self> {
         Ok(Self {
             key,
             rows: 0,
-            values: calls.iter().map(Value::new).collect::<Result<_>>()?,
+            values: program.values()?,
             emitted: None,
             touched_at: i64::MIN,
             place: (0, 0),
@@ -51,10 +52,33 @@ impl Group {
     }
 
     /// Forgets all rows.
-    pub(super) fn clear(&mut self, calls: &[Call]) -> Result<()> {
+    pub(super) fn clear(&mut self, program: &Program) -> Result<()> {
         self.rows = 0;
-        self.values = calls.iter().map(Value::new).collect::<Result<_>>()?;
+        self.values = program.values()?;
         self.whole = true;
+        Ok(())
+    }
+
+    /// Computes the accumulators of DISTINCT from the rows that a snapshot has given back.
+    pub(super) fn rebuild(&mut self, program: &Program) -> Result<()> {
+        for set in &program.sets {
+            let owner = self.values.get(set.owner()).ok_or_else(misfit)?;
+            let seen = set.calls(program)?.into_iter().map(|(bit, place, call)| {
+                let fresh = owner.seen(call, |marks| marks & bit != 0)?;
+                Ok((place, fresh))
+            });
+            for (place, fresh) in seen.collect::<Result<Vec<_>>>()? {
+                self.values.get_mut(place).ok_or_else(misfit)?.take(fresh);
+            }
+        }
+        for (place, call) in program.calls.iter().enumerate() {
+            let is_shared = program.sets.iter().any(|set| set.has(place));
+            if call.method == Method::Edges && !is_shared {
+                let value = self.values.get_mut(place).ok_or_else(misfit)?;
+                let fresh = value.seen(call, |_| true)?;
+                value.take(fresh);
+            }
+        }
         Ok(())
     }
 

@@ -12,9 +12,11 @@ mod call;
 mod emit;
 mod entries;
 mod exact;
+mod feeding;
 mod groups;
 mod operator;
 mod program;
+mod sets;
 mod shares;
 mod state;
 #[cfg(test)]

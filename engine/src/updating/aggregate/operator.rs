@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
-use arrow::compute::take;
+use arrow::array::ArrayRef;
 use arrow::record_batch::RecordBatch;
-use arrow::row::Rows;
 
 use super::Emit;
-use super::call::{Call, Method, misfit};
+use super::call::misfit;
 use super::emit::emit;
+use super::feeding::Feeding;
 use super::groups::{Group, Groups};
 use super::program::Program;
-use super::shares::{NONE, Shares};
+use super::shares::NONE;
 use super::state;
 use crate::changelog;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, Operator, Output, StateBatches};
@@ -70,26 +69,9 @@ impl Operator for UpdatingAggregate {
                 *group = NONE;
             }
         }
-        let program = Arc::clone(&self.program);
-        let mut unfiltered = None;
-        let mut encoded = Encoded::default();
-        for (i, call) in program.calls.iter().enumerate() {
-            let of_call = match call.filter {
-                Some(place) => {
-                    let filter = truth(&columns, place)?;
-                    &Shares::new(&of, &adds, Some(filter), touched.slots.len())
-                }
-                None => unfiltered
-                    .get_or_insert_with(|| Shares::new(&of, &adds, None, touched.slots.len())),
-            };
-            if call.method == Method::Running {
-                self.feed(i, call, of_call, &columns, &touched.slots)?;
-            } else {
-                let rows = encoded.rows(&program.calls, i, &columns)?;
-                self.keep(i, call, of_call, (&columns, rows), &touched.slots)?;
-            }
-        }
-        self.settle(touched.slots, out)?;
+        let slots = touched.slots;
+        Feeding::new(&self.program, &columns, &of, &adds, &slots).feed(&mut self.groups)?;
+        self.settle(slots, out)?;
         self.account.set(self.bytes())
     }
 
@@ -143,30 +125,6 @@ struct Touched {
     net: Vec<i64>,
 }
 
-/// The entries of a batch, encoded once for all aggregates with the same arguments.
-#[derive(Default)]
-struct Encoded(Vec<(usize, Rows)>);
-
-impl Encoded {
-    fn rows(&mut self, calls: &[Call], call: usize, columns: &[ArrayRef]) -> Result<&Rows> {
-        let wanted = calls.get(call).ok_or_else(misfit)?;
-        let like = |(known, _): &(usize, Rows)| {
-            let known = calls.get(*known);
-            known.is_some_and(|known| known.has_entries_of(wanted))
-        };
-        let place = match self.0.iter().position(like) {
-            Some(place) => place,
-            None => {
-                let codec = wanted.entries.as_ref().ok_or_else(misfit)?;
-                let args = wanted.to_entries(wanted.args_of(columns)?);
-                self.0.push((call, codec.encode(&args)?));
-                self.0.len() - 1
-            }
-        };
-        self.0.get(place).map(|(_, rows)| rows).ok_or_else(misfit)
-    }
-}
-
 impl UpdatingAggregate {
     /// Finds or makes the group of each row. A row that is taken back from a group that is not
     /// there belongs to one that has expired: it is left out.
@@ -214,7 +172,7 @@ impl UpdatingAggregate {
     }
 
     fn open(&mut self, key: &[u8]) -> Result<u32> {
-        let mut group = Group::new(key.into(), &self.program.calls)?;
+        let mut group = Group::new(key.into(), &self.program)?;
         group.touched_at = self.now;
         self.groups.insert(group)
     }
@@ -228,79 +186,11 @@ impl UpdatingAggregate {
             group.rows += net;
             let empty = group.rows <= 0;
             if empty {
-                group.clear(&self.program.calls)?;
+                group.clear(&self.program)?;
             }
             emptied.push(empty);
         }
         Ok(emptied)
-    }
-
-    /// Gives the rows of a batch to an aggregate's accumulators.
-    fn feed(
-        &mut self,
-        place: usize,
-        call: &Call,
-        shares: &Shares,
-        columns: &[ArrayRef],
-        slots: &[u32],
-    ) -> Result<()> {
-        let args = call.args_of(columns)?;
-        let args = args
-            .iter()
-            .map(|column| shares.sort(column))
-            .collect::<Result<Vec<_>>>()?;
-        for share in shares.iter() {
-            let slot = slots.get(share.group).ok_or_else(misfit)?;
-            let value = self.groups.held(*slot)?.values.get_mut(place);
-            let args: Vec<_> = args
-                .iter()
-                .map(|column| column.slice(share.offset, share.rows))
-                .collect();
-            value.ok_or_else(misfit)?.feed(&args, share.adds)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the rows of a batch for an aggregate; those that are the first or last of their kind
-    /// go to its accumulators, if it has some.
-    fn keep(
-        &mut self,
-        place: usize,
-        call: &Call,
-        shares: &Shares,
-        (columns, rows): (&[ArrayRef], &Rows),
-        slots: &[u32],
-    ) -> Result<()> {
-        let args = call.args_of(columns)?;
-        for share in shares.iter() {
-            let slot = slots.get(share.group).ok_or_else(misfit)?;
-            let group = self.groups.held(*slot)?;
-            let track = group.saved && !group.whole;
-            let value = group.values.get_mut(place).ok_or_else(misfit)?;
-            let entries = value.entries.as_mut().ok_or_else(misfit)?;
-            let mut edges = Vec::new();
-            for at in share.offset..share.offset + share.rows {
-                let row = shares.row(at);
-                let bytes = rows.row(row).data();
-                let edge = if share.adds {
-                    entries.add(bytes, track)
-                } else {
-                    entries.remove(bytes, track)
-                };
-                if edge {
-                    edges.push(u32::try_from(row).map_err(|_| misfit())?);
-                }
-            }
-            if call.method == Method::Edges && !edges.is_empty() {
-                let edges = UInt32Array::from(edges);
-                let args = args
-                    .iter()
-                    .map(|column| Ok(take(column, &edges, None)?))
-                    .collect::<Result<Vec<_>>>()?;
-                value.feed(&args, share.adds)?;
-            }
-        }
-        Ok(())
     }
 
     /// Sends what has changed, or keeps it for a tick.
@@ -365,14 +255,6 @@ impl UpdatingAggregate {
     fn bytes(&self) -> usize {
         self.groups.bytes() + self.pending.capacity() * size_of::<u32>()
     }
-}
-
-fn truth(columns: &[ArrayRef], place: usize) -> Result<&BooleanArray> {
-    columns
-        .get(place)
-        .ok_or_else(misfit)?
-        .as_boolean_opt()
-        .ok_or_else(|| Error::internal("an aggregate's FILTER gave no truth values"))
 }
 
 fn micros(time: Duration) -> i64 {

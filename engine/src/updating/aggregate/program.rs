@@ -9,6 +9,8 @@ use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::call::Call;
+use super::sets::{self, DistinctSet};
+use super::value::Value;
 use super::{AggregateSpec, Emit, OutputColumn};
 use crate::changelog::{changelog_schema, is_changelog};
 use crate::error::{Error, Result};
@@ -24,6 +26,8 @@ pub(super) struct Program {
     pub(super) key_fields: Vec<FieldRef>,
     pub(super) key_codec: RowCodec,
     pub(super) calls: Vec<Call>,
+    /// Aggregates that keep the same values together.
+    pub(super) sets: Vec<DistinctSet>,
     pub(super) result_codec: RowCodec,
     pub(super) output: Vec<OutputColumn>,
     /// The results' schema, with `_op`.
@@ -67,6 +71,7 @@ impl Program {
             keys,
             key_fields,
             key_codec,
+            sets: sets::of(&calls),
             calls,
             result_codec,
             output: spec.output,
@@ -75,6 +80,18 @@ impl Program {
             ttl: spec.ttl,
             fingerprint,
         })
+    }
+
+    /// Makes the values of a new group.
+    pub(super) fn values(&self) -> Result<Vec<Value>> {
+        let holds = |place: usize| {
+            let mut sets = self.sets.iter().filter(|set| set.has(place));
+            sets.all(|set| set.owner() == place)
+        };
+        let calls = self.calls.iter().enumerate();
+        calls
+            .map(|(place, call)| Value::new(call, holds(place)))
+            .collect()
     }
 
     /// Whether all rows are one group.

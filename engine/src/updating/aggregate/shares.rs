@@ -106,8 +106,14 @@ impl Shares {
         })
     }
 
+    /// The rows of the batch that are in a share.
+    pub(super) fn rows(&self, share: Share) -> impl Iterator<Item = usize> {
+        let places = share.offset..share.offset + share.rows;
+        places.map(|place| self.row(place))
+    }
+
     /// The row of the batch at a place of the new order.
-    pub(super) fn row(&self, place: usize) -> usize {
+    fn row(&self, place: usize) -> usize {
         match &self.order {
             Some(order) => order.values().get(place).map_or(place, |row| *row as usize),
             None => place,
@@ -135,9 +141,7 @@ mod tests {
         let found: Vec<_> = shares
             .iter()
             .map(|s| {
-                let rows: Vec<_> = (s.offset..s.offset + s.rows)
-                    .map(|p| shares.row(p))
-                    .collect();
+                let rows: Vec<_> = shares.rows(s).collect();
                 (s.group, s.adds, rows)
             })
             .collect();

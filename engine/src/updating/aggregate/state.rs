@@ -2,7 +2,8 @@
 //!
 //! A snapshot gives, in this order: the keys that are gone; the groups that changed, with their
 //! accumulators and what was sent of them last; and per aggregate that keeps rows, those that
-//! changed, each with how often it is there now. A group may say that all its rows follow.
+//! changed, each with how often it is there now, or which of the aggregates that share it have seen
+//! it. A group may say that all its rows follow.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use crate::updating::{Format, RowBytes, RowCodec};
 
 const FORMAT: Format = Format {
     name: "weir.updating.aggregate",
-    version: "1",
+    version: "2",
 };
 const GONE: &str = "gone";
 const GROUPS: &str = "groups";
@@ -116,9 +117,7 @@ pub(super) fn restore(
         }
     }
     for mut group in restored.into_groups() {
-        for (value, call) in group.values.iter_mut().zip(&program.calls) {
-            value.rebuild(call)?;
-        }
+        group.rebuild(&program)?;
         (group.saved, group.whole, group.changed) = (true, false, false);
         let pending = std::mem::replace(&mut group.pending, false);
         let slot = into.groups.insert(group)?;
@@ -259,11 +258,11 @@ fn load_groups(program: &Program, into: &mut Groups, batch: &RecordBatch) -> Res
     for (row, key) in keys.into_iter().enumerate() {
         let slot = match into.find(&key) {
             Some(slot) => slot,
-            None => into.insert(Group::new(Arc::clone(&key), &program.calls)?)?,
+            None => into.insert(Group::new(Arc::clone(&key), program)?)?,
         };
         let group = into.held(slot)?;
         if whole.value(row) {
-            group.clear(&program.calls)?;
+            group.clear(program)?;
         }
         group.rows = rows.value(row);
         group.touched_at = times.value(row);

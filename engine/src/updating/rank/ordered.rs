@@ -42,8 +42,7 @@ struct Partition {
 #[derive(Debug)]
 enum Rows {
     Few(Vec<(RowBytes, i64)>),
-    /// Boxed: there is one of these per partition.
-    Many(Box<BTreeMap<RowBytes, i64>>),
+    Many(BTreeMap<RowBytes, i64>),
 }
 
 impl Default for Rows {
@@ -263,7 +262,7 @@ impl Rows {
                     }
                     rows.insert(at, (row.into(), times));
                     if rows.len() > FEW_MAX {
-                        *self = Self::Many(Box::new(std::mem::take(rows).into_iter().collect()));
+                        *self = Self::Many(std::mem::take(rows).into_iter().collect());
                     }
                     true
                 }

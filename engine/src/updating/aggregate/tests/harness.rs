@@ -70,6 +70,11 @@ pub(super) fn usual() -> Vec<Call> {
         call(sum_udaf(), amount(), false, &[], None),
         call(sum_udaf(), amount(), false, &[], Some("flag")),
         call(sum_udaf(), amount(), true, &[], None),
+        // These keep the same values as others do.
+        call(count_udaf(), column("word"), true, &[], Some("flag")),
+        call(count_udaf(), amount(), true, &[], Some("flag")),
+        call(sum_udaf(), amount(), true, &[], Some("flag")),
+        call(count_udaf(), amount(), true, &[], None),
         call(sum_udaf(), column("price"), false, &[], None),
         call(sum_udaf(), column("money"), false, &[], None),
         call(avg_udaf(), column("money"), false, &[], None),

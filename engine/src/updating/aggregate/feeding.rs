@@ -1,0 +1,218 @@
+//! Gives the rows of a batch to the aggregates of their groups.
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::row::Rows;
+
+use super::call::{Call, Method, misfit};
+use super::groups::{Group, Groups};
+use super::program::Program;
+use super::sets::DistinctSet;
+use super::shares::{Share, Shares};
+use crate::error::{Error, Result};
+
+/// A batch, and the groups that it has rows of.
+pub(super) struct Feeding<'a> {
+    program: &'a Program,
+    columns: &'a [ArrayRef],
+    /// Per row, the place of its group in `slots`.
+    of: &'a [u32],
+    adds: &'a [bool],
+    slots: &'a [u32],
+    /// All rows by group, once they are asked for.
+    unfiltered: Option<Shares>,
+    /// Rows encoded as entries, with the first aggregate that asked for them.
+    encoded: Vec<(usize, Rows)>,
+}
+
+impl<'a> Feeding<'a> {
+    pub(super) fn new(
+        program: &'a Program,
+        columns: &'a [ArrayRef],
+        of: &'a [u32],
+        adds: &'a [bool],
+        slots: &'a [u32],
+    ) -> Self {
+        Self {
+            program,
+            columns,
+            of,
+            adds,
+            slots,
+            unfiltered: None,
+            encoded: Vec::new(),
+        }
+    }
+
+    /// Gives the rows to all aggregates.
+    pub(super) fn feed(mut self, groups: &mut Groups) -> Result<()> {
+        let program = self.program;
+        for (place, call) in program.calls.iter().enumerate() {
+            if program.sets.iter().any(|set| set.has(place)) {
+                continue;
+            }
+            let shares = match call.filter {
+                Some(filter) => self.shares(Some(truth(self.columns, filter)?)),
+                None => self.take_unfiltered(),
+            };
+            if call.method == Method::Running {
+                self.run(place, call, &shares, groups)?;
+            } else {
+                self.keep(place, call, &shares, groups)?;
+            }
+            if call.filter.is_none() {
+                self.unfiltered = Some(shares);
+            }
+        }
+        for set in &program.sets {
+            let shares = self.take_unfiltered();
+            self.keep_once(set, &shares, groups)?;
+            self.unfiltered = Some(shares);
+        }
+        Ok(())
+    }
+
+    fn shares(&self, filter: Option<&BooleanArray>) -> Shares {
+        Shares::new(self.of, self.adds, filter, self.slots.len())
+    }
+
+    fn take_unfiltered(&mut self) -> Shares {
+        let known = self.unfiltered.take();
+        known.unwrap_or_else(|| self.shares(None))
+    }
+
+    fn group<'g>(&self, share: Share, groups: &'g mut Groups) -> Result<&'g mut Group> {
+        groups.held(*self.slots.get(share.group).ok_or_else(misfit)?)
+    }
+
+    /// Gives rows to the accumulators of an aggregate.
+    fn run(&self, place: usize, call: &Call, shares: &Shares, groups: &mut Groups) -> Result<()> {
+        let args = call.args_of(self.columns)?;
+        if call.counts {
+            let arg = args.first().ok_or_else(misfit)?;
+            for share in shares.iter() {
+                let rows = shares.rows(share).filter(|row| arg.is_valid(*row)).count();
+                let value = self.group(share, groups)?.values.get_mut(place);
+                value.ok_or_else(misfit)?.count(rows, share.adds);
+            }
+            return Ok(());
+        }
+        let args = args
+            .iter()
+            .map(|column| shares.sort(column))
+            .collect::<Result<Vec<_>>>()?;
+        for share in shares.iter() {
+            let args: Vec<_> = args
+                .iter()
+                .map(|column| column.slice(share.offset, share.rows))
+                .collect();
+            let value = self.group(share, groups)?.values.get_mut(place);
+            value.ok_or_else(misfit)?.feed(&args, share.adds)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps rows for an aggregate; those that are the first or last of their kind go to its
+    /// accumulators, if it has some.
+    fn keep(
+        &mut self,
+        place: usize,
+        call: &Call,
+        shares: &Shares,
+        groups: &mut Groups,
+    ) -> Result<()> {
+        let args = call.args_of(self.columns)?;
+        let encoded = self.encode(place)?;
+        let rows = self.encoded(encoded)?;
+        for share in shares.iter() {
+            let group = self.group(share, groups)?;
+            let track = group.saved && !group.whole;
+            let value = group.values.get_mut(place).ok_or_else(misfit)?;
+            let entries = value.entries.as_mut().ok_or_else(misfit)?;
+            let mut edges = Vec::new();
+            for row in shares.rows(share) {
+                let bytes = rows.row(row).data();
+                let edge = if share.adds {
+                    entries.add(bytes, track)
+                } else {
+                    entries.remove(bytes, track)
+                };
+                if edge {
+                    edges.push(u32::try_from(row).map_err(|_| misfit())?);
+                }
+            }
+            if call.method == Method::Edges {
+                value.feed_rows(call, &args, edges, share.adds)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps rows once for the aggregates that share them.
+    fn keep_once(&mut self, set: &DistinctSet, shares: &Shares, groups: &mut Groups) -> Result<()> {
+        let calls = set.calls(self.program)?;
+        let mut wanted = vec![0_i64; self.of.len()];
+        for (bit, _, call) in &calls {
+            let filter = call.filter.map(|place| truth(self.columns, place));
+            let filter = filter.transpose()?;
+            for (row, wanted) in wanted.iter_mut().enumerate() {
+                if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
+                    *wanted |= bit;
+                }
+            }
+        }
+        let encoded = self.encode(set.owner())?;
+        let rows = self.encoded(encoded)?;
+        let mut fresh = Vec::new();
+        for share in shares.iter() {
+            let group = self.group(share, groups)?;
+            let track = group.saved && !group.whole;
+            let owner = group.values.get_mut(set.owner()).ok_or_else(misfit)?;
+            let entries = owner.entries.as_mut().ok_or_else(misfit)?;
+            fresh.clear();
+            for row in shares.rows(share) {
+                let wanted = wanted.get(row).copied().unwrap_or(0);
+                let new = entries.mark(rows.row(row).data(), wanted, track);
+                if new != 0 {
+                    fresh.push((u32::try_from(row).map_err(|_| misfit())?, new));
+                }
+            }
+            for (bit, place, call) in &calls {
+                let mine = fresh.iter().filter(|(_, new)| new & bit != 0);
+                let mine: Vec<u32> = mine.map(|(row, _)| *row).collect();
+                let value = group.values.get_mut(*place).ok_or_else(misfit)?;
+                value.feed_rows(call, &call.args_of(self.columns)?, mine, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes the entries of an aggregate, unless those of another are the same; gives their place.
+    fn encode(&mut self, place: usize) -> Result<usize> {
+        let calls = &self.program.calls;
+        let wanted = calls.get(place).ok_or_else(misfit)?;
+        let like = |(known, _): &(usize, Rows)| {
+            let known = calls.get(*known);
+            known.is_some_and(|known| known.has_entries_of(wanted))
+        };
+        if let Some(known) = self.encoded.iter().position(like) {
+            return Ok(known);
+        }
+        let codec = wanted.entries.as_ref().ok_or_else(misfit)?;
+        let args = wanted.to_entries(wanted.args_of(self.columns)?);
+        self.encoded.push((place, codec.encode(&args)?));
+        Ok(self.encoded.len() - 1)
+    }
+
+    fn encoded(&self, place: usize) -> Result<&Rows> {
+        let encoded = self.encoded.get(place);
+        encoded.map(|(_, rows)| rows).ok_or_else(misfit)
+    }
+}
+
+fn truth(columns: &[ArrayRef], place: usize) -> Result<&BooleanArray> {
+    columns
+        .get(place)
+        .ok_or_else(misfit)?
+        .as_boolean_opt()
+        .ok_or_else(|| Error::internal("an aggregate's FILTER gave no truth values"))
+}
