@@ -69,6 +69,7 @@ fn run(matches: &ArgMatches) -> Result<bool> {
         report::page::render()?;
         return Ok(true);
     }
+    let _alone = settings::alone()?;
     let mut is_right = true;
     for suite in suites::all() {
         if name == "all" {

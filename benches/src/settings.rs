@@ -1,6 +1,7 @@
 //! What holds for every suite: repetitions, cores, places.
 
 use std::env;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,8 +19,8 @@ pub(crate) struct Settings {
     #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=256))]
     parallelism: Option<u32>,
 
-    /// Memory budget of Weir
-    #[arg(long, global = true, default_value = "4GiB")]
+    /// Memory budget of Weir; half of it is for what its operators keep
+    #[arg(long, global = true, default_value = "8GiB")]
     pub(crate) memory: String,
 
     /// Peers to measure beside Weir, or none [default: all that a suite knows]
@@ -83,6 +84,23 @@ fn place(variable: &str, name: &str) -> Result<PathBuf> {
         ))
     })?;
     Ok(Path::new(&home).join(".cache/weir").join(name))
+}
+
+/// Waits for nobody: two harnesses on one machine measure each other, and share their folders. The
+/// file is held until it is dropped.
+pub(crate) fn alone() -> Result<File> {
+    let root = data_root()?;
+    std::fs::create_dir_all(&root).during(format!("making {}", root.display()))?;
+    let path = root.join("lock");
+    let file = File::create(&path).during(format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(format!(
+            "another weir-bench is measuring with {}: wait for its end",
+            root.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(error).during(format!("locking {}", path.display())),
+    }
 }
 
 /// An empty folder for the outputs of a case.

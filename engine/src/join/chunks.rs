@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Result};
 
 /// Rows up to which batches are put together.
-const MERGED_ROWS_MAX: usize = 1 << 16;
+const MERGED_ROWS_MAX: usize = 1 << 14;
 /// Bytes up to which batches are put together: offsets of text stay far from their limit.
 const MERGED_BYTES_MAX: usize = 16 << 20;
 /// A batch that holds this many times the memory of its rows is copied.
