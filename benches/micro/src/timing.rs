@@ -46,7 +46,7 @@ fn time(micro: &Micro) -> Result<()> {
     };
     let (rows, median) = (prepared.rows as f64, at(2));
     say(&format!(
-        "{:24}{:>12.1}{:>10.1}{:>7.0}%",
+        "{:24}{:>12.2}{:>10.1}{:>7.0}%",
         micro.name,
         rows / median / 1e6,
         median / rows * 1e9,
