@@ -197,8 +197,8 @@ impl Chain {
         Ok((parts, results))
     }
 
-    /// All inputs have ended: each operator sends what it keeps.
-    pub(super) async fn end(&mut self) -> Result<Handover> {
+    /// All inputs have ended: each operator sends what it keeps, and gives its state if it is saved.
+    pub(super) async fn end(&mut self, saves: bool) -> Result<Handover> {
         let start = self.clock.monotonic();
         let mut results = Vec::new();
         for at in 0..self.links.len() {
@@ -214,14 +214,18 @@ impl Chain {
         }
         self.count_busy(start);
         self.send(results).await?;
-        // What is left is what a view shows, or that there is nothing more to say.
-        let extent = if self.is_saved {
-            Extent::Changes
-        } else {
-            Extent::All
-        };
-        let (parts, results) = self.snapshot(|_| extent)?;
-        self.send(results).await?;
+        let mut parts = Vec::new();
+        if saves {
+            // What is left is what a view shows, or that there is nothing more to say.
+            let extent = if self.is_saved {
+                Extent::Changes
+            } else {
+                Extent::All
+            };
+            let results;
+            (parts, results) = self.snapshot(|_| extent)?;
+            self.send(results).await?;
+        }
         self.tail.watermark(EventTime::MAX);
         let tokens = self.tail.end().await?;
         Ok(Handover {

@@ -149,7 +149,7 @@ async fn drive(
             None
         }
     };
-    let mut handover = chain.end().await?;
+    let mut handover = chain.end(wire.is_some()).await?;
     handover.splits = splits;
     match wire {
         Some(wire) => wire.end(handover).await,
