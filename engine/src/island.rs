@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_common::{DataFusionError, Result as DfResult};
+use datafusion_common::{DataFusionError, Result as DfResult, Statistics};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext as DataFusionContext};
 use datafusion_physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{
@@ -19,6 +19,7 @@ use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Plan
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::estimate::Estimate;
 use crate::feed::{Feed, Next, Reading, WatermarkMode};
 use crate::job::{JobContext, TaskContext};
 use crate::metrics::SubtaskMetrics;
@@ -54,14 +55,20 @@ pub fn reads(plan: &Arc<dyn ExecutionPlan>) -> bool {
 #[derive(Debug)]
 pub struct ScanExec {
     scan: Mutex<Arc<Scan>>,
+    statistics: Arc<Statistics>,
     properties: Arc<PlanProperties>,
     metrics: Arc<SubtaskMetrics>,
     feed: Mutex<Option<Arc<Feed>>>,
 }
 
 impl ScanExec {
-    /// Makes the leaf with so many partitions, which share the scan's splits.
-    pub fn new(scan: Arc<Scan>, partitions: usize) -> Self {
+    /// Makes the leaf with so many partitions, which share the scan's splits. The estimate is of
+    /// the columns that the scan reads.
+    pub fn new(scan: Arc<Scan>, partitions: usize, estimate: Option<&Estimate>) -> Self {
+        let statistics = match estimate {
+            Some(estimate) => estimate.project(&scan.columns).statistics(),
+            None => Statistics::new_unknown(&scan.schema()),
+        };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(scan.schema()),
             Partitioning::UnknownPartitioning(partitions.max(1)),
@@ -71,6 +78,7 @@ impl ScanExec {
         .with_scheduling_type(SchedulingType::Cooperative);
         Self {
             scan: Mutex::new(scan),
+            statistics: Arc::new(statistics),
             properties: Arc::new(properties),
             metrics: Arc::default(),
             feed: Mutex::default(),
@@ -155,6 +163,14 @@ impl ExecutionPlan for ScanExec {
             children,
             ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
         )
+    }
+
+    fn partition_statistics(&self, partition: Option<usize>) -> DfResult<Arc<Statistics>> {
+        Ok(match partition {
+            // Which partition reads which splits is known only when it does.
+            Some(_) => Arc::new(Statistics::new_unknown(&self.schema())),
+            None => Arc::clone(&self.statistics),
+        })
     }
 
     fn execute(

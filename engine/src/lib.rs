@@ -9,6 +9,7 @@ pub mod connector;
 pub mod dead_letter;
 pub mod env;
 pub mod error;
+pub mod estimate;
 pub mod exchange;
 pub mod feed;
 pub mod graph;

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::estimate::Estimate;
 use crate::job::TaskContext;
 
 /// A place within a split to go on from, in a form that only its source understands; it goes into
@@ -89,6 +90,13 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// DataFusion, which can spill to disk.
     fn has_exact_lows(&self) -> bool {
         false
+    }
+
+    /// Estimates the rows, and the columns at `columns` of [`Source::schema`], in little time: a
+    /// batch plan waits for it. `None` says that nothing is known.
+    async fn estimate(&self, columns: &[usize]) -> Option<Estimate> {
+        let _ = columns;
+        None
     }
 
     /// Whether all splits are read at the same time: partitions that have no end. Else a subtask

@@ -25,6 +25,7 @@ pub(crate) mod config;
 pub(crate) mod csv;
 mod decode;
 mod discovery;
+mod estimate;
 mod infer;
 mod inflate;
 mod input;

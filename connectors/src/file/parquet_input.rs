@@ -24,7 +24,7 @@ use super::input::{key, open_local};
 use super::listing::Entry;
 
 /// Footers kept: as many files as one source's subtasks usually have in hand.
-const FOOTERS_KEPT_MAX: usize = 32;
+pub(super) const FOOTERS_KEPT_MAX: usize = 32;
 /// Bytes at the end of an object that are asked for at once: most footers are smaller.
 const FOOTER_HINT_BYTES: u64 = 64 << 10;
 

@@ -13,6 +13,7 @@ use weir_engine::connector::SourceRequest;
 use weir_engine::dead_letter::{DeadLetters, OnError};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind as ErrorKind, codes};
+use weir_engine::estimate::Estimate;
 use weir_engine::job::TaskContext;
 use weir_engine::limits;
 use weir_engine::options::{Options, unknown};
@@ -23,6 +24,7 @@ use crate::store::Location;
 use super::columns::{Column, Kind};
 use super::config::{FileConfig, Format};
 use super::decode::{self, Opening};
+use super::estimate::Known;
 use super::json::{JsonDecoder, words};
 use super::letters::Letters;
 use super::listing::{self, Entry};
@@ -51,7 +53,8 @@ pub(super) struct FileSource {
     env: Env,
     watch: Option<Duration>,
     taken: Mutex<HashSet<String>>,
-    footers: Footers,
+    footers: Arc<Footers>,
+    known: Arc<Known>,
 }
 
 impl FileSource {
@@ -83,7 +86,8 @@ impl FileSource {
                 )
                 .hint("say format = 'parquet', 'csv', 'json' or 'avro'")
         })?;
-        let footers = Footers::default();
+        let footers = Arc::<Footers>::default();
+        let known = Arc::new(Known::new(&files, &request.env));
         let declared = request.columns.is_some();
         let fields: Fields = match &request.columns {
             Some(columns) => columns.iter().cloned().collect(),
@@ -108,12 +112,7 @@ impl FileSource {
                 kind: metadata(key)?,
             });
         }
-        let schema = Schema::new(
-            columns
-                .iter()
-                .map(|c| Arc::clone(&c.field))
-                .collect::<Vec<_>>(),
-        );
+        let fields: Fields = columns.iter().map(|c| Arc::clone(&c.field)).collect();
         Ok(Self {
             name: request.name,
             location,
@@ -121,13 +120,14 @@ impl FileSource {
             format,
             config,
             columns,
-            schema: Arc::new(schema),
+            schema: Arc::new(Schema::new(fields)),
             declared,
             on_error: request.on_error,
             env: request.env,
             watch,
             taken: Mutex::default(),
             footers,
+            known,
         })
     }
 
@@ -246,7 +246,8 @@ impl Source for FileSource {
             env: self.env.clone(),
             watch: self.watch,
             taken: Mutex::default(),
-            footers: Footers::default(),
+            footers: Arc::clone(&self.footers),
+            known: Arc::clone(&self.known),
         }))
     }
 
@@ -286,6 +287,17 @@ impl Source for FileSource {
 
     fn has_exact_lows(&self) -> bool {
         self.format == Format::Parquet
+    }
+
+    async fn estimate(&self, columns: &[usize]) -> Option<Estimate> {
+        let asked = columns.iter().map(|index| self.columns.get(*index));
+        let asked: Vec<&Column> = asked.collect::<Option<_>>()?;
+        let list = listing::list(&self.location, &self.selection, Some(self.format));
+        let known = (self.format == Format::Parquet).then_some(&self.known)?;
+        let files = known.files(list, &self.env).await?;
+        files
+            .estimate(&self.location, &self.footers, &self.env, &asked)
+            .await
     }
 
     async fn low(&self, split: &Split, columns: &[usize]) -> Result<Low> {

@@ -28,6 +28,7 @@ use crate::store::{self, Location, Scheme};
 
 mod avro;
 mod csv;
+mod estimate;
 mod json;
 mod listing;
 mod parquet;

@@ -187,7 +187,9 @@ async fn scan_in_island(
     let source = table.source(Mode::Batch).await?;
     let all: Vec<usize> = (0..table.columns.len()).collect();
     let scan = table.scan(source, projection.unwrap_or(&all), false)?;
-    Ok(Arc::new(ScanExec::new(Arc::new(scan), partitions)))
+    let estimate = scan.declared.estimate(&scan.projection).await;
+    let scan = ScanExec::new(Arc::new(scan), partitions, estimate.as_ref());
+    Ok(Arc::new(scan))
 }
 
 impl TableProvider for SourceTable {

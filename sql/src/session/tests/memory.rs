@@ -5,6 +5,7 @@ use std::io::Cursor;
 use arrow::json::ReaderBuilder;
 use async_trait::async_trait;
 use weir_engine::connector::{MetadataColumn, SinkRequest, SourceRequest};
+use weir_engine::estimate::{ColumnEstimate, Estimate};
 use weir_engine::job::TaskContext;
 use weir_engine::message::Epoch;
 use weir_engine::options::{OptionKind, OptionSpec, Options};
@@ -27,6 +28,11 @@ const SOURCE: &[OptionSpec] = &[
         OptionKind::Bool,
         "false",
         "say that splits know their earliest rows",
+    ),
+    OptionSpec::optional(
+        "estimate",
+        OptionKind::Count,
+        "so many rows seem to be there",
     ),
     OptionSpec::default("endless", OptionKind::Bool, "false", "go on in any mode"),
 ];
@@ -82,6 +88,7 @@ impl Connector for Memory {
             rows: options.need("rows")?.to_owned(),
             endless,
             lows: options.bool("lows"),
+            estimate: options.count("estimate"),
         }))
     }
 
@@ -134,6 +141,7 @@ struct Rows {
     rows: String,
     endless: bool,
     lows: bool,
+    estimate: Option<u64>,
 }
 
 #[async_trait]
@@ -151,6 +159,18 @@ impl Source for Rows {
 
     fn has_exact_lows(&self) -> bool {
         self.lows
+    }
+
+    async fn estimate(&self, columns: &[usize]) -> Option<Estimate> {
+        let rows = usize::try_from(self.estimate?).unwrap();
+        let column = |_: &usize| ColumnEstimate {
+            range: Some((0i64.into(), 0i64.into())),
+            ..ColumnEstimate::default()
+        };
+        Some(Estimate {
+            rows,
+            columns: columns.iter().map(column).collect(),
+        })
     }
 
     async fn discover(&self) -> Result<Vec<Split>> {

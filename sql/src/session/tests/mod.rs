@@ -1,6 +1,7 @@
 //! Scripts in, graphs, rows and errors out, over a connector that holds its rows in memory.
 
 mod errors;
+mod estimates;
 mod explain;
 mod memory;
 mod modes;
