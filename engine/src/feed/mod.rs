@@ -6,6 +6,7 @@
 
 mod ledger;
 mod reading;
+mod way;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -231,6 +232,9 @@ impl Feed {
         }
         drop(guard);
         self.changed.notify_waiters();
+        if first {
+            way::make().await;
+        }
         Ok(())
     }
 
