@@ -24,8 +24,9 @@ const LEFTOVER_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Temporary files that one check deletes at most, so that a start is never slow.
 const LEFTOVERS_SWEPT_MAX: usize = 10_000;
 /// Times that the temporary folder is made anew when another writer removed it, being empty, in
-/// the moment between its making and its use.
-const FOLDER_ATTEMPTS_MAX: usize = 16;
+/// the moment between its making and its use. Under many writers every other attempt may fail, so
+/// that a few are not enough; an attempt takes microseconds.
+const FOLDER_ATTEMPTS_MAX: usize = 1_000;
 
 /// A folder on the local disk.
 #[derive(Debug)]
