@@ -9,6 +9,10 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
+use datafusion_functions_aggregate::count::count_udaf;
+use datafusion_functions_aggregate::sum::sum_udaf;
+use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion_physical_expr::expressions::{col, lit};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use weir_engine::message::EventTime;
@@ -34,6 +38,17 @@ pub(crate) fn measurement() -> SchemaRef {
         Field::new("key", DataType::Int64, false),
         Field::new("value", DataType::Float64, false),
     ]))
+}
+
+/// `count(*)` and `sum(value)` of measurements.
+pub(crate) fn count_and_sum() -> Result<Vec<Arc<AggregateFunctionExpr>>> {
+    let schema = measurement();
+    let count = AggregateExprBuilder::new(count_udaf(), vec![lit(1_i64)]);
+    let sum = AggregateExprBuilder::new(sum_udaf(), vec![col("value", &schema)?]);
+    Ok(vec![
+        Arc::new(count.schema(Arc::clone(&schema)).alias("count").build()?),
+        Arc::new(sum.schema(schema).alias("sum").build()?),
+    ])
 }
 
 /// Rows in about the order of their times, each batch with the watermark behind it.

@@ -3,9 +3,8 @@
 
 use std::env;
 use std::path::Path;
-use std::time::Duration;
 
-use super::{Job, Program, Run, child, pinned};
+use super::{Job, Program, Run, child, pinned, told_version};
 use crate::bare_decoder;
 use crate::failure::{During, Failure, Result};
 use crate::settings::Settings;
@@ -20,14 +19,9 @@ pub(crate) struct ArrowDecoders {
 impl ArrowDecoders {
     /// Takes the cores.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let debug = if cfg!(debug_assertions) {
-            ", a debug build: its times say nothing"
-        } else {
-            ""
-        };
         Self {
             cores: settings.cores(),
-            version: format!("{}{debug}", arrow::ARROW_VERSION),
+            version: told_version(arrow::ARROW_VERSION, cfg!(debug_assertions)),
         }
     }
 
@@ -46,13 +40,7 @@ impl ArrowDecoders {
             let text = format!("the decoder read {rows:?} rows of {:?}", job.rows);
             return Err(Failure::new(text));
         }
-        let seconds = ended.summary["seconds"].as_f64().unwrap_or(f64::NAN);
-        Ok(Run {
-            job: Duration::try_from_secs_f64(seconds).during("reading the decoder's time")?,
-            process: Some(ended.process),
-            cpu: ended.cpu,
-            peak_bytes: ended.peak_bytes,
-        })
+        ended.run()
     }
 }
 

@@ -3,9 +3,8 @@
 
 use std::env;
 use std::path::Path;
-use std::time::Duration;
 
-use super::{Into, Job, Program, Run, child, fresh_prefix, pinned};
+use super::{Into, Job, Program, Run, child, fresh_prefix, pinned, told_version};
 use crate::bare_writer;
 use crate::failure::{During, Result};
 use crate::settings::{self, Settings};
@@ -21,14 +20,9 @@ pub(crate) struct ArrowRs {
 impl ArrowRs {
     /// Takes the cores.
     pub(crate) fn new(settings: &Settings) -> Self {
-        let debug = if cfg!(debug_assertions) {
-            ", a debug build: its times say nothing"
-        } else {
-            ""
-        };
         Self {
             cores: settings.cores(),
-            version: format!("{}{debug}", bare_writer::VERSION),
+            version: told_version(bare_writer::VERSION, cfg!(debug_assertions)),
         }
     }
 
@@ -46,13 +40,7 @@ impl ArrowRs {
                 .args(["--secret", &job.fill("${S3_SECRET}")]);
         }
         let ended = child::run(command, "arrow-rs", None)?;
-        let seconds = ended.summary["seconds"].as_f64().unwrap_or(f64::NAN);
-        Ok(Run {
-            job: Duration::try_from_secs_f64(seconds).during("reading the time of arrow-rs")?,
-            process: Some(ended.process),
-            cpu: ended.cpu,
-            peak_bytes: ended.peak_bytes,
-        })
+        ended.run()
     }
 
     /// A place in the bucket for a run.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::usage;
+use super::{Run, usage};
 use crate::clock::{pause, timed};
 use crate::failure::{During, Failure, Result};
 
@@ -27,6 +27,19 @@ pub(super) struct Ended {
     pub(super) cpu: Option<Duration>,
     /// The most memory that was resident, as the system told it while the program ran.
     pub(super) peak_bytes: Option<u64>,
+}
+
+impl Ended {
+    /// The run, by the time of the job that the summary tells.
+    pub(super) fn run(&self) -> Result<Run> {
+        let seconds = self.summary["seconds"].as_f64().unwrap_or(f64::NAN);
+        Ok(Run {
+            job: Duration::try_from_secs_f64(seconds).during("reading the time of a run")?,
+            process: Some(self.process),
+            cpu: self.cpu,
+            peak_bytes: self.peak_bytes,
+        })
+    }
 }
 
 /// Runs a command to its end; after a time, if one is given, it is stopped as Ctrl-C does.

@@ -153,6 +153,15 @@ fn fresh_prefix() -> String {
     format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A program's version as it is told.
+fn told_version(version: &str, debug: bool) -> String {
+    if debug {
+        format!("{version}, a debug build: its times say nothing")
+    } else {
+        version.to_owned()
+    }
+}
+
 /// A command that is held to the first cores: see [`pinned_from`].
 pub(crate) fn pinned(binary: &Path, cores: u32) -> Command {
     pinned_from(binary, 0, cores)

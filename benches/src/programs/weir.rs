@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::running::Running;
 use super::usage::Usage;
-use super::{Into, Job, Mode, Program, Run, child, fresh_prefix, pinned, pinned_from};
+use super::{
+    Into, Job, Mode, Program, Run, child, fresh_prefix, pinned, pinned_from, told_version,
+};
 use crate::clock::timed;
 use crate::failure::{During, Failure, Result};
 use crate::settings::{self, Settings};
@@ -77,11 +79,7 @@ impl Weir {
             first_core: 0,
             cores: settings.cores(),
             memory: settings.memory.clone(),
-            version: if debug {
-                format!("{version}, a debug build: its times say nothing")
-            } else {
-                version
-            },
+            version: told_version(&version, debug),
             start: median(&starts),
             running: None,
         })
@@ -294,14 +292,9 @@ fn check_rows(summary: &Value, job: &Job) -> Result<()> {
 /// Runs the command, whose last line is the summary; stops it after a time, if one is given.
 fn told(command: Command, stop_after: Option<Duration>) -> Result<Told> {
     let ended = child::run(command, "weir", stop_after)?;
+    let mut run = ended.run()?;
     let summary = ended.summary;
-    let seconds = summary["seconds"].as_f64().unwrap_or(f64::NAN);
-    let run = Run {
-        job: Duration::try_from_secs_f64(seconds).during("reading weir's summary")?,
-        process: Some(ended.process),
-        cpu: ended.cpu,
-        peak_bytes: ended.peak_bytes.max(summary["memory"]["peak"].as_u64()),
-    };
+    run.peak_bytes = run.peak_bytes.max(summary["memory"]["peak"].as_u64());
     Ok(Told {
         run,
         summary,

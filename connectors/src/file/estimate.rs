@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::{SortOptions, sum};
+use arrow::compute::sum;
 use arrow::datatypes::DataType;
 use datafusion_common::ScalarValue;
 use futures::StreamExt;
@@ -24,6 +24,7 @@ use crate::store::Location;
 
 use super::columns::{Column, Kind, position};
 use super::listing::Entry;
+use super::parquet::extreme;
 use super::parquet_input::{FOOTERS_KEPT_MAX, Footers};
 
 /// Files whose footers are looked at: as many as are kept, so that the next plan need not read them.
@@ -159,17 +160,11 @@ fn of_column(footer: &ArrowReaderMetadata, asked: &Column) -> Option<ColumnEstim
 }
 
 /// The least or greatest of the row groups' values, where each has one.
-fn first(values: &ArrayRef, descending: bool, data_type: &DataType) -> Option<ScalarValue> {
+fn first(values: &ArrayRef, greatest: bool, data_type: &DataType) -> Option<ScalarValue> {
     if values.data_type() != data_type || values.null_count() > 0 {
         return None;
     }
-    let options = SortOptions {
-        descending,
-        nulls_first: false,
-    };
-    let order = arrow::compute::sort_to_indices(values, Some(options), Some(1)).ok()?;
-    let at = order.values().first()?;
-    ScalarValue::try_from_array(values, usize::try_from(*at).ok()?).ok()
+    ScalarValue::try_from_array(values, extreme(values, greatest)?).ok()
 }
 
 /// Adds what is known of one file to that of others.

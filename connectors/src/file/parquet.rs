@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::cast;
+use arrow::compute::{SortOptions, cast, sort_to_indices};
 use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -328,11 +328,17 @@ fn least_of(
         return None;
     }
     let mins = cast(&mins, field.data_type()).ok()?;
-    let options = arrow::compute::SortOptions {
-        descending: false,
+    let place = extreme(&mins, false)?;
+    let least = mins.slice(place, 1);
+    (least.len() == 1 && least.null_count() == 0).then_some(least)
+}
+
+/// Where the least or the greatest of some values is.
+pub(super) fn extreme(values: &ArrayRef, greatest: bool) -> Option<usize> {
+    let options = SortOptions {
+        descending: greatest,
         nulls_first: false,
     };
-    let order = arrow::compute::sort_to_indices(&mins, Some(options), Some(1)).ok()?;
-    let least = arrow::compute::take(&mins, &order, None).ok()?;
-    (least.len() == 1 && least.null_count() == 0).then_some(least)
+    let order = sort_to_indices(values, Some(options), Some(1)).ok()?;
+    usize::try_from(*order.values().first()?).ok()
 }

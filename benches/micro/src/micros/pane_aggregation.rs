@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion_functions_aggregate::count::count_udaf;
-use datafusion_functions_aggregate::sum::sum_udaf;
-use datafusion_physical_expr::aggregate::AggregateExprBuilder;
-use datafusion_physical_expr::expressions::{col, lit};
+use datafusion_physical_expr::expressions::col;
 use weir_engine::operator::OperatorFactory as _;
 use weir_engine::window::{
     AggregateSpec, Assign, Firing, OutputColumn, Phase, WindowAggregateFactory, WindowSpec,
@@ -49,8 +46,6 @@ fn prepare(phases: &'static [Phase]) -> Result<Prepared> {
 
 fn spec() -> Result<AggregateSpec> {
     let schema = input::measurement();
-    let count = AggregateExprBuilder::new(count_udaf(), vec![lit(1_i64)]);
-    let sum = AggregateExprBuilder::new(sum_udaf(), vec![col("value", &schema)?]);
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
     Ok(AggregateSpec {
         assign: Assign::Time {
@@ -58,10 +53,7 @@ fn spec() -> Result<AggregateSpec> {
             spec: WindowSpec::tumble(input::WINDOW)?,
         },
         keys: vec![(col("key", &schema)?, "key".to_owned())],
-        aggregates: vec![
-            Arc::new(count.schema(Arc::clone(&schema)).alias("count").build()?),
-            Arc::new(sum.schema(Arc::clone(&schema)).alias("sum").build()?),
-        ],
+        aggregates: input::count_and_sum()?,
         filters: vec![None, None],
         input: schema,
         output: vec![

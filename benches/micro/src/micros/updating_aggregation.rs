@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion_functions_aggregate::count::count_udaf;
-use datafusion_functions_aggregate::sum::sum_udaf;
-use datafusion_physical_expr::aggregate::AggregateExprBuilder;
-use datafusion_physical_expr::expressions::{col, lit};
+use datafusion_physical_expr::expressions::col;
 use weir_engine::operator::OperatorFactory as _;
 use weir_engine::updating::aggregate::{AggregateFactory, AggregateSpec, Emit, OutputColumn};
 
@@ -44,14 +41,9 @@ fn prepare() -> Result<Prepared> {
 
 fn spec() -> Result<AggregateSpec> {
     let schema = input::measurement();
-    let count = AggregateExprBuilder::new(count_udaf(), vec![lit(1_i64)]);
-    let sum = AggregateExprBuilder::new(sum_udaf(), vec![col("value", &schema)?]);
     Ok(AggregateSpec {
         keys: vec![(col("key", &schema)?, "key".to_owned())],
-        aggregates: vec![
-            Arc::new(count.schema(Arc::clone(&schema)).alias("count").build()?),
-            Arc::new(sum.schema(Arc::clone(&schema)).alias("sum").build()?),
-        ],
+        aggregates: input::count_and_sum()?,
         filters: vec![None, None],
         input: schema,
         output: vec![

@@ -1,5 +1,7 @@
 //! Gives the rows of a batch to the aggregates of their groups.
 
+use std::cell::OnceCell;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::row::Rows;
 
@@ -18,10 +20,6 @@ pub(super) struct Feeding<'a> {
     of: &'a [u32],
     adds: &'a [bool],
     slots: &'a [u32],
-    /// All rows by group, once they are asked for.
-    unfiltered: Option<Shares>,
-    /// Rows encoded as entries, with the first aggregate that asked for them.
-    encoded: Vec<(usize, Rows)>,
 }
 
 impl<'a> Feeding<'a> {
@@ -38,46 +36,43 @@ impl<'a> Feeding<'a> {
             of,
             adds,
             slots,
-            unfiltered: None,
-            encoded: Vec::new(),
         }
     }
 
     /// Gives the rows to all aggregates.
-    pub(super) fn feed(mut self, groups: &mut Groups) -> Result<()> {
+    pub(super) fn feed(&self, groups: &mut Groups) -> Result<()> {
         let program = self.program;
+        let all = OnceCell::new();
+        let mut encoded = Encoded::default();
         for (place, call) in program.calls.iter().enumerate() {
-            if program.sets.iter().any(|set| set.has(place)) {
+            if program.set_of(place).is_some() {
                 continue;
             }
+            let filtered;
             let shares = match call.filter {
-                Some(filter) => self.shares(Some(truth(self.columns, filter)?)),
-                None => self.take_unfiltered(),
+                Some(filter) => {
+                    filtered = self.shares(Some(truth(self.columns, filter)?));
+                    &filtered
+                }
+                None => all.get_or_init(|| self.shares(None)),
             };
             if call.method == Method::Running {
-                self.run(place, call, &shares, groups)?;
+                self.run(place, call, shares, groups)?;
             } else {
-                self.keep(place, call, &shares, groups)?;
-            }
-            if call.filter.is_none() {
-                self.unfiltered = Some(shares);
+                let rows = encoded.rows(program, place, self.columns)?;
+                self.keep(place, call, shares, rows, groups)?;
             }
         }
         for set in &program.sets {
-            let shares = self.take_unfiltered();
-            self.keep_once(set, &shares, groups)?;
-            self.unfiltered = Some(shares);
+            let shares = all.get_or_init(|| self.shares(None));
+            let rows = encoded.rows(program, set.owner(), self.columns)?;
+            self.keep_once(set, shares, rows, groups)?;
         }
         Ok(())
     }
 
     fn shares(&self, filter: Option<&BooleanArray>) -> Shares {
         Shares::new(self.of, self.adds, filter, self.slots.len())
-    }
-
-    fn take_unfiltered(&mut self) -> Shares {
-        let known = self.unfiltered.take();
-        known.unwrap_or_else(|| self.shares(None))
     }
 
     fn group<'g>(&self, share: Share, groups: &'g mut Groups) -> Result<&'g mut Group> {
@@ -114,15 +109,14 @@ impl<'a> Feeding<'a> {
     /// Keeps rows for an aggregate; those that are the first or last of their kind go to its
     /// accumulators, if it has some.
     fn keep(
-        &mut self,
+        &self,
         place: usize,
         call: &Call,
         shares: &Shares,
+        rows: &Rows,
         groups: &mut Groups,
     ) -> Result<()> {
         let args = call.args_of(self.columns)?;
-        let encoded = self.encode(place)?;
-        let rows = self.encoded(encoded)?;
         for share in shares.iter() {
             let group = self.group(share, groups)?;
             let track = group.saved && !group.whole;
@@ -148,8 +142,17 @@ impl<'a> Feeding<'a> {
     }
 
     /// Keeps rows once for the aggregates that share them.
-    fn keep_once(&mut self, set: &DistinctSet, shares: &Shares, groups: &mut Groups) -> Result<()> {
+    fn keep_once(
+        &self,
+        set: &DistinctSet,
+        shares: &Shares,
+        rows: &Rows,
+        groups: &mut Groups,
+    ) -> Result<()> {
         let calls = set.calls(self.program)?;
+        // All of them have the same arguments.
+        let owner = calls.first().ok_or_else(misfit)?;
+        let args = owner.2.args_of(self.columns)?;
         let mut wanted = vec![0_i64; self.of.len()];
         for (bit, _, call) in &calls {
             let filter = call.filter.map(|place| truth(self.columns, place));
@@ -160,8 +163,6 @@ impl<'a> Feeding<'a> {
                 }
             }
         }
-        let encoded = self.encode(set.owner())?;
-        let rows = self.encoded(encoded)?;
         let mut fresh = Vec::new();
         for share in shares.iter() {
             let group = self.group(share, groups)?;
@@ -180,32 +181,36 @@ impl<'a> Feeding<'a> {
                 let mine = fresh.iter().filter(|(_, new)| new & bit != 0);
                 let mine: Vec<u32> = mine.map(|(row, _)| *row).collect();
                 let value = group.values.get_mut(*place).ok_or_else(misfit)?;
-                value.feed_rows(call, &call.args_of(self.columns)?, mine, true)?;
+                value.feed_rows(call, &args, mine, true)?;
             }
         }
         Ok(())
     }
+}
 
-    /// Encodes the entries of an aggregate, unless those of another are the same; gives their place.
-    fn encode(&mut self, place: usize) -> Result<usize> {
-        let calls = &self.program.calls;
+/// Rows encoded as entries, each with the first aggregate that asked for them.
+#[derive(Default)]
+struct Encoded(Vec<(usize, Rows)>);
+
+impl Encoded {
+    /// The entries of an aggregate; those of another one may be the same.
+    fn rows(&mut self, program: &Program, place: usize, columns: &[ArrayRef]) -> Result<&Rows> {
+        let calls = &program.calls;
         let wanted = calls.get(place).ok_or_else(misfit)?;
         let like = |(known, _): &(usize, Rows)| {
             let known = calls.get(*known);
             known.is_some_and(|known| known.has_entries_of(wanted))
         };
-        if let Some(known) = self.encoded.iter().position(like) {
-            return Ok(known);
-        }
-        let codec = wanted.entries.as_ref().ok_or_else(misfit)?;
-        let args = wanted.to_entries(wanted.args_of(self.columns)?);
-        self.encoded.push((place, codec.encode(&args)?));
-        Ok(self.encoded.len() - 1)
-    }
-
-    fn encoded(&self, place: usize) -> Result<&Rows> {
-        let encoded = self.encoded.get(place);
-        encoded.map(|(_, rows)| rows).ok_or_else(misfit)
+        let at = match self.0.iter().position(like) {
+            Some(at) => at,
+            None => {
+                let codec = wanted.entries.as_ref().ok_or_else(misfit)?;
+                let args = wanted.to_entries(wanted.args_of(columns)?);
+                self.0.push((place, codec.encode(&args)?));
+                self.0.len() - 1
+            }
+        };
+        self.0.get(at).map(|(_, rows)| rows).ok_or_else(misfit)
     }
 }
 

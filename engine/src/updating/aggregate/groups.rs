@@ -72,8 +72,7 @@ impl Group {
             }
         }
         for (place, call) in program.calls.iter().enumerate() {
-            let is_shared = program.sets.iter().any(|set| set.has(place));
-            if call.method == Method::Edges && !is_shared {
+            if call.method == Method::Edges && program.set_of(place).is_none() {
                 let value = self.values.get_mut(place).ok_or_else(misfit)?;
                 let fresh = value.seen(call, |_| true)?;
                 value.take(fresh);

@@ -84,14 +84,16 @@ impl Program {
 
     /// Makes the values of a new group.
     pub(super) fn values(&self) -> Result<Vec<Value>> {
-        let holds = |place: usize| {
-            let mut sets = self.sets.iter().filter(|set| set.has(place));
-            sets.all(|set| set.owner() == place)
-        };
+        let holds = |place| self.set_of(place).is_none_or(|set| set.owner() == place);
         let calls = self.calls.iter().enumerate();
         calls
             .map(|(place, call)| Value::new(call, holds(place)))
             .collect()
+    }
+
+    /// The set that an aggregate keeps its values in with others.
+    pub(super) fn set_of(&self, call: usize) -> Option<&DistinctSet> {
+        self.sets.iter().find(|set| set.has(call))
     }
 
     /// Whether all rows are one group.
