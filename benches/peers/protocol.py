@@ -1,11 +1,14 @@
 """What every peer speaks: one line of JSON in, one line of JSON out, until the input ends.
 
-{"op": "hello", "threads": n}                     -> {"version": ..., "ways": [...]}
+{"op": "hello", "threads": n}                     -> {"version": ..., "ways": [...], "anew": bool}
 {"op": "run", "sources": ..., "query": ...}       -> {"seconds": ...}      rows are made and forgotten
 {"op": "run", ..., "folder": ...}                 -> {"seconds": ...}      rows go into Parquet files
 {"op": "write", ..., "folder": ...}               -> {}                    the same, untimed
 {"op": "start", ...}, {"op": "stop"}              -> {}                    a job without an end; of Flink
 All but hello and stop: "variables", "updating", "checkpoints", "threads", "memory", "from_text", and "way", one of those of hello.
+
+With "anew" each timed run is asked of a new process, as Weir is started anew for each: memory that an earlier run has
+touched costs nothing. Engines with servers or a JVM stay, and so stay warm.
 
 A job is timed from the moment at which the engine is ready to the moment at which all rows are made; with "from_text"
 from the text of the sources and the query, so that finding files, reading schemas and planning count as well.

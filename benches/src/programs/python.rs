@@ -1,6 +1,8 @@
-//! A peer: a Python process that stays, with a line of JSON in and a line of JSON out.
+//! A peer: a Python process, with a line of JSON in and a line of JSON out.
 //!
-//! `peers/NAME_peer.py` answers `hello`, `run` and `write`; `peers/protocol.py` says how.
+//! `peers/NAME_peer.py` answers `hello`, `run` and `write`; `peers/protocol.py` says how. An engine
+//! that is a library of that process gets a new one for each timed run, as Weir does: memory that
+//! a run before has touched costs nothing, new memory does. One that starts servers or a JVM stays.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -30,6 +32,8 @@ pub(crate) struct Peer {
     memory: String,
     version: String,
     ways: Vec<String>,
+    /// Each timed run is in a process that has run nothing yet.
+    starts_anew: bool,
 }
 
 /// Whether two programs gave the same rows.
@@ -46,38 +50,50 @@ pub(crate) struct Check {
 impl Peer {
     /// Starts it; an error says why it is missing.
     pub(crate) fn start(name: &str, settings: &Settings) -> Result<Self> {
-        let python = settings::peer_root()?.join(name).join("bin/python");
-        if !python.is_file() {
-            return Err(Failure::new(format!(
-                "not installed: run  bash benches/peers/install.sh {name}"
-            )));
-        }
-        let script = settings::home().join(format!("peers/{name}_peer.py"));
-        let mut child = pinned(&python, settings.cores())
-            .arg("-u")
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .during("starting python")?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Failure::new("python has no input or output"));
-        };
+        let (child, input, output) = spawn(name, settings.cores())?;
         let mut this = Self {
             name: name.to_owned(),
             child,
             input: Some(input),
-            output: BufReader::new(output),
+            output,
             cores: settings.cores(),
             memory: settings.memory.clone(),
             version: String::new(),
             ways: Vec::new(),
+            starts_anew: false,
         };
-        let hello = this.ask(&json!({"op": "hello", "threads": settings.cores()}))?;
-        this.version = hello["version"].as_str().unwrap_or("unknown").to_owned();
-        let ways = hello["ways"].as_array().into_iter().flatten();
-        this.ways = ways.filter_map(Value::as_str).map(str::to_owned).collect();
+        this.hello()?;
         Ok(this)
+    }
+
+    fn hello(&mut self) -> Result<()> {
+        let hello = self.ask(&json!({"op": "hello", "threads": self.cores}))?;
+        self.version = hello["version"].as_str().unwrap_or("unknown").to_owned();
+        let ways = hello["ways"].as_array().into_iter().flatten();
+        self.ways = ways.filter_map(Value::as_str).map(str::to_owned).collect();
+        self.starts_anew = hello["anew"].as_bool().unwrap_or(false);
+        Ok(())
+    }
+
+    /// Ends the process and starts another.
+    fn restart(&mut self) -> Result<()> {
+        self.end();
+        let (child, input, output) = spawn(&self.name, self.cores)?;
+        (self.child, self.input, self.output) = (child, Some(input), output);
+        self.hello()
+    }
+
+    fn end(&mut self) {
+        // A closed input ends the script, and with it what it has started, such as a JVM.
+        self.input = None;
+        for _ in 0..PATIENCE_TENTHS {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            clock::pause(Duration::from_millis(100));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 
     /// Compares a query's rows with those in files; of DuckDB.
@@ -128,6 +144,9 @@ impl Peer {
     }
 
     fn timed(&mut self, request: &Value) -> Result<Run> {
+        if self.starts_anew {
+            self.restart()?;
+        }
         let pid = self.child.id();
         let before = usage::of_tree(pid);
         let reply = self.ask(request)?;
@@ -187,15 +206,28 @@ impl Program for Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // A closed input ends the script, and with it what it has started, such as a JVM.
-        self.input = None;
-        for _ in 0..PATIENCE_TENTHS {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            clock::pause(Duration::from_millis(100));
-        }
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.end();
+    }
+}
+
+/// Starts the process of a peer.
+fn spawn(name: &str, cores: u32) -> Result<(Child, ChildStdin, BufReader<ChildStdout>)> {
+    let python = settings::peer_root()?.join(name).join("bin/python");
+    if !python.is_file() {
+        return Err(Failure::new(format!(
+            "not installed: run  bash benches/peers/install.sh {name}"
+        )));
+    }
+    let script = settings::home().join(format!("peers/{name}_peer.py"));
+    let mut child = pinned(&python, cores)
+        .arg("-u")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .during("starting python")?;
+    match (child.stdin.take(), child.stdout.take()) {
+        (Some(input), Some(output)) => Ok((child, input, BufReader::new(output))),
+        _ => Err(Failure::new("python has no input or output")),
     }
 }
