@@ -8,6 +8,11 @@ pub const BATCH_ROWS: usize = 8_192;
 pub const BATCH_ROWS_MAX: usize = 1_048_576;
 /// Bytes of decoded text rows in one batch, so that wide rows do not make huge batches.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Rows of waiting batches that are put together for an operator whose results change, so that a
+/// group that many of them have rows of gives one change and not one for each.
+pub const GATHERED_ROWS_MAX: usize = 32_768;
+/// Bytes from which no more are put together: they are copied, and the queues fill up meanwhile.
+pub const GATHERED_BYTES_MAX: usize = 4 << 20;
 /// Bytes queued per (sender, receiver) channel: backpressure starts here. One message is always
 /// admitted, however large.
 pub const CHANNEL_BYTES_MAX: usize = 4 << 20;

@@ -138,6 +138,23 @@ impl Inbox {
 
     /// Gives the next message if there is one.
     pub fn try_recv(&mut self) -> Option<(usize, Message)> {
+        self.take(|_, _| true)
+    }
+
+    /// Gives rows that wait in one of these queues with nothing before them.
+    pub fn try_recv_rows(
+        &mut self,
+        channels: impl Fn(usize) -> bool,
+    ) -> Option<(usize, RecordBatch)> {
+        let is_rows = |message: &Message| matches!(message, Message::Batch(_));
+        match self.take(|channel, message| channels(channel) && is_rows(message)) {
+            Some((channel, Message::Batch(rows))) => Some((channel, rows)),
+            _ => None,
+        }
+    }
+
+    /// Takes the first message of a queue, if it is wanted; the queues have their turns.
+    fn take(&mut self, wanted: impl Fn(usize, &Message) -> bool) -> Option<(usize, Message)> {
         let mut state = self.shared.state.lock();
         let state = &mut *state;
         let count = state.queues.len();
@@ -146,6 +163,10 @@ impl Inbox {
             let Some(queue) = state.queues.get_mut(channel).filter(|queue| !queue.blocked) else {
                 continue;
             };
+            let first = queue.messages.front();
+            if !first.is_some_and(|(message, _)| wanted(channel, message)) {
+                continue;
+            }
             if let Some((message, bytes)) = queue.messages.pop_front() {
                 queue.bytes -= bytes;
                 state.memory.shrink(bytes);

@@ -105,6 +105,47 @@ fn a_barrier_waits_for_every_channel_that_has_not_ended() {
 }
 
 #[tokio::test]
+async fn rows_that_wait_are_taken_up_to_what_must_stay_in_order() {
+    use arrow::array::{ArrayRef, Int64Array};
+    use std::sync::Arc;
+    let pool: Arc<dyn datafusion_execution::memory_pool::MemoryPool> = Arc::new(
+        datafusion_execution::memory_pool::GreedyMemoryPool::new(1 << 30),
+    );
+    let (senders, mut inbox) = inbox(3, "test", &pool);
+    let rows = |count: i64| {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        let batch = arrow::record_batch::RecordBatch::try_from_iter([("a", column)]);
+        Message::Batch(batch.unwrap())
+    };
+    for (channel, message) in [
+        (0, rows(1)),
+        (0, Message::Barrier(Epoch(1))),
+        (0, rows(2)),
+        (1, rows(3)),
+        (1, rows(4)),
+        (2, rows(5)),
+    ] {
+        senders[channel].send(message).await.unwrap();
+    }
+    inbox.block(2);
+    let mut found = Vec::new();
+    while let Some((channel, batch)) = inbox.try_recv_rows(|channel| channel != 1) {
+        found.push((channel, batch.num_rows()));
+    }
+    assert_eq!(
+        found,
+        [(0, 1)],
+        "a barrier, another input and a blocked channel"
+    );
+    while let Some((channel, batch)) = inbox.try_recv_rows(|_| true) {
+        found.push((channel, batch.num_rows()));
+    }
+    assert_eq!(found, [(0, 1), (1, 3), (1, 4)]);
+    assert!(matches!(inbox.recv().await, (0, Message::Barrier(_))));
+    assert!(matches!(inbox.recv().await, (0, Message::Batch(_))));
+}
+
+#[tokio::test]
 async fn a_full_channel_makes_its_sender_wait() {
     use arrow::array::{ArrayRef, Int64Array};
     use std::sync::Arc;

@@ -160,6 +160,12 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether rows of batches that wait are better given in one call: what changes several times
+    /// within a call is sent once.
+    fn gathers(&self) -> bool {
+        false
+    }
+
     /// Whether its state still means something when the input has ended and more of it comes in a
     /// later run: totals do, windows that the end has closed do not.
     fn outlives_input(&self) -> bool {

@@ -349,13 +349,14 @@ async fn chain(
     }
     let tail = tail.unwrap_or(Tail::Exchange(outlets));
     let first = group.first().and_then(|first| graph.node(*first).ok());
-    let prefers = match first.map(|node| &node.kind) {
-        Some(NodeKind::Operator(factory)) => factory.prefers(),
-        _ => None,
+    let (prefers, gathers) = match first.map(|node| &node.kind) {
+        Some(NodeKind::Operator(factory)) => (factory.prefers(), factory.gathers()),
+        _ => (None, false),
     };
     Ok(Chain {
         links,
         prefers,
+        gathers,
         tail,
         clock: job.env.clock_arc(),
         own_watermark: None,

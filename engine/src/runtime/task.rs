@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
 use datafusion_physical_plan::ExecutionPlan;
 use tokio::sync::watch;
 
@@ -11,7 +13,7 @@ use super::chain::Chain;
 use super::heads::{Island, Scanning};
 use super::report::{Barrier, Wire};
 use crate::error::{Error, Result};
-use crate::exchange::{Event, Inbox, Merge};
+use crate::exchange::{Event, Inbox, Merge, batch_bytes};
 use crate::feed::{Feed, Reading, SplitReport};
 use crate::island;
 use crate::job::{JobContext, Stop, TaskContext};
@@ -184,8 +186,11 @@ async fn read_inbox(
             inbox.unblock();
         }
         match merge.take(channel, message) {
-            Event::Batch(batch) => {
+            Event::Batch(mut batch) => {
                 let input = inputs.get(channel).copied().unwrap_or(0);
+                if chain.gathers {
+                    batch = gather(batch, input, inputs, &mut inbox, &mut merge)?;
+                }
                 chain.process(input, batch).await?;
             }
             Event::Watermark(watermark) => {
@@ -208,6 +213,34 @@ async fn read_inbox(
         if !is_watermark {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Adds the rows that wait for the same input and have nothing before them.
+fn gather(
+    first: RecordBatch,
+    input: usize,
+    inputs: &[usize],
+    inbox: &mut Inbox,
+    merge: &mut Merge,
+) -> Result<RecordBatch> {
+    let (mut rows, mut bytes) = (first.num_rows(), batch_bytes(&first));
+    let mut batches = vec![first];
+    while rows < limits::GATHERED_ROWS_MAX
+        && bytes < limits::GATHERED_BYTES_MAX
+        && let Some((channel, batch)) =
+            inbox.try_recv_rows(|channel| inputs.get(channel) == Some(&input))
+    {
+        if let Event::Batch(batch) = merge.take(channel, Message::Batch(batch)) {
+            rows += batch.num_rows();
+            bytes += batch_bytes(&batch);
+            batches.push(batch);
+        }
+    }
+    match batches.as_slice() {
+        [one] => Ok(one.clone()),
+        [one, ..] => Ok(concat_batches(&one.schema(), &batches)?),
+        [] => Err(Error::internal("no rows were gathered")),
     }
 }
 

@@ -7,6 +7,7 @@ mod expand;
 pub(crate) mod lookup;
 pub(crate) mod proctime;
 mod sessions;
+mod texts;
 mod to_char;
 mod window_function;
 mod window_options;
@@ -89,6 +90,7 @@ impl Planner {
                 Arc::new(window_relation::WindowRelations),
             ])
             .with_query_planner(Arc::new(IslandPlanner))
+            .with_optimizer_rules(rules())
             .build();
         for function in [
             ScalarUDF::from(date::DateFunction::default()),
@@ -294,15 +296,22 @@ impl Planner {
     }
 }
 
+/// DataFusion's rules and Weir's own.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    const BEFORE: &str = "common_sub_expression_eliminate";
+    let mut rules = Optimizer::new().rules;
+    let place = rules.iter().position(|rule| rule.name() == BEFORE);
+    rules.insert(place.unwrap_or(rules.len()), Arc::new(texts::TextCalls));
+    rules
+}
+
 impl Streaming {
     fn of(state: &SessionState) -> Self {
         // Operators count distinct values themselves: one aggregation, not two.
         const SPLIT_DISTINCT: &str = "single_distinct_aggregation_to_group_by";
         let without = |names: &[&str]| {
-            let rules = Optimizer::new().rules.into_iter();
-            let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
-                rules.filter(|rule| !names.contains(&rule.name())).collect();
-            Optimizer::with_rules(rules)
+            let rules = rules().into_iter();
+            Optimizer::with_rules(rules.filter(|rule| !names.contains(&rule.name())).collect())
         };
         let mut state = state.clone();
         // The value of a subquery changes as rows come: it is a join.

@@ -140,6 +140,10 @@ impl AggregateFactory {
 }
 
 impl OperatorFactory for AggregateFactory {
+    fn gathers(&self) -> bool {
+        true
+    }
+
     fn outlives_input(&self) -> bool {
         true
     }

@@ -1,0 +1,206 @@
+//! Several `split_part(text, delimiter, n)` of one text: the delimiters are found once, by
+//! [`Positions`], and each [`Part`] is copied from between two of them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray, UInt32Array};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, FieldRef, UInt32Type};
+use datafusion::common::{DFSchema, Result as DfResult, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+};
+
+use super::{arguments, is_text, number_of, text_of};
+
+/// A call `split_part(text, delimiter, n)` whose delimiter, of one byte, and number are constants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut<'a> {
+    text: &'a Expr,
+    delimiter: &'a str,
+    number: usize,
+}
+
+impl<'a> Cut<'a> {
+    /// The call that an expression is.
+    pub(super) fn of(expr: &'a Expr, schema: &DFSchema) -> Option<Self> {
+        let [text, delimiter, number] = arguments(expr, "split_part")? else {
+            return None;
+        };
+        let delimiter = text_of(delimiter).filter(|delimiter| delimiter.len() == 1)?;
+        let number = number_of(number).filter(|number| *number > 0)?;
+        is_text(text, schema).then_some(Self {
+            text,
+            delimiter,
+            number,
+        })
+    }
+
+    /// What it has in common with other calls.
+    pub(super) fn positions(&self) -> Expr {
+        ScalarUDF::from(Positions::default()).call(vec![self.text.clone(), lit(self.delimiter)])
+    }
+
+    /// The same result by way of the positions.
+    pub(super) fn call(self) -> Expr {
+        let number = lit(i64::try_from(self.number).unwrap_or(i64::MAX));
+        ScalarUDF::from(Part::default()).call(vec![self.text.clone(), self.positions(), number])
+    }
+}
+
+/// `split_positions(text, delimiter)`: where each delimiter is in the text, in bytes.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Positions {
+    signature: Signature,
+}
+
+impl Default for Positions {
+    fn default() -> Self {
+        Self {
+            signature: Signature::any(2, Volatility::Immutable),
+        }
+    }
+}
+
+fn position_field() -> FieldRef {
+    Arc::new(Field::new("item", DataType::UInt32, false))
+}
+
+impl ScalarUDFImpl for Positions {
+    fn name(&self) -> &'static str {
+        "split_positions"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::List(position_field()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let [text, ColumnarValue::Scalar(delimiter)] = args.args.as_slice() else {
+            return exec_err!("split_positions needs a text and a constant");
+        };
+        let Some([delimiter]) = delimiter.try_as_str().flatten().map(str::as_bytes) else {
+            return exec_err!("split_positions needs a delimiter of one byte");
+        };
+        let texts = text.to_array(args.number_rows)?;
+        let positions = positions(texts.as_string::<i32>(), *delimiter)?;
+        Ok(ColumnarValue::Array(Arc::new(positions)))
+    }
+}
+
+/// Looks through the bytes of all rows at once.
+fn positions(texts: &StringArray, delimiter: u8) -> DfResult<ListArray> {
+    let offsets = texts.value_offsets();
+    let (first, last) = (at(offsets, 0), at(offsets, texts.len()));
+    let bytes = texts.value_data().get(first..last).unwrap_or_default();
+    let mut found: Vec<u32> = Vec::with_capacity(texts.len());
+    let mut ends: Vec<i32> = Vec::with_capacity(texts.len() + 1);
+    ends.push(0);
+    let (mut start, mut row) = (0, 0);
+    let mut end = at(offsets, 1) - first;
+    for place in memchr::memchr_iter(delimiter, bytes) {
+        while place >= end {
+            ends.push(i32::try_from(found.len()).unwrap_or(i32::MAX));
+            row += 1;
+            start = end;
+            end = at(offsets, row + 1) - first;
+        }
+        found.push(u32::try_from(place - start).unwrap_or(u32::MAX));
+    }
+    ends.resize(
+        texts.len() + 1,
+        i32::try_from(found.len()).unwrap_or(i32::MAX),
+    );
+    Ok(ListArray::try_new(
+        position_field(),
+        OffsetBuffer::new(ScalarBuffer::from(ends)),
+        Arc::new(UInt32Array::from(found)),
+        None,
+    )?)
+}
+
+fn at(offsets: &[i32], place: usize) -> usize {
+    let offset = offsets.get(place).or(offsets.last());
+    offset.map_or(0, |offset| usize::try_from(*offset).unwrap_or(0))
+}
+
+/// `split_nth(text, split_positions(text, delimiter), n)`: the n-th part, empty after the last.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Part {
+    signature: Signature,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self {
+            signature: Signature::any(3, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Part {
+    fn name(&self) -> &'static str {
+        "split_nth"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let [text, positions, ColumnarValue::Scalar(number)] = args.args.as_slice() else {
+            return exec_err!("split_nth needs a text, its positions and a constant");
+        };
+        let number = match number {
+            datafusion::scalar::ScalarValue::Int64(Some(number)) => usize::try_from(*number),
+            _ => return exec_err!("split_nth needs a whole number"),
+        };
+        let texts = text.to_array(args.number_rows)?;
+        let positions = positions.to_array(args.number_rows)?;
+        let parts = nth(
+            texts.as_string(),
+            positions.as_list(),
+            number.unwrap_or(usize::MAX),
+        )?;
+        Ok(ColumnarValue::Array(parts))
+    }
+}
+
+/// The n-th part of each text.
+fn nth(texts: &StringArray, positions: &ListArray, number: usize) -> DfResult<ArrayRef> {
+    let offsets = texts.value_offsets();
+    let found = positions.values().as_primitive::<UInt32Type>().values();
+    let found_offsets = positions.value_offsets();
+    let mut bytes: Vec<u8> = Vec::with_capacity(texts.len() * 8);
+    let mut ends: Vec<i32> = Vec::with_capacity(texts.len() + 1);
+    ends.push(0);
+    for (text, of) in offsets.windows(2).zip(found_offsets.windows(2)) {
+        let found = found.get(at(of, 0)..at(of, 1)).unwrap_or_default();
+        let (start, end) = (at(text, 0), at(text, 1));
+        let place = |index: usize| found.get(index).map(|place| start + *place as usize);
+        // The first part begins with the text, one after the last delimiter ends with it.
+        let begin = match number {
+            1 => Some(start),
+            _ => place(number - 2).map(|place| place + 1),
+        };
+        let part = begin.and_then(|begin| {
+            let end = place(number - 1).unwrap_or(end);
+            texts.value_data().get(begin..end)
+        });
+        bytes.extend_from_slice(part.unwrap_or_default());
+        ends.push(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+    }
+    Ok(Arc::new(StringArray::try_new(
+        OffsetBuffer::new(ScalarBuffer::from(ends)),
+        Buffer::from_vec(bytes),
+        texts.nulls().cloned(),
+    )?))
+}
