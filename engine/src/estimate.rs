@@ -42,9 +42,7 @@ impl Estimate {
             let known = column.and_then(|column| self.columns.get(column.index()));
             let mut known = known.cloned().unwrap_or_default();
             let width = field.data_type().primitive_width();
-            known.bytes = width
-                .map(|width| self.rows.saturating_mul(width))
-                .or(known.bytes);
+            known.bytes = width.map(|width| self.rows.saturating_mul(width));
             known
         });
         Self {
