@@ -79,6 +79,13 @@ pub trait Source: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Gives the same source as [`Source::rescan`] does, with texts as views (`Utf8View`) wherever they
+    /// cost less to read so: batch plans filter, group and join by them without copying them. `None`
+    /// says that it has none.
+    fn with_views(&self) -> Option<Arc<dyn Source>> {
+        None
+    }
+
     /// Looks at the earliest rows of a split, in the columns at `columns` of [`Source::schema`].
     async fn low(&self, split: &Split, columns: &[usize]) -> Result<Low> {
         let _ = (split, columns);

@@ -57,6 +57,7 @@ files! {
     source
     subquery
     subscribe
+    text_views
     tumble
     types
     unsupported

@@ -15,7 +15,7 @@ use super::config::{Compression, FileConfig, Format};
 use super::input::{Filled, Input};
 use super::letters::Letters;
 use super::parquet::{ParquetReader, Place};
-use super::parquet_input::{Footers, Trouble};
+use super::parquet_input::{Footers, Trouble, viewed};
 use super::split::{Part, Payload};
 
 mod text;
@@ -104,7 +104,7 @@ impl Opening<'_> {
     async fn parquet(self) -> Result<Opened> {
         let file = &self.payload.file;
         let footer = match self.footers.get(self.location, file, self.env).await {
-            Ok(footer) => footer,
+            Ok(footer) => viewed(footer, &self.asked),
             Err(Trouble::Corrupt(detail)) => return Ok(Err(Rejected::Corrupt(detail))),
             Err(Trouble::Store(error)) => return Err(error),
         };

@@ -23,6 +23,7 @@ mod avro;
 pub(crate) mod columns;
 pub(crate) mod config;
 pub(crate) mod csv;
+mod declared;
 mod decode;
 mod discovery;
 mod estimate;

@@ -6,7 +6,7 @@ use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{Fields, Schema};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 use bytes::{Buf, Bytes};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use weir_engine::error::Error;
 
 use crate::store::{self, Location};
 
-use super::columns::plain_field;
+use super::columns::{Column, plain_field, position};
 use super::input::{key, open_local};
 use super::listing::Entry;
 
@@ -103,13 +103,32 @@ async fn remote(
 
 /// Asks the decoder for plain types where it can give them; other columns are cast later.
 fn plain(footer: ArrowReaderMetadata) -> ArrowReaderMetadata {
-    let had = footer.schema();
-    let wanted: Fields = had
-        .fields()
-        .iter()
-        .map(|field| plain_field(field).with_nullable(field.is_nullable()))
-        .collect();
-    if wanted == *had.fields() {
+    let had = footer.schema().fields();
+    let plain = |field: &FieldRef| plain_field(field).with_nullable(field.is_nullable());
+    let wanted = had.iter().map(plain).collect();
+    with_fields(footer, wanted)
+}
+
+/// Asks the decoder for views of the texts that are asked for as such.
+pub(super) fn viewed(footer: ArrowReaderMetadata, asked: &[&Column]) -> ArrowReaderMetadata {
+    let had = footer.schema().fields();
+    let mut fields: Vec<_> = had.iter().cloned().collect();
+    for column in asked {
+        let place = position(had, column.field.name());
+        if *column.field.data_type() == DataType::Utf8View
+            && let Some(field) = place.and_then(|place| fields.get_mut(place))
+            && *field.data_type() == DataType::Utf8
+        {
+            let view = field.as_ref().clone().with_data_type(DataType::Utf8View);
+            *field = Arc::new(view);
+        }
+    }
+    with_fields(footer, fields.into())
+}
+
+/// The same footer with other types where the decoder can give them.
+fn with_fields(footer: ArrowReaderMetadata, wanted: Fields) -> ArrowReaderMetadata {
+    if wanted == *footer.schema().fields() {
         return footer;
     }
     let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(wanted)));

@@ -4,34 +4,32 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::compute::can_cast_types;
-use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use weir_engine::Result;
 use weir_engine::connector::SourceRequest;
 use weir_engine::dead_letter::{DeadLetters, OnError};
 use weir_engine::env::Env;
-use weir_engine::error::{Error, Kind as ErrorKind, codes};
 use weir_engine::estimate::Estimate;
 use weir_engine::job::TaskContext;
 use weir_engine::limits;
-use weir_engine::options::{Options, unknown};
+use weir_engine::options::Options;
 use weir_engine::source::{Boundedness, Low, Read, Source, Split, SplitReader};
 
 use crate::store::Location;
 
 use super::columns::{Column, Kind};
 use super::config::{FileConfig, Format};
+use super::declared::{check_types, metadata, nullable, schema_of};
 use super::decode::{self, Opening};
 use super::estimate::Known;
-use super::json::{JsonDecoder, words};
 use super::letters::Letters;
 use super::listing::{self, Entry};
 use super::parquet_input::Footers;
 use super::selection::Selection;
 use super::split::{self, Part, Payload};
-use super::{csv, discovery, parquet};
+use super::{discovery, parquet};
 
 /// How long a local file must rest before a watching source takes it: programs write in pieces.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
@@ -112,15 +110,14 @@ impl FileSource {
                 kind: metadata(key)?,
             });
         }
-        let fields: Fields = columns.iter().map(|c| Arc::clone(&c.field)).collect();
         Ok(Self {
             name: request.name,
             location,
             selection,
             format,
             config,
+            schema: schema_of(&columns),
             columns,
-            schema: Arc::new(Schema::new(fields)),
             declared,
             on_error: request.on_error,
             env: request.env,
@@ -129,6 +126,26 @@ impl FileSource {
             footers,
             known,
         })
+    }
+
+    /// The same with nothing taken, and columns of these types.
+    fn with_columns(&self, columns: Vec<Column>) -> Self {
+        Self {
+            name: self.name.clone(),
+            location: self.location.clone(),
+            selection: self.selection.clone(),
+            format: self.format,
+            config: self.config.clone(),
+            schema: schema_of(&columns),
+            columns,
+            declared: self.declared,
+            on_error: self.on_error,
+            env: self.env.clone(),
+            watch: self.watch,
+            taken: Mutex::default(),
+            footers: Arc::clone(&self.footers),
+            known: Arc::clone(&self.known),
+        }
     }
 
     /// Files that were not taken before.
@@ -233,22 +250,21 @@ impl Source for FileSource {
     }
 
     fn rescan(&self) -> Option<Arc<dyn Source>> {
-        Some(Arc::new(Self {
-            name: self.name.clone(),
-            location: self.location.clone(),
-            selection: self.selection.clone(),
-            format: self.format,
-            config: self.config.clone(),
-            columns: self.columns.clone(),
-            schema: Arc::clone(&self.schema),
-            declared: self.declared,
-            on_error: self.on_error,
-            env: self.env.clone(),
-            watch: self.watch,
-            taken: Mutex::default(),
-            footers: Arc::clone(&self.footers),
-            known: Arc::clone(&self.known),
-        }))
+        Some(Arc::new(self.with_columns(self.columns.clone())))
+    }
+
+    fn with_views(&self) -> Option<Arc<dyn Source>> {
+        if self.format != Format::Parquet {
+            return None;
+        }
+        let mut columns = self.columns.clone();
+        for column in &mut columns {
+            if column.kind == Kind::Data && *column.field.data_type() == DataType::Utf8 {
+                let field = column.field.as_ref().clone();
+                column.field = Arc::new(field.with_data_type(DataType::Utf8View));
+            }
+        }
+        Some(Arc::new(self.with_columns(columns)))
     }
 
     async fn discover(&self) -> Result<Vec<Split>> {
@@ -333,62 +349,4 @@ impl Source for FileSource {
             self.format.name()
         )
     }
-}
-
-/// A file promises nothing: NOT NULL is checked after it is read.
-fn nullable(field: &FieldRef) -> FieldRef {
-    if field.is_nullable() {
-        Arc::clone(field)
-    } else {
-        Arc::new(field.as_ref().clone().with_nullable(true))
-    }
-}
-
-fn metadata(key: &str) -> Result<Kind> {
-    match key {
-        "file" => Ok(Kind::File),
-        "offset" => Ok(Kind::Offset),
-        "modified" => Ok(Kind::Modified),
-        _ => {
-            let known = ["file", "offset", "modified"].into_iter();
-            Err(unknown(codes::UNKNOWN_COLUMN, "metadata key", key, known))
-        }
-    }
-}
-
-/// Refuses declared types that the format can never give.
-fn check_types(fields: &Fields, format: Format, config: &FileConfig) -> Result<()> {
-    let bad = |name: &str, data_type: &DataType, why: &str| {
-        Error::new(
-            ErrorKind::Invalid,
-            codes::TYPE,
-            format!(
-                "column \"{name}\" of type {data_type} cannot be read from {}",
-                format.name()
-            ),
-        )
-        .detail(why)
-    };
-    for field in fields {
-        let data_type = field.data_type();
-        match format {
-            Format::Csv
-                if !csv::is_supported(data_type) && !can_cast_types(&DataType::Utf8, data_type) =>
-            {
-                return Err(bad(field.name(), data_type, "a CSV field is a text"));
-            }
-            Format::Json => {
-                let has_form = config.timestamps.is_some();
-                if has_form && matches!(data_type, DataType::Timestamp(..)) {
-                    continue;
-                }
-                let one: Fields = [Arc::clone(field)].into_iter().collect();
-                if let Err(error) = JsonDecoder::new(one, 1) {
-                    return Err(bad(field.name(), data_type, &words(&error)));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -4,6 +4,7 @@ pub(crate) mod create_sink;
 pub(crate) mod create_source;
 mod scan;
 pub(crate) mod source;
+pub(crate) mod viewed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

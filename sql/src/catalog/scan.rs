@@ -22,9 +22,19 @@ impl SourceTable {
         projection: &[usize],
         with_watermark: bool,
     ) -> Result<Scan> {
-        let declared = Arc::clone(&source);
         // A scan that shared its source with another would find nothing left to read.
-        let source = source.rescan().unwrap_or(source);
+        let own = source.rescan().unwrap_or_else(|| Arc::clone(&source));
+        self.scan_of(source, own, projection, with_watermark)
+    }
+
+    /// The same for a source that reads what was declared in its own way.
+    pub(super) fn scan_of(
+        &self,
+        declared: Arc<dyn Source>,
+        source: Arc<dyn Source>,
+        projection: &[usize],
+        with_watermark: bool,
+    ) -> Result<Scan> {
         let wanted: Vec<_> = projection
             .iter()
             .filter_map(|column| self.columns.get(*column))
@@ -56,7 +66,7 @@ impl SourceTable {
         let compute = |columns: &[&SourceColumn]| {
             columns
                 .iter()
-                .map(|column| Ok((place(&column.expr)?, Arc::clone(&column.field))))
+                .map(|column| Ok((place(&column.expr)?, column.field_over(&schema))))
                 .collect::<Result<Vec<_>>>()
         };
         let mut columns = compute(&wanted)?;

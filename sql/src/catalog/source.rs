@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use weir_engine::changelog::is_changelog;
 use weir_engine::connector::{Connector, LookupRequest, SourceRequest};
@@ -31,6 +32,21 @@ pub(crate) struct SourceColumn {
     pub(crate) reads: BTreeSet<usize>,
     /// How SHOW and DESCRIBE tell its kind: empty, `computed`, `metadata` or `processing time`.
     pub(crate) note: String,
+}
+
+impl SourceColumn {
+    /// Its field when it is read from columns of these types: a text may be a view.
+    pub(super) fn field_over(&self, source: &SchemaRef) -> FieldRef {
+        let column = self.expr.downcast_ref::<Column>();
+        let read = column.and_then(|column| source.fields().get(column.index()));
+        match read.map(|read| read.data_type()) {
+            Some(DataType::Utf8View) if *self.field.data_type() == DataType::Utf8 => {
+                let field = self.field.as_ref().clone();
+                Arc::new(field.with_data_type(DataType::Utf8View))
+            }
+            _ => Arc::clone(&self.field),
+        }
+    }
 }
 
 /// The note of a column that is `PROCTIME()`.
@@ -167,29 +183,34 @@ impl SourceTable {
     }
 }
 
-async fn scan_in_island(
-    table: &SourceTable,
-    projection: Option<&Vec<usize>>,
-    partitions: usize,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    if table.is_changelog() {
-        return Err(Error::new(
-            Kind::Invalid,
-            codes::UNBOUNDED,
-            format!(
-                "the rows of source \"{}\" are changes of rows",
-                table.name()
-            ),
-        )
-        .detail("a query that has an end would read each change as a row")
-        .hint("keep its rows with CREATE MATERIALIZED VIEW, and query that"));
+impl SourceTable {
+    /// The leaf of an island: reads by `own` what `source` declares, or by a scan of its own.
+    pub(super) async fn leaf(
+        &self,
+        own: Option<Arc<dyn Source>>,
+        projection: Option<&Vec<usize>>,
+        partitions: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.is_changelog() {
+            return Err(Error::new(
+                Kind::Invalid,
+                codes::UNBOUNDED,
+                format!("the rows of source \"{}\" are changes of rows", self.name()),
+            )
+            .detail("a query that has an end would read each change as a row")
+            .hint("keep its rows with CREATE MATERIALIZED VIEW, and query that"));
+        }
+        let source = self.source(Mode::Batch).await?;
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let scan = match own {
+            Some(own) => self.scan_of(source, own, projection, false)?,
+            None => self.scan(source, projection, false)?,
+        };
+        let estimate = scan.declared.estimate(&scan.projection).await;
+        let scan = ScanExec::new(Arc::new(scan), partitions, estimate.as_ref());
+        Ok(Arc::new(scan))
     }
-    let source = table.source(Mode::Batch).await?;
-    let all: Vec<usize> = (0..table.columns.len()).collect();
-    let scan = table.scan(source, projection.unwrap_or(&all), false)?;
-    let estimate = scan.declared.estimate(&scan.projection).await;
-    let scan = ScanExec::new(Arc::new(scan), partitions, estimate.as_ref());
-    Ok(Arc::new(scan))
 }
 
 impl TableProvider for SourceTable {
@@ -217,6 +238,6 @@ impl TableProvider for SourceTable {
         Self: 'out,
     {
         let partitions = state.config().target_partitions();
-        Box::pin(async move { Ok(scan_in_island(self, projection, partitions).await?) })
+        Box::pin(async move { Ok(self.leaf(None, projection, partitions).await?) })
     }
 }

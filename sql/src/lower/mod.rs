@@ -19,6 +19,7 @@ mod share;
 mod sinks;
 mod stateless;
 mod tables;
+mod text_views;
 mod updating;
 mod upsert;
 mod views;
@@ -31,7 +32,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection};
-use datafusion::physical_plan::ExecutionPlanProperties;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use weir_engine::error::{Place, Result};
 use weir_engine::graph::{Graph, NodeKind};
 use weir_engine::source::Source;
@@ -159,7 +160,7 @@ impl Target<'_> {
                 Ok(_) | Err(_) => {}
             }
         }
-        let island = self.planner.island(plan, self.place).await?;
+        let island = self.island(plan).await?;
         let partitions = island.output_partitioning().partition_count();
         let mut lowering = Lowering::new(*self, graph.clone(), BTreeMap::new());
         let schema = island.schema();
@@ -168,6 +169,18 @@ impl Target<'_> {
         let at = lowering.add("island", "", NodeKind::Island(island), parallelism, &schema)?;
         *graph = lowering.graph;
         Ok(Flow::of(at, parallelism, schema, roles))
+    }
+}
+
+impl Target<'_> {
+    /// Plans by DataFusion, with texts as views where that is possible.
+    async fn island(&self, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(viewed) = text_views::with_text_views(plan).await?
+            && let Ok(island) = self.planner.island(&viewed, self.place).await
+        {
+            return Ok(island);
+        }
+        self.planner.island(plan, self.place).await
     }
 }
 

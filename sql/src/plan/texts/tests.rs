@@ -77,8 +77,14 @@ async fn run(query: &str, ours: bool) -> (String, String) {
 async fn same(query: &str) {
     let ((rows, plan), (expected, _)) = (run(query, true).await, run(query, false).await);
     assert_eq!(rows, expected, "{query}");
-    assert!(plan.contains("split_nth") || plan.contains("regexp_match_nth"), "{plan}");
-    assert!(plan.matches("split_positions(").count() < 2, "found once: {plan}");
+    assert!(
+        plan.contains("split_nth") || plan.contains("regexp_match_nth"),
+        "{plan}"
+    );
+    assert!(
+        plan.matches("split_positions(").count() < 2,
+        "found once: {plan}"
+    );
 }
 
 #[tokio::test]
