@@ -9,6 +9,7 @@
 
 mod operator;
 mod ordered;
+mod rows;
 mod state;
 #[cfg(test)]
 mod tests;

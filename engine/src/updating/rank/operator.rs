@@ -252,6 +252,9 @@ fn by_place(before: &[RowBytes], after: &[RowBytes], lines: &mut Vec<Line>) {
 
 /// What changes where it matters only which rows are there: both are in order.
 fn by_row(before: &[RowBytes], after: &[RowBytes], rows_max: usize, lines: &mut Vec<Line>) {
+    if before.is_empty() {
+        return by_place(before, after, lines);
+    }
     let (mut gone, mut new) = (Vec::new(), Vec::new());
     let (mut old_rows, mut new_rows) = (before.iter().peekable(), after.iter().peekable());
     loop {

@@ -1,18 +1,15 @@
 //! Rows in their order, partition by partition, and which of them changed since a snapshot.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::misfit;
+use super::rows::Rows;
 use crate::error::Result;
 use crate::updating::RowBytes;
 use crate::updating::codec::RowMap;
 use crate::updating::memory::ENTRY_BYTES;
 use crate::updating::places::{Keyed, Places};
 use crate::updating::short_row::ShortRow;
-
-/// Rows of a partition that are kept side by side; more are a tree.
-const FEW_MAX: usize = 32;
 
 /// A multiset of encoded rows in partitions.
 #[derive(Debug, Default)]
@@ -36,19 +33,6 @@ struct Partition {
     touched_at: i64,
     /// The last batch that changed it.
     touched_in: u64,
-}
-
-/// Rows in order, each with how often it is there.
-#[derive(Debug)]
-enum Rows {
-    Few(Vec<(RowBytes, i64)>),
-    Many(BTreeMap<RowBytes, i64>),
-}
-
-impl Default for Rows {
-    fn default() -> Self {
-        Self::Few(Vec::new())
-    }
 }
 
 impl Ordered {
@@ -84,19 +68,8 @@ impl Ordered {
 
     /// The first rows of a partition, each as often as it is there.
     pub(super) fn first(&self, slot: u32, rows: usize) -> Vec<RowBytes> {
-        let Some(partition) = self.partition(slot) else {
-            return Vec::new();
-        };
-        let mut first = Vec::with_capacity(rows.min(partition.held));
-        for (row, count) in partition.rows.iter() {
-            let missing = rows - first.len();
-            let times = usize::try_from(count).unwrap_or(0).min(missing);
-            first.extend(std::iter::repeat_n(row, times).map(Arc::clone));
-            if first.len() == rows {
-                break;
-            }
-        }
-        first
+        let partition = self.partition(slot);
+        partition.map_or_else(Vec::new, |partition| partition.rows.first(rows))
     }
 
     /// The last row of a partition.
@@ -242,114 +215,6 @@ impl Keyed for Partition {
     fn key(&self) -> &[u8] {
         &self.key
     }
-}
-
-impl Rows {
-    /// Adds a row some times; gives whether it is new.
-    fn add(&mut self, row: &[u8], times: i64) -> bool {
-        match self {
-            Self::Few(rows) => match place(rows, row) {
-                Ok(at) => {
-                    if let Some((_, count)) = rows.get_mut(at) {
-                        *count += times;
-                    }
-                    false
-                }
-                Err(at) => {
-                    if rows.capacity() == 0 {
-                        // Most partitions have one row where one is wanted.
-                        rows.reserve_exact(1);
-                    }
-                    rows.insert(at, (row.into(), times));
-                    if rows.len() > FEW_MAX {
-                        *self = Self::Many(std::mem::take(rows).into_iter().collect());
-                    }
-                    true
-                }
-            },
-            Self::Many(rows) => match rows.get_mut(row) {
-                Some(count) => {
-                    *count += times;
-                    false
-                }
-                None => rows.insert(row.into(), times).is_none(),
-            },
-        }
-    }
-
-    /// Takes a row away once; gives whether it was the last of its kind, `None` when it is not there.
-    fn remove(&mut self, row: &[u8]) -> Option<bool> {
-        let count = match self {
-            Self::Few(rows) => {
-                let at = place(rows, row).ok()?;
-                &mut rows.get_mut(at)?.1
-            }
-            Self::Many(rows) => rows.get_mut(row)?,
-        };
-        *count -= 1;
-        let last = *count <= 0;
-        if last {
-            self.drop_row(row);
-        }
-        Some(last)
-    }
-
-    /// Takes a row away; gives how often it was there.
-    fn drop_row(&mut self, row: &[u8]) -> i64 {
-        match self {
-            Self::Few(rows) => place(rows, row).map_or(0, |at| rows.remove(at).1),
-            Self::Many(rows) => rows.remove(row).unwrap_or(0),
-        }
-    }
-
-    fn last(&self) -> Option<&RowBytes> {
-        match self {
-            Self::Few(rows) => rows.last().map(|(row, _)| row),
-            Self::Many(rows) => rows.last_key_value().map(|(row, _)| row),
-        }
-    }
-
-    fn find(&self, row: &[u8]) -> Option<&RowBytes> {
-        match self {
-            Self::Few(rows) => {
-                let at = place(rows, row).ok()?;
-                rows.get(at).map(|(row, _)| row)
-            }
-            Self::Many(rows) => rows.get_key_value(row).map(|(row, _)| row),
-        }
-    }
-
-    fn count(&self, row: &[u8]) -> i64 {
-        match self {
-            Self::Few(rows) => {
-                let at = place(rows, row).ok();
-                at.and_then(|at| rows.get(at))
-                    .map_or(0, |(_, count)| *count)
-            }
-            Self::Many(rows) => rows.get(row).copied().unwrap_or(0),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&RowBytes, i64)> {
-        let (few, many) = match self {
-            Self::Few(rows) => (Some(rows.iter()), None),
-            Self::Many(rows) => (None, Some(rows.iter())),
-        };
-        let few = few.into_iter().flatten().map(|(row, count)| (row, *count));
-        few.chain(many.into_iter().flatten().map(|(row, count)| (row, *count)))
-    }
-
-    fn into_all(self) -> Vec<(RowBytes, i64)> {
-        match self {
-            Self::Few(rows) => rows,
-            Self::Many(rows) => rows.into_iter().collect(),
-        }
-    }
-}
-
-/// Where a row is among rows in order, or where it belongs.
-fn place(rows: &[(RowBytes, i64)], row: &[u8]) -> std::result::Result<usize, usize> {
-    rows.binary_search_by(|(other, _)| (**other).cmp(row))
 }
 
 fn row_bytes(row: &[u8]) -> usize {
