@@ -314,6 +314,7 @@ mod tests {
     fn runs(millis: &[u64]) -> Vec<Run> {
         let run = |ms: &u64| Run {
             job: Duration::from_millis(*ms),
+            said: None,
             process: None,
             cpu: None,
             peak_bytes: None,

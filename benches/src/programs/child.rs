@@ -1,7 +1,7 @@
 //! A program that is started for a run and ends with it: what it said, how long it took, what it
 //! used.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Run, usage};
-use crate::clock::{pause, timed};
+use crate::clock::{now_us, pause, timed};
 use crate::failure::{During, Failure, Result};
 
 /// Time between two looks at the memory of a running program.
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Ended {
     /// The last line of its output, which is JSON.
     pub(super) summary: Value,
+    /// From its start to that line: what it takes to give back its memory is not in it.
+    pub(super) said: Duration,
     /// From its start to its end.
     pub(super) process: Duration,
     /// Processor time.
@@ -35,6 +37,7 @@ impl Ended {
         let seconds = self.summary["seconds"].as_f64().unwrap_or(f64::NAN);
         Ok(Run {
             job: Duration::try_from_secs_f64(seconds).during("reading the time of a run")?,
+            said: Some(self.said),
             process: Some(self.process),
             cpu: self.cpu,
             peak_bytes: self.peak_bytes,
@@ -51,10 +54,11 @@ pub(super) fn run(mut command: Command, name: &str, stop_after: Option<Duration>
     let (heard, process, peak_bytes) = thread::scope(|scope| {
         let mut watch = None;
         let (heard, process) = timed(|| {
+            let start = now_us();
             let mut child = command.spawn().during(format!("starting {name}"))?;
             let pid = child.id();
             watch = Some(scope.spawn(move || peak(pid, over)));
-            hear(&mut child, name, stop_after)
+            hear(&mut child, start, name, stop_after)
         });
         over.store(true, Ordering::Relaxed);
         let peak = watch.and_then(|watch| watch.join().ok()).flatten();
@@ -68,10 +72,11 @@ pub(super) fn run(mut command: Command, name: &str, stop_after: Option<Duration>
             heard.status
         )));
     }
-    let line = heard.output.lines().last().unwrap_or_default();
-    let summary = serde_json::from_str(line).during(format!("reading the summary of {name}"))?;
+    let (line, said) = heard.last;
+    let summary = serde_json::from_str(&line).during(format!("reading the summary of {name}"))?;
     Ok(Ended {
         summary,
+        said,
         process,
         cpu: heard.cpu,
         peak_bytes,
@@ -81,12 +86,13 @@ pub(super) fn run(mut command: Command, name: &str, stop_after: Option<Duration>
 /// What a program said until it ended.
 struct Heard {
     status: ExitStatus,
-    output: String,
+    /// Its last line of output, and when it came.
+    last: (String, Duration),
     complaint: String,
     cpu: Option<Duration>,
 }
 
-fn hear(child: &mut Child, name: &str, stop_after: Option<Duration>) -> Result<Heard> {
+fn hear(child: &mut Child, start: u64, name: &str, stop_after: Option<Duration>) -> Result<Heard> {
     if let Some(time) = stop_after {
         pause(time);
         let pid = child.id().to_string();
@@ -94,9 +100,10 @@ fn hear(child: &mut Child, name: &str, stop_after: Option<Duration>) -> Result<H
         sent.during(format!("stopping {name}"))?;
     }
     let hearing = || format!("hearing {name}");
-    let mut output = String::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut output).during(hearing())?;
+    let mut last = (String::new(), Duration::ZERO);
+    for line in child.stdout.take().into_iter().flat_map(lines) {
+        let said = now_us().saturating_sub(start);
+        last = (line.during(hearing())?, Duration::from_micros(said));
     }
     // Closed output means that it ends; a process that is not waited for still tells its times.
     let mut complaint = String::new();
@@ -107,10 +114,14 @@ fn hear(child: &mut Child, name: &str, stop_after: Option<Duration>) -> Result<H
     let status = child.wait().during(format!("waiting for {name}"))?;
     Ok(Heard {
         status,
-        output,
+        last,
         complaint,
         cpu,
     })
+}
+
+fn lines(output: impl Read) -> impl Iterator<Item = std::io::Result<String>> {
+    BufReader::new(output).lines()
 }
 
 /// The most memory of a process until it is over: the system keeps the highest value, so that
@@ -132,10 +143,11 @@ mod tests {
     #[test]
     fn the_last_line_is_the_summary_and_memory_is_seen() {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "echo first; sleep 0.1; echo '{\"a\": 1}'"]);
+        shell.args(["-c", "echo first; sleep 0.1; echo '{\"a\": 1}'; sleep 0.1"]);
         let ended = run(shell, "sh", None).unwrap();
         assert_eq!(ended.summary["a"], 1);
-        assert!(ended.process >= Duration::from_millis(100));
+        assert!(ended.said >= Duration::from_millis(100));
+        assert!(ended.process >= ended.said + Duration::from_millis(100));
         assert!(ended.peak_bytes.unwrap() > 0);
         let mut shell = Command::new("sh");
         shell.args(["-c", "echo no >&2; exit 3"]);

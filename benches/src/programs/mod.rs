@@ -85,6 +85,8 @@ impl Job {
 pub(crate) struct Run {
     /// The time that counts: of the job, without the start of the program.
     pub(crate) job: Duration,
+    /// From the start of the process to its last word, of programs that are started for each run.
+    pub(crate) said: Option<Duration>,
     /// From the start of the process to its end, of programs that are started for each run.
     pub(crate) process: Option<Duration>,
     /// Processor time of the program and what it started.

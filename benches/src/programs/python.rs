@@ -155,6 +155,7 @@ impl Peer {
         let job = Duration::try_from_secs_f64(seconds);
         Ok(Run {
             job: job.during(format!("reading {}'s time", self.name))?,
+            said: None,
             process: None,
             cpu: before.zip(after).map(|(a, b)| b.cpu.saturating_sub(a.cpu)),
             peak_bytes: after.map(|usage| usage.peak_bytes),

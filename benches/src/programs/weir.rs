@@ -157,9 +157,9 @@ impl Weir {
     }
 
     /// The time of the job is that of its run; in batch mode the time before it, in which it is
-    /// planned, counts as well, and so does the end of the process.
+    /// planned, counts as well, up to the moment at which the program says that it is done.
     fn counted(&self, run: Run, mode: Mode) -> Run {
-        let whole = run.process.map(|time| time.saturating_sub(self.start));
+        let whole = run.said.map(|time| time.saturating_sub(self.start));
         match (mode, whole) {
             (Mode::Batch, Some(job)) => Run { job, ..run },
             _ => run,

@@ -203,6 +203,7 @@ mod tests {
         Told {
             run: Run {
                 job: Duration::from_secs(2),
+                said: None,
                 process: None,
                 cpu: None,
                 peak_bytes: None,

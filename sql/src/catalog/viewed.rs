@@ -39,9 +39,10 @@ impl ViewedTable {
             let field = read.fields().get(*index);
             field.is_some_and(|field| *field.data_type() == DataType::Utf8View)
         };
-        let computes = table.columns().iter().any(|column| {
-            !column.expr.is::<Column>() && column.reads.iter().any(|index| is_view(index))
-        });
+        let computes = table
+            .columns()
+            .iter()
+            .any(|column| !column.expr.is::<Column>() && column.reads.iter().any(is_view));
         let columns = table.columns().iter();
         let fields: Vec<FieldRef> = columns.map(|column| column.field_over(&read)).collect();
         let schema = Arc::new(Schema::new(fields));

@@ -165,7 +165,7 @@ impl Rows {
 }
 
 /// Where a row is among rows in order, or where it belongs.
-fn place(rows: &[(RowBytes, i64)], row: &[u8]) -> std::result::Result<usize, usize> {
+fn place(rows: &[(RowBytes, i64)], row: &[u8]) -> Result<usize, usize> {
     rows.binary_search_by(|(other, _)| (**other).cmp(row))
 }
 

@@ -1,3 +1,5 @@
+//! The rows are those of the functions that are rewritten.
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -47,7 +49,7 @@ fn texts() -> Vec<Option<String>> {
     texts
 }
 
-async fn context(ours: bool) -> SessionContext {
+fn context(ours: bool) -> SessionContext {
     let column: ArrayRef = Arc::new(StringArray::from(texts()));
     let batch = RecordBatch::try_from_iter([("t", column)]).unwrap();
     // Slices: offsets that do not begin at zero.
@@ -67,7 +69,7 @@ async fn context(ours: bool) -> SessionContext {
 
 /// The rows of a query, and its plan.
 async fn run(query: &str, ours: bool) -> (String, String) {
-    let frame = context(ours).await.sql(query).await.unwrap();
+    let frame = context(ours).sql(query).await.unwrap();
     let plan = frame.clone().into_optimized_plan().unwrap().to_string();
     let rows = frame.collect().await.unwrap();
     (pretty_format_batches(&rows).unwrap().to_string(), plan)
