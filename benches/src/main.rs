@@ -14,6 +14,7 @@ mod compare;
 mod data;
 mod failure;
 mod live;
+mod nab;
 mod programs;
 mod report;
 mod servers;

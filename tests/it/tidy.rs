@@ -75,12 +75,19 @@ fn dependencies_go_one_way() {
     let allowed = BTreeMap::from([
         ("weir-engine", vec![]),
         ("weir-sql", vec!["weir-engine"]),
+        ("weir-anomaly", vec![]),
         ("weir-kafka-queue", vec![]),
         ("weir-connectors", vec!["weir-engine", "weir-kafka-queue"]),
         ("weir", vec!["weir-connectors", "weir-engine", "weir-sql"]),
         (
             "weir-bench",
-            vec!["weir", "weir-connectors", "weir-engine", "weir-sql"],
+            vec![
+                "weir",
+                "weir-anomaly",
+                "weir-connectors",
+                "weir-engine",
+                "weir-sql",
+            ],
         ),
         ("weir-micro", vec!["weir-connectors", "weir-engine"]),
     ]);

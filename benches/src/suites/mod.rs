@@ -5,6 +5,7 @@ use clap::{ArgMatches, Args, Command};
 use crate::failure::{During, Result};
 use crate::settings::Settings;
 
+mod anomaly;
 mod batch;
 mod checkpoint;
 mod decode;
@@ -65,6 +66,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<scale::Scale>(),
         entry::<checkpoint::Checkpoint>(),
         entry::<latency::Latency>(),
+        entry::<anomaly::Anomaly>(),
     ]
 }
 
