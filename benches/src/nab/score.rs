@@ -63,6 +63,23 @@ struct Point {
     window: Option<usize>,
 }
 
+impl Point {
+    /// What a detection here adds to what was found so far.
+    fn gain(&self, profile: &Profile, found: &mut [Option<f64>]) -> f64 {
+        match self.window.and_then(|window| found.get_mut(window)) {
+            Some(earlier) => {
+                let worth = profile.tp * self.worth;
+                let had = earlier.unwrap_or(-profile.missed);
+                if worth > had {
+                    *earlier = Some(worth);
+                }
+                (worth - had).max(0.0)
+            }
+            None => profile.fp * self.worth,
+        }
+    }
+}
+
 /// The rows of some series, ready to be scored.
 #[derive(Debug, Default)]
 pub(crate) struct Scored {
@@ -118,20 +135,18 @@ impl Scored {
     }
 
     /// The score of a profile when rows from a threshold on are detections.
-    pub(crate) fn at(&mut self, profile: &Profile, threshold: f64) -> f64 {
+    pub(crate) fn at(&self, profile: &Profile, threshold: f64) -> f64 {
         self.gain_at(profile, threshold) / self.windows.max(1) as f64
     }
 
     /// The same as a sum of what the windows are worth, 100 each: it adds up over series.
-    pub(crate) fn gain_at(&mut self, profile: &Profile, threshold: f64) -> f64 {
-        self.sort();
-        let mut found = 0.0;
-        self.sweep(profile, |gain, lowest| {
-            if lowest >= threshold {
-                found = gain;
-            }
-        });
-        found
+    pub(crate) fn gain_at(&self, profile: &Profile, threshold: f64) -> f64 {
+        let detections = self.points.iter().filter(|point| point.score >= threshold);
+        let mut found = vec![None::<f64>; self.windows];
+        let gain: f64 = detections
+            .map(|point| point.gain(profile, &mut found))
+            .sum();
+        100.0 * gain / (profile.tp + profile.missed)
     }
 
     fn sort(&mut self) {
@@ -144,17 +159,7 @@ impl Scored {
         let mut total = 0.0;
         let mut found = vec![None::<f64>; self.windows];
         for (index, point) in self.points.iter().enumerate() {
-            match point.window.and_then(|window| found.get_mut(window)) {
-                Some(earlier) => {
-                    let worth = profile.tp * point.worth;
-                    let had = earlier.unwrap_or(-profile.missed);
-                    if worth > had {
-                        total += worth - had;
-                        *earlier = Some(worth);
-                    }
-                }
-                None => total += profile.fp * point.worth,
-            }
+            total += point.gain(profile, &mut found);
             let next = self.points.get(index + 1);
             if next.is_none_or(|next| next.score != point.score) {
                 tell(100.0 * total / (profile.tp + profile.missed), point.score);
