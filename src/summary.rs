@@ -1,9 +1,10 @@
 //! What a job did, in numbers that add up: per source, every row that came in is dropped by a
-//! filter, a dead letter, late, or went on.
+//! filter, kept back by a rule, a dead letter, late, or went on.
 
 use std::time::Duration;
 
 use serde::Serialize;
+use weir_engine::rules::TableTally;
 
 use crate::units;
 
@@ -30,6 +31,8 @@ pub struct SourceSummary {
     pub rows_out: u64,
     /// Rows dropped by filters.
     pub filtered: u64,
+    /// Rows that a rule dropped or quarantined.
+    pub ruled: u64,
     /// Rows kept aside.
     pub dead_letters: u64,
     /// Rows that came after their window was closed.
@@ -41,7 +44,13 @@ pub struct SourceSummary {
 impl SourceSummary {
     /// Whether every row is accounted for exactly once.
     pub fn adds_up(&self) -> bool {
-        let parts = [self.rows_out, self.filtered, self.dead_letters, self.late];
+        let parts = [
+            self.rows_out,
+            self.filtered,
+            self.ruled,
+            self.dead_letters,
+            self.late,
+        ];
         parts
             .iter()
             .try_fold(0_u64, |sum, part| sum.checked_add(*part))
@@ -146,6 +155,10 @@ pub struct Summary {
     pub dead_letters: Vec<DeadLetterCount>,
     /// Where the dead letters are stored, when there are any.
     pub dead_letters_path: Option<String>,
+    /// What the rules of each table decided since the pipeline began, by table.
+    pub rules: Vec<TableTally>,
+    /// Where quarantined rows are stored, when there are any.
+    pub quarantine_path: Option<String>,
     /// Checkpoints; absent when the run takes none.
     pub checkpoints: Option<CheckpointSummary>,
     /// Memory.
@@ -171,7 +184,8 @@ impl Summary {
             .sources
             .iter()
             .map(|s| &s.name)
-            .chain(self.sinks.iter().map(|s| &s.name));
+            .chain(self.sinks.iter().map(|s| &s.name))
+            .chain(self.rules.iter().map(|table| &table.table));
         let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
         for source in &self.sources {
             line(
@@ -195,6 +209,12 @@ impl Summary {
             line(&mut text, "dead letters", &words);
         }
         if let Some(path) = &self.dead_letters_path {
+            line(&mut text, "stored in", path);
+        }
+        for table in &self.rules {
+            rules_text(&mut text, table, width);
+        }
+        if let Some(path) = &self.quarantine_path {
             line(&mut text, "stored in", path);
         }
         if let Some(checkpoints) = &self.checkpoints {
@@ -227,9 +247,45 @@ fn line(text: &mut String, label: &str, words: &str) {
     text.push_str(&format!("  {label:<13} {words}\n"));
 }
 
+/// The rows of a table under rules, and one line for each rule.
+fn rules_text(text: &mut String, table: &TableTally, width: usize) {
+    let parts = [
+        (table.dropped, "dropped"),
+        (table.quarantined, "quarantined"),
+    ];
+    let mut words = format!(
+        "{:width$}  {} rows in = {} published",
+        table.table,
+        units::count(table.rows_in),
+        units::count(table.published)
+    );
+    for (rows, what) in parts.into_iter().filter(|(rows, _)| *rows > 0) {
+        words.push_str(&format!(" + {} {what}", units::count(rows)));
+    }
+    if table.repaired > 0 {
+        words.push_str(&format!(" ({} repaired)", units::count(table.repaired)));
+    }
+    line(text, "rules", &words);
+    for rule in &table.rules {
+        let mut words = format!(
+            "{:width$}    {}: {} of {} rows break it",
+            "",
+            rule.name,
+            units::count(rule.violated),
+            units::count(rule.evaluated)
+        );
+        if rule.unknown > 0 {
+            words.push_str(&format!(", {} unknown", units::count(rule.unknown)));
+        }
+        words.push_str(&format!(" ({})", rule.action));
+        line(text, "", &words);
+    }
+}
+
 fn source_text(source: &SourceSummary) -> String {
     let parts = [
         (source.filtered, "dropped by filter"),
+        (source.ruled, "kept back by rules"),
         (source.dead_letters, "dead letters"),
         (source.late, "late"),
     ];
@@ -263,6 +319,7 @@ mod tests {
                 rows_in: 10_320,
                 rows_out: 10_000,
                 filtered: 300,
+                ruled: 0,
                 dead_letters: 20,
                 late: 0,
                 bytes: 265_000,
@@ -279,6 +336,8 @@ mod tests {
             }],
             checkpoints: None,
             dead_letters_path: Some(".weir/taxi/dead_letters".to_owned()),
+            rules: Vec::new(),
+            quarantine_path: None,
             memory: MemorySummary {
                 budget: 512_000_000,
                 peak: Some(143_000_000),
@@ -303,7 +362,7 @@ mod tests {
 
     #[test]
     fn the_json_is_one_line_with_stable_fields() {
-        expect![[r#"{"pipeline":"taxi","mode":"batch","ending":"finished","seconds":1.5,"rows_in":10320,"rows_per_second":6880.0,"sources":[{"name":"trips","rows_in":10320,"rows_out":10000,"filtered":300,"dead_letters":20,"late":0,"bytes":265000}],"sinks":[{"name":"per_hour","rows":240,"bytes":12345}],"dead_letters":[{"source":"trips","reason":"decode","rows":20}],"dead_letters_path":".weir/taxi/dead_letters","checkpoints":null,"memory":{"budget":512000000,"peak":143000000},"adds_up":true}"#]]
+        expect![[r#"{"pipeline":"taxi","mode":"batch","ending":"finished","seconds":1.5,"rows_in":10320,"rows_per_second":6880.0,"sources":[{"name":"trips","rows_in":10320,"rows_out":10000,"filtered":300,"ruled":0,"dead_letters":20,"late":0,"bytes":265000}],"sinks":[{"name":"per_hour","rows":240,"bytes":12345}],"dead_letters":[{"source":"trips","reason":"decode","rows":20}],"dead_letters_path":".weir/taxi/dead_letters","rules":[],"quarantine_path":null,"checkpoints":null,"memory":{"budget":512000000,"peak":143000000},"adds_up":true}"#]]
         .assert_eq(&summary().json().unwrap());
     }
 

@@ -1,7 +1,8 @@
 //! The dead-letter table on disk: Parquet files under `<state>/dead_letters/<source>/`, readable
-//! by any Parquet reader.
+//! by any Parquet reader; and beside it the rows that rules keep back, under
+//! `<state>/quarantine/<table>/`.
 //!
-//! Letters are written from the tasks that find them, so the state is on a local disk: an object
+//! Both are written from the tasks that find them, so the state is on a local disk: an object
 //! store would make each of them wait. A file appears only when it is whole.
 
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ use weir_engine::sink::CommitToken;
 
 use crate::file_sink::escape;
 use crate::store::{Location, io_error};
+
+/// The folder of quarantined rows, in that of the pipeline's state.
+pub const QUARANTINE: &str = "quarantine";
 
 /// The columns of the dead-letter table.
 pub fn schema() -> SchemaRef {
@@ -48,6 +52,7 @@ struct Hidden {
 #[derive(Debug)]
 pub struct ParquetDeadLetters {
     folder: PathBuf,
+    quarantine: PathBuf,
     shown: String,
     run_id: Arc<str>,
     files: AtomicU64,
@@ -73,6 +78,7 @@ impl ParquetDeadLetters {
         let folder = state.join("dead_letters");
         Self {
             shown: folder.display().to_string(),
+            quarantine: state.join(QUARANTINE),
             folder,
             run_id,
             files: AtomicU64::new(0),
@@ -108,8 +114,11 @@ impl ParquetDeadLetters {
     }
 
     fn hide_source(&self, source: &str, letters: &[DeadLetter]) -> Result<Hidden> {
-        let batch = batch(letters)?;
-        let folder = self.folder_of(source);
+        self.hide_rows(&self.folder_of(source), &[batch(letters)?])
+    }
+
+    /// Writes rows under a hidden name in a folder.
+    fn hide_rows(&self, folder: &Path, rows: &[RecordBatch]) -> Result<Hidden> {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", self.run_id);
         let file = Hidden {
@@ -117,9 +126,9 @@ impl ParquetDeadLetters {
             temporary: folder.join(format!(".{name}.tmp")),
             path: folder.join(format!("{name}.parquet")),
         };
-        let written = fs::create_dir_all(&folder)
+        let written = fs::create_dir_all(folder)
             .map_err(|e| io_error(e, &self.shown))
-            .and_then(|()| self.write_file(&file.temporary, &batch));
+            .and_then(|()| self.write_file(&file.temporary, rows));
         match written {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -136,15 +145,20 @@ impl ParquetDeadLetters {
         }
     }
 
-    fn write_file(&self, path: &Path, batch: &RecordBatch) -> Result<()> {
+    fn write_file(&self, path: &Path, rows: &[RecordBatch]) -> Result<()> {
+        let Some(first) = rows.first() else {
+            return Err(Error::internal("a file of no rows"));
+        };
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .build();
         // Encoded in memory, so that an error of the disk keeps its kind; the letters of one call
         // are bounded.
-        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))
+        let mut writer = ArrowWriter::try_new(Vec::new(), first.schema(), Some(properties))
             .map_err(unencodable)?;
-        writer.write(batch).map_err(unencodable)?;
+        for batch in rows {
+            writer.write(batch).map_err(unencodable)?;
+        }
         let bytes = writer.into_inner().map_err(unencodable)?;
         let write = || {
             let mut file = fs::File::create(path)?;
@@ -164,9 +178,13 @@ impl DeadLetterStore for ParquetDeadLetters {
     fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken> {
         let rows = letters.len() as u64;
         let hidden = self.hide(letters)?;
-        let payload = serde_json::to_string(&hidden)
-            .map_err(|e| Error::internal("a commit token cannot be written").caused_by(e))?;
-        Ok(CommitToken::new(payload, rows, 0))
+        Ok(CommitToken::new(payload(&hidden)?, rows, 0))
+    }
+
+    fn stage_rows(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
+        let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
+        let hidden = self.hide_rows(&self.quarantine.join(escape(table)), rows)?;
+        Ok(CommitToken::new(payload(&[hidden])?, count, 0))
     }
 
     fn commit(&self, token: &CommitToken) -> Result<()> {
@@ -178,6 +196,11 @@ impl DeadLetterStore for ParquetDeadLetters {
             .iter()
             .try_for_each(|file| remove(file).map_err(|e| io_error(e, &self.shown)))
     }
+}
+
+fn payload(hidden: &[Hidden]) -> Result<String> {
+    serde_json::to_string(hidden)
+        .map_err(|e| Error::internal("a commit token cannot be written").caused_by(e))
 }
 
 fn hidden(token: &CommitToken) -> Result<Vec<Hidden>> {
@@ -219,7 +242,7 @@ fn batch(letters: &[DeadLetter]) -> Result<RecordBatch> {
 }
 
 fn unencodable(error: parquet::errors::ParquetError) -> Error {
-    Error::internal("dead letters cannot be encoded").caused_by(error)
+    Error::internal("rows that are kept aside cannot be encoded").caused_by(error)
 }
 
 #[cfg(test)]
@@ -276,6 +299,41 @@ mod tests {
         assert_eq!(
             batches.first().unwrap().columns(),
             batch(&[letter(plain, None, b"")]).unwrap().columns()
+        );
+    }
+
+    #[test]
+    fn quarantined_rows_are_seen_once_they_are_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = ParquetDeadLetters::local(dir.path(), "run".into());
+        let rows = batch(&[letter("s", Some(1), b"x")]).unwrap();
+        let folder = dir.path().join("quarantine/a%2Fb");
+        let visible = || {
+            let names = fs::read_dir(&folder)
+                .unwrap()
+                .map(|e| e.unwrap().file_name());
+            names
+                .filter(|name| !name.to_string_lossy().starts_with('.'))
+                .count()
+        };
+        let (kept, thrown) = (
+            store
+                .stage_rows("a/b", &[rows.clone(), rows.clone()])
+                .unwrap(),
+            store
+                .stage_rows("a/b", std::slice::from_ref(&rows))
+                .unwrap(),
+        );
+        assert_eq!((kept.rows, thrown.rows, visible()), (2, 1, 0));
+        store.abort(&thrown).unwrap();
+        store.commit(&kept).unwrap();
+        store.commit(&kept).unwrap();
+        assert_eq!(
+            read(&folder)
+                .iter()
+                .map(RecordBatch::num_rows)
+                .sum::<usize>(),
+            2
         );
     }
 

@@ -1,14 +1,18 @@
-//! Rows that cannot be processed: kept with raw bytes, reason and place, counted per reason.
+//! Rows that are kept aside, with the epoch that they belong to: those that cannot be processed, with
+//! raw bytes, reason and place, counted per reason; and those that rules quarantine, as typed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result, codes};
 use crate::limits;
+use crate::rules::ledger::{Counts, Ledger};
+use crate::rules::{Table, TableTally};
 use crate::sink::CommitToken;
 
 /// What to do with a row that cannot be decoded.
@@ -48,6 +52,9 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
     /// Makes the letters durable; they become visible by [`DeadLetterStore::commit`].
     fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken>;
 
+    /// Makes rows of a quarantine table durable; they become visible by [`DeadLetterStore::commit`].
+    fn stage_rows(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken>;
+
     /// Makes staged letters visible. Idempotent.
     fn commit(&self, token: &CommitToken) -> Result<()>;
 
@@ -82,6 +89,7 @@ struct Inner {
 struct State {
     buffers: BTreeMap<u64, Buffer>,
     counts: BTreeMap<(String, &'static str), u64>,
+    ledger: Ledger,
 }
 
 /// The letters of one epoch, or of none.
@@ -89,6 +97,8 @@ struct State {
 struct Buffer {
     letters: Vec<DeadLetter>,
     bytes: usize,
+    /// The rows of each quarantine table.
+    rows: BTreeMap<Arc<str>, Waiting>,
     staged: Vec<CommitToken>,
 }
 
@@ -99,6 +109,26 @@ impl Buffer {
     fn take(&mut self) -> Vec<DeadLetter> {
         self.bytes = 0;
         std::mem::take(&mut self.letters)
+    }
+}
+
+/// Rows of one quarantine table that wait to be written out.
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, rows: RecordBatch) {
+        self.rows += rows.num_rows();
+        self.bytes += rows.get_array_memory_size();
+        self.batches.push(rows);
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= limits::QUARANTINED_BUFFERED_MAX || self.bytes >= BUFFER_BYTES_MAX
     }
 }
 
@@ -161,10 +191,7 @@ impl DeadLetters {
             return Ok(());
         }
         letter.raw.truncate(limits::DEAD_LETTER_RAW_BYTES_MAX);
-        let epoch = match &self.visible {
-            Visible::AtOnce => AT_ONCE,
-            Visible::With(next) => next.load(Relaxed),
-        };
+        let epoch = self.epoch();
         let full = {
             let mut state = self.inner.state.lock();
             *state
@@ -190,24 +217,94 @@ impl DeadLetters {
         }
     }
 
-    /// Writes out what goes with no checkpoint.
+    /// The epoch under which rows go now.
+    fn epoch(&self) -> u64 {
+        match &self.visible {
+            Visible::AtOnce => AT_ONCE,
+            Visible::With(next) => next.load(Relaxed),
+        }
+    }
+
+    /// Whether what is put here is neither kept nor counted.
+    pub fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    /// Takes what rules have decided over a batch, with the rows for quarantine tables.
+    pub(crate) fn judged(
+        &self,
+        table: &Arc<Table>,
+        counts: &Counts,
+        quarantined: Vec<(Arc<str>, RecordBatch)>,
+    ) -> Result<()> {
+        if self.muted {
+            return Ok(());
+        }
+        let epoch = self.epoch();
+        let rows = quarantined.iter().map(|(_, rows)| rows.num_rows() as u64);
+        let mut full = Vec::new();
+        {
+            let mut state = self.inner.state.lock();
+            state.ledger.add(epoch, table, counts, rows.sum())?;
+            let buffer = state.buffers.entry(epoch).or_default();
+            for (into, rows) in quarantined {
+                let waiting = buffer.rows.entry(Arc::clone(&into)).or_default();
+                waiting.push(rows);
+                if waiting.is_full() {
+                    full.push((into, std::mem::take(waiting).batches));
+                }
+            }
+        }
+        for (into, rows) in full {
+            let token = self.inner.store.stage_rows(&into, &rows)?;
+            let mut state = self.inner.state.lock();
+            state.buffers.entry(epoch).or_default().staged.push(token);
+        }
+        Ok(())
+    }
+
+    /// Goes on from what the rules of a pipeline have counted before; `whole` when nothing becomes
+    /// visible before the end.
+    pub(crate) fn begin(&self, counted: &[TableTally], whole: bool) {
+        self.inner.state.lock().ledger.begin(counted, whole);
+    }
+
+    /// Writes out the letters that go with no checkpoint.
     pub fn flush(&self) -> Result<()> {
-        let buffer = self.inner.state.lock().buffers.remove(&AT_ONCE);
-        match buffer {
-            Some(buffer) if !buffer.letters.is_empty() => self.inner.store.write(buffer.letters),
+        let letters = {
+            let mut state = self.inner.state.lock();
+            state.buffers.get_mut(&AT_ONCE).map(Buffer::take)
+        };
+        match letters {
+            Some(letters) if !letters.is_empty() => self.inner.store.write(letters),
             _ => Ok(()),
         }
     }
 
-    /// Makes the letters durable that go with an epoch, once all tasks have passed it.
-    pub fn prepare(&self, epoch: u64) -> Result<Vec<CommitToken>> {
-        let Some(mut buffer) = self.inner.state.lock().buffers.remove(&epoch) else {
+    /// Makes durable what goes with an epoch, once all tasks have passed it; `last` when no other
+    /// follows. It is an error if rows are lost, or if too many break a rule.
+    pub fn prepare(&self, epoch: u64, last: bool) -> Result<Vec<CommitToken>> {
+        let buffer = {
+            let mut state = self.inner.state.lock();
+            state.ledger.settle(epoch, last)?;
+            state.buffers.remove(&epoch)
+        };
+        let Some(mut buffer) = buffer else {
             return Ok(Vec::new());
         };
         if !buffer.letters.is_empty() {
             buffer.staged.push(self.inner.store.stage(buffer.letters)?);
         }
+        for (into, waiting) in buffer.rows.iter().filter(|(_, waiting)| waiting.rows > 0) {
+            let token = self.inner.store.stage_rows(into, &waiting.batches)?;
+            buffer.staged.push(token);
+        }
         Ok(buffer.staged)
+    }
+
+    /// Ends a job without checkpoints that went well: what no epoch has becomes visible.
+    pub(crate) fn prepare_all(&self) -> Result<Vec<CommitToken>> {
+        self.prepare(AT_ONCE, true)
     }
 
     /// Makes prepared letters visible. Idempotent.
@@ -219,7 +316,11 @@ impl DeadLetters {
 
     /// Throws away what was staged and goes with no durable checkpoint.
     pub fn discard(&self) -> Result<()> {
-        let buffers = std::mem::take(&mut self.inner.state.lock().buffers);
+        let buffers = {
+            let mut state = self.inner.state.lock();
+            state.ledger.discard();
+            std::mem::take(&mut state.buffers)
+        };
         buffers
             .values()
             .flat_map(|buffer| &buffer.staged)
@@ -249,17 +350,58 @@ impl DeadLetters {
     }
 }
 
+/// What rules have decided, per table.
+impl DeadLetters {
+    /// All of it, with what earlier runs of the pipeline counted.
+    pub fn tallies(&self) -> Vec<TableTally> {
+        self.inner.state.lock().ledger.now()
+    }
+
+    /// What a checkpoint keeps of it: the epochs that are prepared.
+    pub(crate) fn settled(&self) -> Vec<TableTally> {
+        self.inner.state.lock().ledger.settled()
+    }
+
+    /// Rows of a table that rules have kept back in this run.
+    pub fn kept_back(&self, table: &str) -> u64 {
+        self.inner.state.lock().ledger.kept_back(table)
+    }
+}
+
 /// Keeps letters in memory: for queries in a shell and for tests.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     letters: Mutex<Vec<DeadLetter>>,
-    staged: Mutex<BTreeMap<String, Vec<DeadLetter>>>,
+    rows: Mutex<BTreeMap<String, Vec<RecordBatch>>>,
+    staged: Mutex<BTreeMap<String, Staged>>,
+}
+
+/// What is not visible yet.
+#[derive(Debug, Default)]
+struct Staged {
+    letters: Vec<DeadLetter>,
+    rows: Vec<(String, RecordBatch)>,
 }
 
 impl MemoryStore {
     /// Gives a copy of what was kept.
     pub fn letters(&self) -> Vec<DeadLetter> {
         self.letters.lock().clone()
+    }
+
+    /// Gives a copy of the rows of a quarantine table.
+    pub fn rows(&self, table: &str) -> Vec<RecordBatch> {
+        self.rows.lock().get(table).cloned().unwrap_or_default()
+    }
+
+    fn put(&self, staged: Staged) -> CommitToken {
+        let mut all = self.staged.lock();
+        let (name, rows) = (
+            all.len().to_string(),
+            staged.letters.len() + staged.rows.len(),
+        );
+        all.insert(name.clone(), staged);
+        CommitToken::new(name, rows as u64, 0)
     }
 }
 
@@ -272,24 +414,36 @@ impl DeadLetterStore for MemoryStore {
     }
 
     fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken> {
-        let mut staged = self.staged.lock();
-        let (name, rows) = (staged.len().to_string(), letters.len() as u64);
-        staged.insert(name.clone(), letters);
-        Ok(CommitToken::new(name, rows, 0))
+        Ok(self.put(Staged {
+            letters,
+            ..Staged::default()
+        }))
+    }
+
+    fn stage_rows(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
+        let rows = rows.iter().map(|rows| (table.to_owned(), rows.clone()));
+        Ok(self.put(Staged {
+            rows: rows.collect(),
+            ..Staged::default()
+        }))
     }
 
     fn commit(&self, token: &CommitToken) -> Result<()> {
-        let letters = self
+        let staged = self
             .staged
             .lock()
             .get_mut(&token.payload)
             .map(std::mem::take);
-        self.write(letters.unwrap_or_default())
+        let staged = staged.unwrap_or_default();
+        for (table, rows) in staged.rows {
+            self.rows.lock().entry(table).or_default().push(rows);
+        }
+        self.write(staged.letters)
     }
 
     fn abort(&self, token: &CommitToken) -> Result<()> {
-        if let Some(letters) = self.staged.lock().get_mut(&token.payload) {
-            letters.clear();
+        if let Some(staged) = self.staged.lock().get_mut(&token.payload) {
+            *staged = Staged::default();
         }
         Ok(())
     }

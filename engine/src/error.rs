@@ -344,6 +344,8 @@ pub mod codes {
         PLAN = "E0114";
         /// Updating results cannot go into this sink.
         CHANGELOG = "E0115";
+        /// A rule over rows cannot be planned.
+        RULE = "E0116";
         /// A connector or format is unknown.
         UNKNOWN_CONNECTOR = "E0201";
         /// An option is unknown.
@@ -368,6 +370,8 @@ pub mod codes {
         DECODE = "E0302";
         /// A value does not fit in an expression.
         EXPRESSION = "E0303";
+        /// A row breaks a rule that ends the job.
+        RULE_BROKEN = "E0304";
         /// An operator failed.
         EXECUTION = "E0401";
         /// A task panicked.

@@ -24,6 +24,7 @@ pub mod message;
 pub mod metrics;
 pub mod operator;
 pub mod options;
+pub mod rules;
 pub mod runtime;
 pub mod scan;
 #[cfg(test)]

@@ -63,6 +63,10 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 pub const DEAD_LETTERS_BUFFERED_MAX: usize = 4_096;
 /// Raw bytes kept per dead letter; what is longer is cut.
 pub const DEAD_LETTER_RAW_BYTES_MAX: usize = 1 << 20;
+/// Rules of one table: each is a bitmap per batch, and a line of the summary.
+pub const RULES_MAX: usize = 1_000;
+/// Rows of one quarantine table kept in memory before they are written out.
+pub const QUARANTINED_BUFFERED_MAX: usize = 8_192;
 /// Longest script.
 pub const SCRIPT_BYTES_MAX: usize = 1 << 20;
 /// How long a job may take to drain after it is asked to stop.

@@ -1,4 +1,4 @@
-//! A source as a query reads it: physical columns, computed columns, NOT NULL checks, watermark.
+//! A source as a query reads it: physical columns, computed columns, NOT NULL checks, rules, watermark.
 //!
 //! The same scan feeds the runtime's source tasks and, by [`crate::island`], DataFusion's islands.
 
@@ -19,6 +19,7 @@ use crate::dead_letter::{DeadLetter, OnError};
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::message::EventTime;
+use crate::rules::Judge;
 use crate::source::Source;
 use crate::watermark::{End, deciding_rows};
 
@@ -31,6 +32,40 @@ pub struct WatermarkSpec {
     pub expr: Arc<dyn PhysicalExpr>,
     /// The same as it stands in the script, for people.
     pub text: String,
+}
+
+/// The rules of a source, over all the columns that they need.
+#[derive(Debug, Clone)]
+pub struct ScanRules {
+    /// The columns that are judged, each an expression over the read columns.
+    pub columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    /// The rules over them.
+    pub judge: Arc<Judge>,
+}
+
+/// Rows as a query reads them, with those of the read rows that they are; `None` if all.
+#[derive(Debug)]
+pub struct Shaped {
+    /// The output columns.
+    pub rows: RecordBatch,
+    /// The read rows that are not dead letters, where some are.
+    pub valid: Option<BooleanArray>,
+    /// The valid rows that no rule keeps back, where one does.
+    pub published: Option<BooleanArray>,
+}
+
+impl Shaped {
+    /// The read rows that may move the watermark: one that a rule keeps back may have any time.
+    pub fn timely(&self, read: &RecordBatch) -> Result<Option<RecordBatch>> {
+        let Some(published) = &self.published else {
+            return Ok(None);
+        };
+        let valid = match &self.valid {
+            Some(valid) => filter_record_batch(read, valid)?,
+            None => read.clone(),
+        };
+        Ok(Some(filter_record_batch(&valid, published)?))
+    }
 }
 
 /// A source with what the script adds to it.
@@ -49,6 +84,8 @@ pub struct Scan {
     pub columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     /// Columns that are not given out, but in which no row may be null, over the read columns.
     pub required: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    /// The rules of the source.
+    pub rules: Option<ScanRules>,
     /// The watermark, over the read columns.
     pub watermark: Option<WatermarkSpec>,
     /// What to do with a row that breaks NOT NULL or whose computed column fails.
@@ -79,25 +116,68 @@ impl Scan {
         if let Some(watermark) = &self.watermark {
             text.push_str(&format!(" watermark=[{}]", watermark.text));
         }
+        if let Some(rules) = &self.rules {
+            text.push_str(&format!(" {}", rules.judge));
+        }
         text
     }
 
-    /// Computes the output columns of read rows; rows that break NOT NULL go to the dead letters.
-    pub fn shape(
+    /// Computes the output columns of read rows; rows that break NOT NULL go to the dead letters,
+    /// those that break a rule where it says.
+    pub fn shape(&self, batch: &RecordBatch, origin: &str, task: &TaskContext) -> Result<Shaped> {
+        let Some(rules) = &self.rules else {
+            let (rows, valid) = self.typed(&self.columns, batch, origin, task)?;
+            return Ok(Shaped {
+                rows,
+                valid,
+                published: None,
+            });
+        };
+        let (rows, valid) = self.typed(&rules.columns, batch, origin, task)?;
+        let judged = rules.judge.judge(rows, Some(origin), task)?;
+        let given = judged.rows.schema();
+        let columns = self
+            .columns
+            .iter()
+            .map(|(_, field)| {
+                Ok(Arc::clone(
+                    judged.rows.column(given.index_of(field.name())?),
+                ))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(judged.rows.num_rows()));
+        Ok(Shaped {
+            rows: RecordBatch::try_new_with_options(self.schema(), columns, &options)?,
+            valid,
+            published: judged.published,
+        })
+    }
+
+    /// Computes columns of read rows, without the rows that break NOT NULL; says which are left.
+    fn typed(
         &self,
+        columns: &[(Arc<dyn PhysicalExpr>, FieldRef)],
         batch: &RecordBatch,
         origin: &str,
         task: &TaskContext,
-    ) -> Result<RecordBatch> {
+    ) -> Result<(RecordBatch, Option<BooleanArray>)> {
         let evaluate = |columns: &[(Arc<dyn PhysicalExpr>, FieldRef)]| {
             columns
                 .iter()
                 .map(|(expr, _)| Ok(expr.evaluate(batch)?.into_array(batch.num_rows())?))
                 .collect::<Result<Vec<_>>>()
         };
-        let arrays = evaluate(&self.columns)?;
+        let schema = |nullable: bool| {
+            let field = |field: &FieldRef| match nullable {
+                true => field.as_ref().clone().with_nullable(true),
+                false => field.as_ref().clone(),
+            };
+            let fields: Vec<Field> = columns.iter().map(|(_, f)| field(f)).collect();
+            Arc::new(Schema::new(fields))
+        };
+        let arrays = evaluate(columns)?;
         let required = evaluate(&self.required)?;
-        let checked = self.columns.iter().zip(&arrays);
+        let checked = columns.iter().zip(&arrays);
         let checked = checked.chain(self.required.iter().zip(&required));
         let mut keep: Option<BooleanArray> = None;
         for ((_, field), array) in checked {
@@ -114,30 +194,19 @@ impl Scan {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let Some(keep) = keep else {
-            return Ok(RecordBatch::try_new_with_options(
-                self.schema(),
-                arrays,
-                &options,
-            )?);
+            let rows = RecordBatch::try_new_with_options(schema(false), arrays, &options)?;
+            return Ok((rows, None));
         };
-        let loose: Vec<Field> = self
-            .columns
-            .iter()
-            .map(|(_, field)| field.as_ref().clone().with_nullable(true))
-            .collect();
-        let loose =
-            RecordBatch::try_new_with_options(Arc::new(Schema::new(loose)), arrays, &options)?;
+        let loose = RecordBatch::try_new_with_options(schema(true), arrays, &options)?;
         let kept = filter_record_batch(&loose, &keep)?;
         let rejected = (batch.num_rows() - kept.num_rows()) as u64;
         task.metrics
             .rejected
             .fetch_add(rejected, std::sync::atomic::Ordering::Relaxed);
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        Ok(RecordBatch::try_new_with_options(
-            self.schema(),
-            kept.columns().to_vec(),
-            &options,
-        )?)
+        let columns = kept.columns().to_vec();
+        let rows = RecordBatch::try_new_with_options(schema(false), columns, &options)?;
+        Ok((rows, Some(keep)))
     }
 
     fn reject_nulls(

@@ -1,11 +1,15 @@
 //! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
 
+mod rule;
+
 use std::fmt;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
+
+pub use rule::{Constraint, CreateExpectation, Expectation, OnOverflow, OnViolation};
 
 /// A name as folded (lower case unless quoted), with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub enum StatementKind {
     CreateMaterializedView(Box<CreateMaterializedView>),
     /// `CREATE SINK`, with or without `AS`.
     CreateSink(Box<CreateSink>),
+    /// `CREATE EXPECTATION name ON table EXPECT ...`.
+    CreateExpectation(Box<CreateExpectation>),
     /// `INSERT INTO sink query`.
     Insert {
         /// The sink.
@@ -161,6 +167,8 @@ pub struct CreateSource {
     pub primary_key: Vec<Name>,
     /// `WATERMARK FOR column AS expr`.
     pub watermark: Option<(Name, Expr)>,
+    /// `CONSTRAINT name EXPECT ...`.
+    pub constraints: Vec<Constraint>,
     /// `WITH (...)`, with `connector` and `on_error`.
     pub options: GivenOptions,
 }
@@ -211,6 +219,8 @@ pub struct CreateMaterializedView {
     pub existing: Existing,
     /// The column names, if they are given.
     pub columns: Vec<Name>,
+    /// `CONSTRAINT name EXPECT ...`.
+    pub constraints: Vec<Constraint>,
     /// The query.
     pub query: Query,
     /// When its rows change.
@@ -237,6 +247,8 @@ pub struct CreateSink {
     pub existing: Existing,
     /// The declared columns, if any.
     pub columns: Vec<ColumnDef>,
+    /// `CONSTRAINT name EXPECT ...`.
+    pub constraints: Vec<Constraint>,
     /// `WITH (...)`, with `connector`.
     pub options: GivenOptions,
     /// `AS query`.

@@ -10,6 +10,7 @@ mod explain;
 mod lower;
 pub mod parse;
 mod plan;
+mod rules;
 pub mod session;
 pub mod settings;
 mod stored;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use datafusion_execution::TaskContext as DataFusionContext;
 use datafusion_execution::config::SessionConfig;
 use tokio::sync::watch;
-use weir_connectors::dead_letter::ParquetDeadLetters;
+use weir_connectors::dead_letter::{ParquetDeadLetters, QUARANTINE};
 use weir_engine::dead_letter::DeadLetters;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
@@ -16,6 +16,7 @@ use weir_engine::job::{JobContext, Stop};
 use weir_engine::limits;
 use weir_engine::message::EventTime;
 use weir_engine::metrics::Metrics;
+use weir_engine::rules::TableTally;
 use weir_engine::runtime::{self, CheckpointProgress, Job, JobEnd, SourceAccount, TimeOptions};
 use weir_sql::session::Pipeline;
 use weir_sql::settings::{Mode, Settings};
@@ -260,6 +261,12 @@ impl View {
         (self.dead_letters.total() > 0).then(|| self.dead_letters_path.display().to_string())
     }
 
+    fn quarantine_shown(&self, rules: &[TableTally]) -> Option<String> {
+        let any = rules.iter().any(|table| table.quarantined > 0);
+        let place = self.dead_letters_path.with_file_name(QUARANTINE);
+        any.then(|| place.display().to_string())
+    }
+
     /// Rows that were kept aside before a failure are there to look at.
     fn with_letters(&self, error: Error) -> Error {
         match (self.dead_letters_shown(), error.kind(), error.hint_text()) {
@@ -300,6 +307,7 @@ impl View {
                 rows,
             })
             .collect();
+        let rules = self.dead_letters.tallies();
         let rows_in = sources.iter().map(|source| source.rows_in).sum();
         Summary {
             pipeline: self.name.clone(),
@@ -308,7 +316,8 @@ impl View {
             seconds: elapsed.as_secs_f64(),
             rows_in,
             rows_per_second: units::rate(rows_in, elapsed),
-            adds_up: sources.iter().all(SourceSummary::adds_up),
+            adds_up: sources.iter().all(SourceSummary::adds_up)
+                && rules.iter().all(TableTally::adds_up),
             sources,
             sinks: sinks
                 .into_iter()
@@ -320,6 +329,8 @@ impl View {
                 .collect(),
             dead_letters,
             dead_letters_path: self.dead_letters_shown(),
+            quarantine_path: self.quarantine_shown(&rules),
+            rules,
             checkpoints: self.checkpoint_summary(),
             memory: MemorySummary {
                 budget: budget as u64,
@@ -339,6 +350,7 @@ fn source(account: SourceAccount) -> SourceSummary {
         rows_in: account.rows_in,
         rows_out: account.rows_out,
         filtered: account.filtered,
+        ruled: account.ruled,
         dead_letters: account.dead_letters,
         late: account.late,
         bytes: account.bytes,
@@ -355,8 +367,14 @@ pub fn check_sums(summary: &Summary) -> Result<()> {
             format!("the rows of source \"{}\" do not add up", source.name),
         )
         .detail(format!(
-            "{} in, but {} out + {} dropped by filter + {} dead letters + {} late",
-            source.rows_in, source.rows_out, source.filtered, source.dead_letters, source.late
+            "{} in, but {} out + {} dropped by filter + {} kept back by rules + {} dead letters + {} \
+             late",
+            source.rows_in,
+            source.rows_out,
+            source.filtered,
+            source.ruled,
+            source.dead_letters,
+            source.late
         ))
         .hint("this is a bug in Weir: please report it with the script")),
     }

@@ -46,7 +46,13 @@ def by_pyarrow(folder):
         kind = column.type
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
         total = number(pc.sum(column).as_py()) if numeric else None
-        ends = pc.min_max(column) if not pa.types.is_dictionary(kind) else pc.min_max(column.cast(pa.string()))
+        if pa.types.is_list(kind):
+            # Lists have no order in pyarrow.
+            ends = {"min": pa.scalar(None), "max": pa.scalar(None)}
+        elif pa.types.is_dictionary(kind):
+            ends = pc.min_max(column.cast(pa.string()))
+        else:
+            ends = pc.min_max(column)
         result["columns"][name] = {
             "count": table.num_rows - column.null_count,
             "sum": total,

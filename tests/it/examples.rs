@@ -232,6 +232,52 @@ fn machine_temperature_in_streaming_is_what_the_csv_says() {
     check_machine_temperature("streaming");
 }
 
+fn check_quality(mode: &str) {
+    let place = run("quality.sql", mode);
+    let rows = series("machine_temperature.csv");
+    let good: Vec<(i64, f64)> = rows
+        .iter()
+        .filter(|(_, value)| *value > 30.0)
+        .map(|(time, value)| (*time, value.min(105.0)))
+        .collect();
+    let hours = tumble(&good, HOUR);
+    let (whole, odd): (Vec<_>, Vec<_>) = hours.values().partition(|hour| hour.len() == 12);
+    let mean = |hour: &&Vec<f64>| hour.iter().sum::<f64>() / hour.len() as f64;
+    for found in checker::read(&place.path().join("out/quality/hourly")) {
+        assert_eq!(found.rows(), whole.len() as u64, "{}", found.reader);
+        close(
+            found.reader,
+            found.sum("mean"),
+            whole.iter().map(mean).sum(),
+        );
+    }
+    let state = place.path().join(".weir/quality/quarantine");
+    let low: Vec<f64> = rows
+        .iter()
+        .map(|row| row.1)
+        .filter(|value| *value <= 30.0)
+        .collect();
+    for found in checker::read(&state.join("machine")) {
+        assert_eq!(found.rows(), low.len() as u64, "{}", found.reader);
+        close(found.reader, found.sum("value"), low.iter().sum());
+        assert_eq!(found.min("_status"), "open");
+    }
+    for found in checker::read(&state.join("hourly")) {
+        assert_eq!(found.rows(), odd.len() as u64, "{}", found.reader);
+        close(found.reader, found.sum("mean"), odd.iter().map(mean).sum());
+    }
+}
+
+#[test]
+fn quality_in_batch_is_what_the_csv_says() {
+    check_quality("batch");
+}
+
+#[test]
+fn quality_in_streaming_is_what_the_csv_says() {
+    check_quality("streaming");
+}
+
 #[test]
 fn tweets_join_what_the_csv_files_say() {
     let place = run("tweets.sql", "batch");

@@ -49,6 +49,7 @@ files! {
     materialized_view
     metadata
     names
+    rules
     select
     session
     set

@@ -9,6 +9,7 @@ use twox_hash::XxHash3_64;
 
 use super::saved_schema::SavedSchema;
 use crate::error::{Error, Kind, Result, codes};
+use crate::rules::TableTally;
 
 /// The format that is written.
 pub const FORMAT: u32 = 1;
@@ -18,7 +19,7 @@ const NAME: &str = "weir-manifest";
 const HEAD_BYTES_MAX: usize = 128;
 
 /// One epoch of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The format, [`FORMAT`].
     pub format: u32,
@@ -48,6 +49,9 @@ pub struct Manifest {
     pub views: Vec<ViewInfo>,
     /// Rows read from all sources since the pipeline began.
     pub rows_in: u64,
+    /// What rules have decided since the pipeline began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tallies: Vec<TableTally>,
 }
 
 /// Why a manifest was written.

@@ -132,15 +132,19 @@ impl Reading {
         self.feed.heard(&open.split.id, true);
         self.task.metrics.add_in(batch.num_rows());
         self.task.metrics.bytes.fetch_add(bytes, Relaxed);
-        if self.feed.follows_rows()
-            && let Some(watermark) = self.scan.watermark_after(batch)?
-        {
-            open.watermark = open.watermark.max(watermark);
-            self.feed.advance(&open.split.id, open.watermark);
+        let shaped = self.scan.shape(batch, &open.split.id, &self.task)?;
+        if self.feed.follows_rows() {
+            let timely = shaped.timely(batch)?;
+            let watermark = self
+                .scan
+                .watermark_after(timely.as_ref().unwrap_or(batch))?;
+            if let Some(watermark) = watermark {
+                open.watermark = open.watermark.max(watermark);
+                self.feed.advance(&open.split.id, open.watermark);
+            }
         }
-        let rows = self.scan.shape(batch, &open.split.id, &self.task)?;
-        self.task.metrics.add_out(rows.num_rows());
-        Ok(Next::Rows(rows))
+        self.task.metrics.add_out(shaped.rows.num_rows());
+        Ok(Next::Rows(shaped.rows))
     }
 
     async fn open_more(&mut self) -> Result<()> {

@@ -186,6 +186,8 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
 pub enum Consumes {
     /// Each row goes on or is dropped by a filter.
     Filters,
+    /// Each row goes on or is kept back by a rule.
+    Judges,
     /// Rows end here and become others: aggregation, join.
     Folds,
 }

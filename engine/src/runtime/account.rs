@@ -1,6 +1,6 @@
 //! Where the rows of each source and sink went: the sums that are printed at the end of a run.
 //!
-//! Per source: rows in = rows out + dropped by filters + dead letters + late. "Out" is what reached
+//! Per source: rows in = rows out + dropped by filters + kept back by rules + dead letters + late. "Out" is what reached
 //! a sink, or an operator that folds rows into others (aggregation, join). Where rows go several
 //! ways, the sums are those of one way: that with the most late rows, then with the most rows out.
 
@@ -28,6 +28,8 @@ pub struct SourceAccount {
     pub rows_out: u64,
     /// Rows that a filter dropped.
     pub filtered: u64,
+    /// Rows that a rule dropped or quarantined.
+    pub ruled: u64,
     /// Rows in the dead-letter table.
     pub dead_letters: u64,
     /// Rows that came after their window was closed.
@@ -106,6 +108,7 @@ struct Flow {
     bytes: u64,
     rows: u64,
     filtered: u64,
+    ruled: u64,
     late: u64,
     /// The rows have become others.
     folded: bool,
@@ -157,7 +160,10 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
         return false;
     }
     let dropped = counts.rows_in.saturating_sub(counts.rows_out + late);
-    flow.filtered += dropped;
+    match factory.consumes() {
+        Consumes::Judges => flow.ruled += dropped,
+        Consumes::Filters | Consumes::Folds => flow.filtered += dropped,
+    }
     flow.rows = flow.rows.saturating_sub(dropped);
     true
 }
@@ -212,12 +218,14 @@ fn sum(flows: Vec<Flow>, letters: &DeadLetters) -> Vec<SourceAccount> {
         account.rows_in += flow.decoded;
         account.rows_out += flow.rows;
         account.filtered += flow.filtered;
+        account.ruled += flow.ruled;
         account.late += flow.late;
         account.bytes += flow.bytes;
         *rejected += flow.rejected;
     }
     let finish = |(mut account, rejected): (SourceAccount, u64)| {
         account.dead_letters = letters.of_source(&account.name);
+        account.ruled += letters.kept_back(&account.name);
         // Rejected rows were decoded, so they are in `rows_in` already.
         account.rows_in += account.dead_letters.saturating_sub(rejected);
         account

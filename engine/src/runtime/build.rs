@@ -155,7 +155,7 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
         let mut making: Vec<BoxFuture<'_, Result<Task>>> = Vec::new();
         for (subtask, inbox, outlets) in subtasks {
             let mut job = job.clone();
-            let wire = wire_of(plan, &job, !is_loading);
+            let wire = wire_of(plan, &job);
             if let Some(wire) = &wire {
                 job.dead_letters = wire.letters.clone();
             }
@@ -214,17 +214,14 @@ fn loads(graph: &Graph) -> HashSet<NodeIndex> {
     found
 }
 
-fn wire_of(plan: &Plan, job: &JobContext, counts: bool) -> Option<Wire> {
+fn wire_of(plan: &Plan, job: &JobContext) -> Option<Wire> {
     let CommitMode::WithEpoch(recovered, reports, barriers) = &plan.commits else {
         return None;
     };
     let epoch = recovered.epoch();
-    // A table's bad rows belong to no epoch: they are told again at each start.
-    let letters = if counts {
-        job.dead_letters.of_task(epoch)
-    } else {
-        job.dead_letters.clone()
-    };
+    // The bad rows of a table go with the first epoch, which waits for it, and are told again at
+    // each start.
+    let letters = job.dead_letters.of_task(epoch);
     Some(Wire {
         task: None,
         reports: reports.clone(),

@@ -109,6 +109,8 @@ async fn recover(
             sink.own(&recovered.owner(node));
         }
     }
+    let counted = &recovered.manifest.tallies;
+    context.dead_letters.begin(counted, holds(graph, time));
     if !holds(graph, time) || recovered.read {
         steps.next("its sinks show what the last checkpoint has prepared");
         commit_again(&recovered.manifest, &options.store, graph, context).await?;

@@ -15,6 +15,7 @@ use super::progress::CheckpointProgress;
 use super::tail::{self, Held};
 use super::task::Task;
 use crate::checkpoint::Store;
+use crate::dead_letter::DeadLetters;
 use crate::env::{TaskHandle, Work};
 use crate::error::{Error, Kind, Result, codes};
 use crate::feed::WatermarkMode;
@@ -155,16 +156,23 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
         Ok(built) => run_tasks(built.tasks, &context, &fail).await,
         Err(error) => Err(error),
     };
-    let result = match result {
-        Ok(()) => context.dead_letters.flush(),
-        Err(error) => {
-            // Letters already counted are worth more than a second error.
-            drop(context.dead_letters.flush());
-            Err(error)
-        }
-    };
+    let result = keep_aside(&context.dead_letters, result);
     settle(&held, result).await?;
     complete(graph).await
+}
+
+/// Shows what a job without checkpoints has kept aside: rows in quarantine only if it went well.
+fn keep_aside(letters: &DeadLetters, result: Result<()>) -> Result<()> {
+    let shown = result.and_then(|()| {
+        letters.flush()?;
+        letters.commit(&letters.prepare_all()?)
+    });
+    if shown.is_err() {
+        // Letters already counted are worth more than a second error.
+        drop(letters.flush());
+        drop(letters.discard());
+    }
+    shown
 }
 
 fn needs_checkpoints(sink: &str, why: &str) -> Error {

@@ -292,6 +292,7 @@ fn scan(case: &Case) -> Scan {
             expr: ts,
             text: "ts".into(),
         }),
+        rules: None,
         on_error: OnError::DeadLetter,
         quiet: false,
     }

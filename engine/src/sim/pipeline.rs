@@ -169,6 +169,7 @@ impl Build {
                 expr: binary(column("ts"), Infix::Minus, delay, &schema).unwrap(),
                 text: "ts - delay".to_owned(),
             }),
+            rules: None,
             on_error: OnError::DeadLetter,
             quiet: false,
         };

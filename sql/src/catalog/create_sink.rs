@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use parking_lot::Mutex;
 use weir_engine::changelog::is_changelog;
 use weir_engine::connector::Connector;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
@@ -10,7 +11,7 @@ use weir_engine::options::{GivenOptions, OptionValue, Options};
 use weir_engine::sink::Sink;
 
 use super::{check_reserved, find_connector};
-use crate::ast::{ColumnValue, CreateSink};
+use crate::ast::{ColumnValue, Constraint, CreateSink};
 use crate::plan::Planner;
 
 /// A declared sink.
@@ -28,6 +29,8 @@ pub(crate) struct SinkTable {
     pub(crate) columns: Option<SchemaRef>,
     /// Where it is declared.
     pub(crate) place: Place,
+    /// The rules of its rows, which CREATE EXPECTATION adds to.
+    pub(crate) constraints: Mutex<Vec<Constraint>>,
     /// How the connectors that take updating results are written.
     takers: Vec<&'static str>,
 }
@@ -119,6 +122,7 @@ pub(crate) fn create(
         partition_by,
         columns,
         place,
+        constraints: Mutex::new(statement.constraints.clone()),
         takers: connectors
             .iter()
             .filter_map(|c| c.takes_changelog())

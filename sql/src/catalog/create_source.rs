@@ -86,7 +86,7 @@ pub(crate) async fn create(
         .iter()
         .map(|c| Arc::clone(&c.field))
         .collect();
-    Ok(SourceTable {
+    let table = SourceTable {
         connector,
         request,
         first,
@@ -101,7 +101,10 @@ pub(crate) async fn create(
             .filter(|connector| connector.has_lookup())
             .map(|connector| connector.name())
             .collect(),
-    })
+        rules: Default::default(),
+    };
+    table.expect(making.planner, &statement.constraints)?;
+    Ok(table)
 }
 
 fn primary_key(statement: &CreateSource, columns: &[SourceColumn]) -> Vec<usize> {

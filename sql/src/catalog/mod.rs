@@ -215,8 +215,14 @@ impl Catalog {
             .map(|(name, entry)| (name.as_str(), entry))
     }
 
+    /// All objects, by name.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, &Object)> {
+        let entries = self.entries.iter();
+        entries.map(|(name, entry)| (name.as_str(), &entry.object))
+    }
+
     /// The objects that are made from one, directly.
-    fn users(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn users(&self, name: &str) -> Vec<&str> {
         self.entries
             .iter()
             .filter(|(_, entry)| entry.uses.contains(name))

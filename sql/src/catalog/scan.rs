@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use weir_engine::changelog::{OP_COLUMN, is_changelog, op_field};
 use weir_engine::error::Result;
-use weir_engine::scan::{Scan, WatermarkSpec};
+use weir_engine::rules::{Action, Judge};
+use weir_engine::scan::{Scan, ScanRules, WatermarkSpec};
 use weir_engine::source::Source;
 
 use super::source::{SourceColumn, SourceTable};
@@ -41,9 +42,11 @@ impl SourceTable {
             .collect();
         let watermark = self.watermark.as_ref().filter(|_| with_watermark);
         let required = self.required(&source.schema(), projection);
+        let judged = self.judged(projection);
         let mut reads: BTreeSet<usize> = wanted
             .iter()
             .chain(&required)
+            .chain(&judged)
             .flat_map(|column| column.reads.iter().copied())
             .collect();
         reads.extend(
@@ -70,9 +73,11 @@ impl SourceTable {
                 .collect::<Result<Vec<_>>>()
         };
         let mut columns = compute(&wanted)?;
+        let mut judged = compute(&judged)?;
         if kind.is_some() {
             let column = Column::new_with_schema(OP_COLUMN, &read_schema)?;
-            columns.push((Arc::new(column), op_field()));
+            columns.push((Arc::new(column.clone()), op_field()));
+            judged.push((Arc::new(column), op_field()));
         }
         let required = compute(&required)?;
         let watermark = watermark
@@ -91,10 +96,47 @@ impl SourceTable {
             projection: read,
             columns,
             required,
+            rules: self.judge(judged)?,
             watermark,
             on_error: self.request.on_error,
             quiet: false,
         })
+    }
+
+    /// The columns that are judged: those at `projection` and those that rules need. A row that may go
+    /// to quarantine is judged as a whole, since all of it is kept.
+    fn judged(&self, projection: &[usize]) -> Vec<&SourceColumn> {
+        let rules = self.rules();
+        if rules.is_empty() {
+            return Vec::new();
+        }
+        let whole = rules
+            .iter()
+            .any(|rule| matches!(rule.action, Action::Quarantine(_)));
+        let needed: BTreeSet<String> = rules.iter().flat_map(|rule| rule.columns()).collect();
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter(|(at, column)| {
+                whole || projection.contains(at) || needed.contains(column.field.name())
+            })
+            .map(|(_, column)| column)
+            .collect()
+    }
+
+    /// The rules over the columns that are judged.
+    fn judge(&self, columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>) -> Result<Option<ScanRules>> {
+        let rules = self.rules();
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        let fields = columns.iter().map(|(_, field)| Arc::clone(field));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let time = self
+            .watermark
+            .as_ref()
+            .map(|watermark| watermark.name.as_str());
+        let judge = Arc::new(Judge::try_new(self.name(), &rules, &schema, time)?);
+        Ok(Some(ScanRules { columns, judge }))
     }
 
     /// The columns that are read beside those at `projection`, because a row in which they are null

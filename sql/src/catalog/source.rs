@@ -12,13 +12,18 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use parking_lot::Mutex;
 use weir_engine::changelog::is_changelog;
 use weir_engine::connector::{Connector, LookupRequest, SourceRequest};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::island::ScanExec;
 use weir_engine::lookup::Lookup;
+use weir_engine::rules::Rule;
 use weir_engine::source::{Boundedness, Source};
 
+use crate::ast::Constraint;
+use crate::plan::Planner;
+use crate::rules::{Ruled, plan};
 use crate::settings::Mode;
 
 /// A column of the table: an expression over the columns of [`Source::schema`].
@@ -80,6 +85,9 @@ pub(crate) struct SourceTable {
     pub(super) schema: SchemaRef,
     pub(super) columns: Vec<SourceColumn>,
     pub(super) watermark: Option<SourceWatermark>,
+    /// The rules of its rows. CREATE EXPECTATION may add some after the source is read by a plan: they
+    /// are taken when the pipeline is made.
+    pub(super) rules: Mutex<Vec<Rule>>,
     /// The columns of the primary key.
     pub(super) primary_key: Vec<usize>,
     /// The connectors whose tables can be asked for rows by key, for people.
@@ -128,9 +136,41 @@ impl SourceTable {
         self.connector.name()
     }
 
-    /// Whether its table can be asked for rows by key.
+    /// Whether its table can be asked for rows by key. One with rules is read whole: what a peer
+    /// answers is judged by nobody.
     pub(crate) fn has_lookup(&self) -> bool {
-        self.connector.has_lookup()
+        self.connector.has_lookup() && self.rules.lock().is_empty()
+    }
+
+    /// The rules of its rows.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        self.rules.lock().clone()
+    }
+
+    /// Adds rules, whose names are new.
+    pub(crate) fn expect(&self, planner: &Planner, constraints: &[Constraint]) -> Result<()> {
+        let mut fixed = Vec::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            let reads = |watermark: &SourceWatermark| {
+                watermark.column == at || !watermark.reads.is_disjoint(&column.reads)
+            };
+            if self.watermark.as_ref().is_some_and(reads) {
+                fixed.push((column.field.name().clone(), "the watermark goes by it"));
+            } else if self.is_changelog() && self.primary_key.contains(&at) {
+                fixed.push((column.field.name().clone(), "changes find their row by it"));
+            }
+        }
+        let ruled = Ruled {
+            table: self.name(),
+            schema: &self.schema,
+            clock: !self.is_changelog(),
+            fixed: &fixed,
+        };
+        let planned = plan(planner, &ruled, constraints)?;
+        self.rules
+            .lock()
+            .extend(planned.into_iter().map(|planned| planned.rule));
+        Ok(())
     }
 
     /// The connectors whose tables can be asked for rows by key.

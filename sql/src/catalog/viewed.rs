@@ -26,11 +26,15 @@ pub(crate) struct ViewedTable {
 
 impl ViewedTable {
     /// Takes a [`SourceTable`]. `None` where its source reads no text as a view, or a computed column
-    /// needs one as a text.
+    /// or a rule needs one as a text.
     pub(crate) async fn of(provider: &Arc<dyn TableProvider>) -> Result<Option<Self>> {
         let Some(table) = provider.downcast_ref::<SourceTable>() else {
             return Ok(None);
         };
+        if !table.rules().is_empty() {
+            // Its rules are compiled for texts.
+            return Ok(None);
+        }
         let Some(source) = table.source(Mode::Batch).await?.with_views() else {
             return Ok(None);
         };

@@ -11,6 +11,7 @@ mod bounds;
 mod emit;
 mod flow;
 mod join;
+mod judged;
 mod nodes;
 mod outlet;
 mod rank;

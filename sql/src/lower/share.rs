@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
@@ -20,7 +20,7 @@ use weir_engine::error::{Error, Result};
 use weir_engine::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
 use weir_engine::island::ScanExec;
 use weir_engine::operator::project_filter::ProjectFilter;
-use weir_engine::scan::Scan;
+use weir_engine::scan::{Scan, ScanRules};
 
 /// A scan within an island.
 struct Leaf {
@@ -174,9 +174,29 @@ fn merge(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Scan> {
         projection: reads.to_vec(),
         columns,
         required,
+        rules: rules(scans, reads)?,
         watermark,
         ..first.as_ref().clone()
     })
+}
+
+/// The rules of the source over the columns that any of the scans needs.
+fn rules(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Option<ScanRules>> {
+    let mut columns = Vec::new();
+    let mut judge = None;
+    for scan in scans {
+        if let Some(rules) = &scan.rules {
+            add(&mut columns, &rules.columns, scan, reads)?;
+            judge.get_or_insert_with(|| Arc::clone(&rules.judge));
+        }
+    }
+    let Some(judge) = judge else {
+        return Ok(None);
+    };
+    let fields = columns.iter().map(|(_, field)| Arc::clone(field));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let judge = Arc::new(judge.over(&schema)?);
+    Ok(Some(ScanRules { columns, judge }))
 }
 
 /// A column of a scan.

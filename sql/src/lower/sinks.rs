@@ -80,6 +80,7 @@ pub(crate) async fn add_sink(
     };
     let mut lowering = Lowering::new(target, std::mem::take(graph), Default::default());
     let flow = lowering.join_all(flows)?;
+    let flow = lowering.judged(flow, &sink.name, &sink.constraints.lock().clone())?;
     let (options, key) = upsert::key_of(sink, &flow);
     let flow = match key {
         Some(key) => lowering.ordered_by(flow, &key)?,

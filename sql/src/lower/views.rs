@@ -7,9 +7,9 @@ use weir_engine::graph::{Edge, Graph, Node, NodeKind, Partitioning};
 use weir_engine::operator::OperatorFactory;
 use weir_engine::view::ViewFactory;
 
-use super::Target;
 use super::flow::Flow;
 use super::stateless::node_column;
+use super::{Lowering, Target};
 use crate::plan::Planner;
 use crate::session::Materialized;
 use crate::settings::Mode;
@@ -33,6 +33,11 @@ pub(crate) async fn add_view(
     };
     let flow = target.lower(graph, &view.plan).await?;
     let place = |error: Error| error.at(Some(view.place));
+    let mut lowering = Lowering::new(target, std::mem::take(graph), Default::default());
+    let flow = lowering
+        .judged(flow, &view.name, &view.constraints)
+        .map_err(place)?;
+    *graph = lowering.graph;
     end(graph, view, &id, flow).map_err(place)
 }
 

@@ -6,10 +6,11 @@ use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::{nearest, unknown};
 
+use super::constraint;
 use super::cursor::Cursor;
 use super::syntax;
 use super::unsupported::unsupported;
-use crate::ast::{ColumnDef, ColumnValue, Name};
+use crate::ast::{ColumnDef, ColumnValue, Constraint, Name};
 
 /// The types that errors name.
 const TYPES: &[&str] = &[
@@ -40,6 +41,7 @@ pub(super) struct Columns {
     pub(super) columns: Vec<ColumnDef>,
     pub(super) primary_key: Vec<Name>,
     pub(super) watermark: Option<(Name, Expr)>,
+    pub(super) constraints: Vec<Constraint>,
 }
 
 /// Parses `(column type ..., PRIMARY KEY (...), WATERMARK FOR ...)`.
@@ -57,7 +59,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Columns> {
             cursor.expect(&["primary", "key"])?;
             let names = cursor.names("the name of a column")?;
             columns.set_primary_key(names, place)?;
-        } else if let Some(refused) = constraint(cursor) {
+        } else if constraint::is_next(cursor) {
+            let rule = constraint::parse(cursor)?;
+            constraint::check_new(&columns.constraints, &rule)?;
+            columns.constraints.push(rule);
+        } else if let Some(refused) = refused_constraint(cursor) {
             return Err(refused);
         } else {
             columns.column(cursor)?;
@@ -237,19 +243,11 @@ fn column_value(cursor: &mut Cursor<'_>, name: &Name) -> Result<ColumnValue> {
 }
 
 /// Refuses a table constraint. A column may still have such a name: a type follows it.
-fn constraint(cursor: &Cursor<'_>) -> Option<Error> {
+fn refused_constraint(cursor: &Cursor<'_>) -> Option<Error> {
     let place = Some(cursor.place());
     if cursor.at_words(&["constraint"]) && matches!(cursor.nth(2).token, Token::Word(_)) {
-        let hint = "filter with WHERE for now, into two sinks if the rest has to be kept";
-        let what = if cursor
-            .nth_word(2)
-            .is_some_and(|w| w.eq_ignore_ascii_case("expect"))
-        {
-            "CONSTRAINT ... EXPECT"
-        } else {
-            "CONSTRAINT"
-        };
-        return Some(unsupported(what, hint).at(place));
+        let hint = "a rule over rows is written CONSTRAINT name EXPECT (expression)";
+        return Some(unsupported("CONSTRAINT without EXPECT", hint).at(place));
     }
     let parenthesis = cursor.nth(1).token == Token::LParen;
     let word = ["check", "unique", "expect"]
@@ -257,7 +255,7 @@ fn constraint(cursor: &Cursor<'_>) -> Option<Error> {
         .find(|word| cursor.at_words(&[word]));
     match word {
         Some(word) if parenthesis => {
-            let hint = "filter with WHERE for now";
+            let hint = "a rule over rows is written CONSTRAINT name EXPECT (expression)";
             Some(unsupported(&word.to_ascii_uppercase(), hint).at(place))
         }
         _ if cursor.at_words(&["foreign", "key"]) => Some(unsupported("FOREIGN KEY", "").at(place)),
@@ -265,12 +263,15 @@ fn constraint(cursor: &Cursor<'_>) -> Option<Error> {
     }
 }
 
+/// Where the rules of a column stand.
+const RULE_HINT: &str = "behind a comma of its own: CONSTRAINT name EXPECT (expression)";
+
 fn column_constraint(cursor: &Cursor<'_>) -> Option<Error> {
     let (word, hint) = [
         ("default", "use a computed column with coalesce(...)"),
-        ("check", "filter with WHERE for now"),
-        ("expect", "filter with WHERE for now"),
-        ("constraint", "filter with WHERE for now"),
+        ("check", RULE_HINT),
+        ("expect", RULE_HINT),
+        ("constraint", RULE_HINT),
         ("unique", "remove duplicates with DISTINCT or GROUP BY"),
         ("references", "leave it out"),
         ("collate", "leave it out"),

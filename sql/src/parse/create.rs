@@ -5,10 +5,10 @@ use weir_engine::Result;
 use weir_engine::options::nearest;
 
 use super::cursor::Cursor;
-use super::{columns, emit, options, syntax, unsupported};
+use super::{columns, constraint, emit, options, syntax, unsupported};
 use crate::ast::{
-    ColumnValue, CreateMaterializedView, CreateSink, CreateSource, CreateView, Existing, Name,
-    StatementKind,
+    ColumnValue, Constraint, CreateMaterializedView, CreateSink, CreateSource, CreateView,
+    Existing, Name, StatementKind,
 };
 
 /// What can be created and dropped.
@@ -18,6 +18,15 @@ pub(super) const KINDS: [&str; 4] = ["SOURCE", "VIEW", "MATERIALIZED VIEW", "SIN
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     let or_replace = cursor.accept(&["or", "replace"]);
     let place = Some(cursor.place());
+    if cursor.accept(&["expectation"]) {
+        if or_replace || cursor.at_words(&["if", "not", "exists"]) {
+            let hint = "a rule is part of its table: create the table anew with other rules";
+            let what = "OR REPLACE and IF NOT EXISTS of an expectation";
+            return Err(unsupported::unsupported(what, hint).at(place));
+        }
+        let expectation = constraint::expectation(cursor)?;
+        return Ok(StatementKind::CreateExpectation(Box::new(expectation)));
+    }
     let kind = match cursor.accept(&["materialized", "view"]) {
         true => Some("materialized view"),
         false => cursor.accept_one(&["source", "view", "sink"]),
@@ -81,12 +90,18 @@ fn source(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<Sta
         columns: declared.columns,
         primary_key: declared.primary_key,
         watermark: declared.watermark,
+        constraints: declared.constraints,
         options,
     })))
 }
 
 fn view(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
-    let columns = view_columns(cursor)?;
+    let (columns, constraints) = view_columns(cursor)?;
+    if let Some(rule) = constraints.first() {
+        let hint = "put the rule on the source, on a MATERIALIZED VIEW or on the sink";
+        let what = "CONSTRAINT of a view that is not materialized";
+        return Err(unsupported::unsupported(what, hint).at(Some(rule.place)));
+    }
     let query = *cursor.query()?;
     if cursor.at_words(&["emit"]) {
         let hint = "a view is computed where it is used: write EMIT behind that query";
@@ -108,33 +123,44 @@ fn materialized_view(
     name: Name,
     existing: Existing,
 ) -> Result<StatementKind> {
-    let columns = view_columns(cursor)?;
+    let (columns, constraints) = view_columns(cursor)?;
     let (query, emit) = emit::query(cursor)?;
     cursor.expect_end("")?;
     let create = CreateMaterializedView {
         name,
         existing,
         columns,
+        constraints,
         query: *query,
         emit,
     };
     Ok(StatementKind::CreateMaterializedView(Box::new(create)))
 }
 
-/// Takes what stands between a view's name and its query.
-fn view_columns(cursor: &mut Cursor<'_>) -> Result<Vec<Name>> {
-    let columns = if cursor.peek().token == Token::LParen {
-        cursor.names("the name of a column")?
-    } else {
-        Vec::new()
-    };
+/// Takes what stands between a view's name and its query: names of columns, and rules.
+fn view_columns(cursor: &mut Cursor<'_>) -> Result<(Vec<Name>, Vec<Constraint>)> {
+    let (mut columns, mut constraints) = (Vec::new(), Vec::new());
+    if cursor.accept_token(&Token::LParen) {
+        loop {
+            if constraint::is_next(cursor) {
+                let rule = constraint::parse(cursor)?;
+                constraint::check_new(&constraints, &rule)?;
+                constraints.push(rule);
+            } else {
+                columns.push(cursor.name("the name of a column")?);
+            }
+            if !cursor.list_goes_on()? {
+                break;
+            }
+        }
+    }
     if cursor.at_words(&["with"]) {
         return Err(cursor
             .expected("AS")
             .hint("a view has no options; a query starts with AS"));
     }
     cursor.expect(&["AS"])?;
-    Ok(columns)
+    Ok((columns, constraints))
 }
 
 fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
@@ -190,6 +216,7 @@ fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<State
         name,
         existing,
         columns: declared.columns,
+        constraints: declared.constraints,
         options: options.unwrap_or_default(),
         query,
         emit,

@@ -9,6 +9,7 @@
 
 mod bounds;
 mod columns;
+mod constraint;
 mod create;
 mod cursor;
 mod dialect;
@@ -30,6 +31,7 @@ use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::limits;
 
+pub(crate) use constraint::check_new;
 pub use keywords::KEYWORDS;
 pub use scan::is_complete;
 

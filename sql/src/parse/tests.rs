@@ -5,6 +5,7 @@ mod hostile;
 mod queries;
 mod query_errors;
 mod refusals;
+mod rules;
 mod statements;
 mod streaming;
 
@@ -14,8 +15,8 @@ use expect_test::Expect;
 
 use super::parse;
 use crate::ast::{
-    ColumnDef, ColumnValue, CreateMaterializedView, CreateSource, Emit, Existing, Name, Show,
-    Statement, StatementKind,
+    ColumnDef, ColumnValue, Constraint, CreateExpectation, CreateMaterializedView, CreateSource,
+    Emit, Existing, Expectation, Name, OnViolation, Show, Statement, StatementKind,
 };
 use crate::variables::Variables;
 
@@ -47,6 +48,7 @@ fn show(statement: &Statement) -> String {
         StatementKind::CreateSink(s) => {
             write!(o, "sink {}{}", name(&s.name), existing(s.existing)).unwrap();
             columns(o, &s.columns);
+            constraints(o, &s.constraints);
             options(o, &s.options);
             if let Some(query) = &s.query {
                 write!(o, "\n  {query}{}", emit(s.emit)).unwrap();
@@ -96,6 +98,7 @@ fn show(statement: &Statement) -> String {
             .unwrap();
         }
         StatementKind::CreateMaterializedView(v) => materialized(o, v),
+        StatementKind::CreateExpectation(e) => expectation(o, e),
         StatementKind::Subscribe(s) => {
             let limit = s.limit.map_or_else(String::new, |n| format!(" limit {n}"));
             write!(o, "subscribe {}{}{limit}", s.query, emit(s.emit)).unwrap();
@@ -108,6 +111,7 @@ fn show(statement: &Statement) -> String {
 
 fn materialized(o: &mut String, v: &CreateMaterializedView) {
     write!(o, "materialized {}{}", name(&v.name), existing(v.existing)).unwrap();
+    constraints(o, &v.constraints);
     write!(o, " ({})\n  {}{}", names(&v.columns), v.query, emit(v.emit)).unwrap();
 }
 
@@ -124,7 +128,57 @@ fn source(o: &mut String, s: &CreateSource) {
     if let Some((column, expr)) = &s.watermark {
         write!(o, "\n  watermark {} = {expr}", name(column)).unwrap();
     }
+    constraints(o, &s.constraints);
     options(o, &s.options);
+}
+
+fn expectation(o: &mut String, e: &CreateExpectation) {
+    write!(o, "expectation on {}", name(&e.table)).unwrap();
+    constraints(o, std::slice::from_ref(&e.constraint));
+}
+
+fn constraints(o: &mut String, constraints: &[Constraint]) {
+    for rule in constraints {
+        let Expectation::Row(expect) = &rule.expectation;
+        let place = rule.place;
+        write!(
+            o,
+            "\n  rule {} ({expect}) @{}:{}",
+            name(&rule.name),
+            place.line,
+            place.column
+        )
+        .unwrap();
+        if let Some(when) = &rule.when {
+            write!(o, " when {when}").unwrap();
+        }
+        let grade = &rule.grade;
+        write!(
+            o,
+            " {} {} {}",
+            grade.dimension, grade.severity, grade.weight
+        )
+        .unwrap();
+        match &rule.on_violation {
+            OnViolation::Warn => o.push_str(" warn"),
+            OnViolation::DropRow => o.push_str(" drop"),
+            OnViolation::FailUpdate => o.push_str(" fail"),
+            OnViolation::Quarantine { into } => {
+                let into = into.as_ref().map_or_else(|| "-".to_owned(), name);
+                write!(o, " quarantine {into}").unwrap();
+            }
+            OnViolation::Set(set) => {
+                set.iter()
+                    .for_each(|(n, e)| write!(o, " set {} = {e}", name(n)).unwrap());
+            }
+        }
+        if rule.unknown_violates {
+            o.push_str(" unknown violates");
+        }
+        if let Some(overflow) = rule.on_overflow {
+            write!(o, " {overflow:?}").unwrap();
+        }
+    }
 }
 
 fn name(name: &Name) -> String {

@@ -20,6 +20,9 @@ pub(super) fn unsupported(what: &str, hint: &str) -> Error {
 pub(super) fn statement(word: &str) -> Option<Error> {
     let hint = match word.to_ascii_lowercase().as_str() {
         "replay" => "read the dead letters' Parquet files with a source, and insert them again",
+        "validate" | "profile" | "suggest" | "release" => {
+            "rules are checked as rows pass: CONSTRAINT name EXPECT (expression)"
+        }
         "alter" => "replace it with CREATE OR REPLACE",
         "copy" | "load" | "unload" | "import" | "export" => {
             "read files with CREATE SOURCE, write them with CREATE SINK ... AS SELECT"
@@ -75,7 +78,7 @@ pub(super) fn object(verb: &str, word: &str) -> Option<Error> {
         "database" | "schema" => ("SCHEMA", "all names live in one catalog: leave it out"),
         "index" | "unique" => ("INDEX", "nothing is indexed: leave it out"),
         "type" | "domain" | "extension" | "sequence" | "trigger" | "role" | "user" | "policy"
-        | "operator" | "cast" | "collation" | "model" | "expectation" | "pipeline" | "job" => {
+        | "operator" | "cast" | "collation" | "model" | "rule" | "pipeline" | "job" => {
             return Some(unsupported(
                 &format!("{verb} {}", lower.to_ascii_uppercase()),
                 "",

@@ -6,6 +6,7 @@ pub(crate) mod errors;
 mod expand;
 pub(crate) mod lookup;
 pub(crate) mod proctime;
+mod row;
 mod sessions;
 mod texts;
 mod to_char;

@@ -17,6 +17,7 @@ use super::{Materialized, Pipeline, Session, partition};
 use crate::ast::{Emit, Name};
 use crate::catalog::{check_reserved, create_sink::SinkTable};
 use crate::lower::{SinkInputs, SinkQuery, add_sink, add_view, is_bounded, share};
+use crate::rules::{self, Ruled};
 use crate::settings::Mode;
 
 /// A query with the sink that takes its rows.
@@ -32,6 +33,8 @@ pub(crate) struct Insert {
     pub(crate) partition_columns: Vec<String>,
     /// When the rows come out, if the statement says so.
     pub(crate) emit: Option<Emit>,
+    /// The tables and views that it reads.
+    pub(crate) uses: BTreeSet<String>,
     /// Where the statement stands.
     pub(crate) place: Place,
 }
@@ -81,6 +84,13 @@ impl Session {
         let nullable = |field: &FieldRef| field.as_ref().clone().with_nullable(true);
         let fields: Vec<Field> = plan.schema().fields().iter().map(nullable).collect();
         let columns = Arc::new(Schema::new(fields));
+        let ruled = Ruled {
+            table: &sink.name,
+            schema: &columns,
+            clock: true,
+            fixed: &[],
+        };
+        rules::plan(&self.planner, &ruled, &sink.constraints.lock())?;
         let (plan, partition_columns) = partition::append(&self.planner, plan, sink)?;
         let plan = self.planner.analyze(plan, Some(place))?;
         Ok(Insert {
@@ -89,6 +99,7 @@ impl Session {
             columns,
             partition_columns,
             emit,
+            uses: planned.uses,
             place,
         })
     }
@@ -113,6 +124,7 @@ impl Session {
     ) -> Result<Pipeline> {
         let plans = inserts.iter().map(|insert| &insert.plan);
         let mode = self.mode_of(plans.chain(views.iter().map(|view| &view.plan)))?;
+        self.check_quarantines(views)?;
         let how = (mode, self.settings.parallelism());
         let mut graph = Graph::default();
         let mut done = BTreeSet::new();

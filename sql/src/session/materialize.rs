@@ -8,8 +8,10 @@ use datafusion::logical_expr::LogicalPlan;
 use weir_engine::error::{Place, Result};
 
 use super::{Outcome, Session, insert};
-use crate::ast::{CreateMaterializedView, Emit, ObjectKind, Statement};
+use crate::ast::{Constraint, CreateMaterializedView, Emit, ObjectKind, Statement};
 use crate::catalog::{Create, Object};
+use crate::plan::Planner;
+use crate::rules::{self, Planned, Ruled};
 
 /// A query whose rows are kept up to date under a name.
 #[derive(Debug, Clone)]
@@ -20,8 +22,24 @@ pub(crate) struct Materialized {
     pub(crate) plan: LogicalPlan,
     /// When they change.
     pub(crate) emit: Option<Emit>,
+    /// The rules of its rows.
+    pub(crate) constraints: Vec<Constraint>,
     /// Where the statement stands.
     pub(crate) place: Place,
+}
+
+impl Materialized {
+    /// Plans its rules over the columns of its query. They can't ask for the time: queries that read the
+    /// view judge its rows again.
+    fn rules(&self, planner: &Planner) -> Result<Vec<Planned>> {
+        let ruled = Ruled {
+            table: &self.name,
+            schema: self.plan.schema().inner(),
+            clock: false,
+            fixed: &[],
+        };
+        rules::plan(planner, &ruled, &self.constraints)
+    }
 }
 
 impl Session {
@@ -39,7 +57,7 @@ impl Session {
             return Ok(Outcome::Done("CREATE MATERIALIZED VIEW".to_owned()));
         }
         let (view, uses) = self.plan_materialized(create, statement.place)?;
-        let table = ViewTable::new(view.plan.clone(), Some(statement.text.clone()));
+        let table = self.view_table(&view, &statement.text)?;
         self.views.retain(|other| other.name != view.name);
         self.views.push(view);
         let object = Object::MaterializedView(Arc::new(table));
@@ -60,8 +78,17 @@ impl Session {
             name: create.name.text.clone(),
             plan,
             emit: create.emit,
+            constraints: create.constraints.clone(),
             place,
         };
+        view.rules(&self.planner)?;
         Ok((view, planned.uses))
+    }
+
+    /// The view as other queries read it: with the rows that its rules let through.
+    pub(super) fn view_table(&self, view: &Materialized, text: &str) -> Result<ViewTable> {
+        let rules = view.rules(&self.planner)?;
+        let plan = rules::copy::published(&view.name, view.plan.clone(), &rules)?;
+        Ok(ViewTable::new(plan, Some(text.to_owned())))
     }
 }

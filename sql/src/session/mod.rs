@@ -5,6 +5,7 @@ mod materialize;
 mod outlet;
 mod partition;
 mod query;
+mod rules;
 pub(crate) mod show;
 mod stored;
 mod subscribe;
@@ -171,6 +172,10 @@ impl Session {
                 self.create_materialized_view(create, statement)
             }
             StatementKind::CreateSink(create) => self.create_sink(create, statement),
+            StatementKind::CreateExpectation(create) => {
+                self.create_expectation(create)?;
+                Ok(Outcome::Done("CREATE EXPECTATION".to_owned()))
+            }
             StatementKind::Insert {
                 sink,
                 columns,

@@ -14,7 +14,8 @@ use weir_engine::metrics::Metrics;
 use super::Session;
 
 impl Session {
-    /// Runs a query; rows that cannot be decoded are left out, as a pipeline's dead letters are.
+    /// Runs a query; rows that cannot be decoded are left out, as a pipeline's dead letters are, and so
+    /// are those that rules keep back. Nothing is kept of either.
     pub(crate) async fn run_query(
         &self,
         plan: &LogicalPlan,
@@ -32,7 +33,7 @@ impl Session {
             env: self.env.clone(),
             memory: Arc::clone(&self.runtime.memory_pool),
             batch_rows: self.settings.batch_rows(),
-            dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())),
+            dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())).muted(),
             datafusion: self.planner.state().task_ctx(),
             metrics: Metrics::default(),
             stop: self.stop.subscribe(),

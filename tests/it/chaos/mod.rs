@@ -12,6 +12,7 @@ mod join;
 mod kills;
 mod log;
 mod relay;
+mod rules;
 mod stateless;
 mod storms;
 mod topic;

@@ -63,6 +63,7 @@ pub(in crate::checkpoint) fn sample() -> Manifest {
             key: vec![0],
         }],
         rows_in: 1 << 60,
+        tallies: Vec::new(),
     }
 }
 

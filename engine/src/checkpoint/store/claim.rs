@@ -263,6 +263,7 @@ impl Store {
             commits: Vec::new(),
             views: Vec::new(),
             rows_in: 0,
+            tallies: Vec::new(),
         };
         Manifest {
             generation: claim.generation,

@@ -53,7 +53,7 @@ pub struct Store {
 }
 
 /// A pipeline that an instance has taken over, and what it goes on from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
     /// The number of the claim: above all earlier ones.
     pub generation: u64,

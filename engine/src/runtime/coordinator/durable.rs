@@ -12,7 +12,11 @@ use crate::runtime::recovery::{DEAD_LETTERS, bare, commit_saved};
 impl Coordinator {
     pub(super) async fn publish(&mut self, epoch: Epoch, kind: ManifestKind) -> Result<Fact> {
         let letters = self.job.dead_letters.clone();
-        let prepared = self.job.env.blocking(move || letters.prepare(epoch.0));
+        let last = kind == ManifestKind::Finished;
+        let prepared = self
+            .job
+            .env
+            .blocking(move || letters.prepare(epoch.0, last));
         let letters: Vec<SavedToken> = prepared.await??.into_iter().map(saved).collect();
         let mut tokens = std::mem::take(&mut self.tokens);
         if !letters.is_empty() {
@@ -56,6 +60,7 @@ impl Coordinator {
             commits: self.commits.clone(),
             views: self.views.clone(),
             rows_in: self.recovered.manifest.rows_in + self.rows_read(),
+            tallies: self.job.dead_letters.settled(),
         }
     }
 

@@ -135,12 +135,6 @@ fn constraints_and_names() {
               hint: use a variable: '${NAME}' with --set NAME=value"#]],
     );
     check(
-        "CREATE SOURCE a (b INT, CONSTRAINT positive EXPECT (b > 0) ON VIOLATION DROP) WITH (x = 1)",
-        expect![[r#"
-            error[E0109]: line 1, column 25: CONSTRAINT ... EXPECT is not supported in this version
-              hint: filter with WHERE for now, into two sinks if the rest has to be kept"#]],
-    );
-    check(
         "CREATE SOURCE a (b INT DEFAULT 1) WITH (x = 1)",
         expect![[r#"
             error[E0109]: line 1, column 24: DEFAULT of a column is not supported in this version
@@ -150,13 +144,13 @@ fn constraints_and_names() {
         "CREATE SOURCE a (b INT, CHECK (b > 0)) WITH (x = 1)",
         expect![[r#"
             error[E0109]: line 1, column 25: CHECK is not supported in this version
-              hint: filter with WHERE for now"#]],
+              hint: a rule over rows is written CONSTRAINT name EXPECT (expression)"#]],
     );
     check(
         "CREATE SOURCE a (b INT, CONSTRAINT k PRIMARY KEY (b)) WITH (x = 1)",
         expect![[r#"
-            error[E0109]: line 1, column 25: CONSTRAINT is not supported in this version
-              hint: filter with WHERE for now, into two sinks if the rest has to be kept"#]],
+            error[E0109]: line 1, column 25: CONSTRAINT without EXPECT is not supported in this version
+              hint: a rule over rows is written CONSTRAINT name EXPECT (expression)"#]],
     );
     check(
         "CREATE SOURCE a.b WITH (x = 1)",

@@ -7,6 +7,7 @@ mod memory;
 mod modes;
 mod queries;
 mod ranks;
+mod rules;
 mod runs;
 mod sharing;
 mod statements;

@@ -45,12 +45,27 @@ pub(super) async fn run_job(
     pipeline: Pipeline,
     written: &Written,
 ) -> (Vec<String>, Vec<SourceAccount>) {
+    let letters = DeadLetters::new(Arc::new(MemoryStore::default()));
+    let graph = pipeline.graph.to_string();
+    match try_run(session, pipeline, written, &letters).await {
+        Ok(done) => done,
+        Err(error) => panic!("{}\n{graph}", error.report(None)),
+    }
+}
+
+/// The same of a pipeline that may fail, with what it keeps aside.
+pub(super) async fn try_run(
+    session: &Session,
+    pipeline: Pipeline,
+    written: &Written,
+    letters: &DeadLetters,
+) -> Result<(Vec<String>, Vec<SourceAccount>)> {
     let (stop, stopped) = watch::channel(Stop::Run);
     let context = JobContext {
         env: session.env.clone(),
         memory: Arc::clone(&session.runtime.memory_pool),
         batch_rows: 2,
-        dead_letters: DeadLetters::new(Arc::new(MemoryStore::default())),
+        dead_letters: letters.clone(),
         datafusion: session.planner().state().task_ctx(),
         metrics: Metrics::default(),
         stop: stopped,
@@ -62,24 +77,21 @@ pub(super) async fn run_job(
         idle_timeout: None,
         drift_max: None,
     };
-    let graph = pipeline.graph.to_string();
-    let (metrics, letters) = (context.metrics.clone(), context.dead_letters.clone());
+    let metrics = context.metrics.clone();
     let nodes = Arc::new(pipeline.graph);
     let job = Job::start(Arc::clone(&nodes), context, time, None);
     let ended = session
         .env
         .timeout(Duration::from_secs(120), job.wait())
         .await;
-    if let Err(error) = ended.expect("the job ends") {
-        panic!("{}\n{graph}", error.report(None));
-    }
+    ended.expect("the job ends")?;
     drop(stop);
-    let accounts = runtime::sources(&nodes, &metrics, &letters);
+    let accounts = runtime::sources(&nodes, &metrics, letters);
     let batches = std::mem::take(&mut *written.lock());
     if batches.is_empty() {
-        return (Vec::new(), accounts);
+        return Ok((Vec::new(), accounts));
     }
-    (folded(&batches), accounts)
+    Ok((folded(&batches), accounts))
 }
 
 /// The rows that are there after all changes, in a fixed order.

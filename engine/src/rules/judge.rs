@@ -1,0 +1,269 @@
+//! All rules of a table over one batch: judges the rows, keeps bad ones back, repairs others.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use arrow::compute::kernels::zip::zip;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+use super::fate::Fate;
+use super::fused::{Fused, with_rows};
+use super::kept::Kept;
+use super::ledger::Counts;
+use super::rule::{Action, Overflow, Rule};
+use super::tally::{RuleTally, TableTally};
+use super::verdict::Verdict;
+use crate::error::{Error, Kind, Result, codes};
+use crate::job::TaskContext;
+
+/// Characters of a row that an error shows.
+const SAMPLE_CHARS_MAX: usize = 500;
+
+/// A table whose rows are judged, as its counts are kept under.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) name: Arc<str>,
+    pub(super) rules: Vec<RuleTally>,
+    overflows: Vec<(usize, Overflow)>,
+}
+
+impl Table {
+    pub(super) fn new(name: &str, rules: &[Rule]) -> Self {
+        let tally = |rule: &Rule| RuleTally {
+            name: rule.name.clone(),
+            version: rule.version(),
+            action: rule.action.to_string(),
+            grade: rule.grade.clone(),
+            evaluated: 0,
+            violated: 0,
+            unknown: 0,
+        };
+        let limits = rules.iter().enumerate();
+        Self {
+            name: name.into(),
+            rules: rules.iter().map(tally).collect(),
+            overflows: limits
+                .filter_map(|(at, rule)| Some((at, rule.overflow?)))
+                .collect(),
+        }
+    }
+
+    /// The rules that end the job when too many rows break them.
+    pub(super) fn overflows(&self) -> impl Iterator<Item = (usize, Overflow)> + '_ {
+        self.overflows.iter().copied()
+    }
+
+    pub(super) fn tally(&self, counts: &Counts) -> TableTally {
+        let rules = self.rules.iter().zip(&counts.rules);
+        TableTally {
+            table: self.name.to_string(),
+            rows_in: counts.rows_in,
+            published: counts.published,
+            dropped: counts.dropped,
+            quarantined: counts.quarantined,
+            repaired: counts.repaired,
+            rules: rules
+                .map(|(rule, [evaluated, violated, unknown])| RuleTally {
+                    evaluated: *evaluated,
+                    violated: *violated,
+                    unknown: *unknown,
+                    ..rule.clone()
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The rules of a table, compiled for its rows.
+#[derive(Debug)]
+pub struct Judge {
+    table: Arc<Table>,
+    rules: Vec<Rule>,
+    /// The same, rewritten to use what [`Fused`] computes first.
+    program: Vec<Rule>,
+    fused: Fused,
+    kept: Kept,
+}
+
+/// The rows of a batch that go on.
+#[derive(Debug)]
+pub struct Judged {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// Which rows of the batch they are; `None` if all.
+    pub published: Option<BooleanArray>,
+}
+
+impl Judge {
+    /// Compiles the rules of a table for rows of a schema; `event_time` names their time column.
+    pub fn try_new(
+        table: &str,
+        rules: &[Rule],
+        schema: &SchemaRef,
+        event_time: Option<&str>,
+    ) -> Result<Self> {
+        let rules = rules.iter().map(|rule| rule.over(schema));
+        let rules = rules.collect::<Result<Vec<Rule>>>()?;
+        let mut program = rules.clone();
+        let (mut always, mut guarded) = (Vec::new(), Vec::new());
+        for rule in &mut program {
+            let has_guard = rule.when.is_some();
+            always.extend(&mut rule.when);
+            match has_guard {
+                true => guarded.push(&mut rule.expect),
+                false => always.push(&mut rule.expect),
+            }
+        }
+        let fused = Fused::new(schema, &mut always, &mut guarded)?;
+        Ok(Self {
+            table: Arc::new(Table::new(table, &rules)),
+            kept: Kept::new(table, schema, event_time),
+            rules,
+            program,
+            fused,
+        })
+    }
+
+    /// The same rules over rows that have their columns in other places.
+    pub fn over(&self, schema: &SchemaRef) -> Result<Self> {
+        Self::try_new(
+            &self.table.name,
+            &self.rules,
+            schema,
+            self.kept.event_time(),
+        )
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Judges the rows of a batch. What is kept back, and the counts, go to the dead letters of the
+    /// task; `origin` is the file or partition that they came from.
+    pub fn judge(
+        &self,
+        batch: RecordBatch,
+        origin: Option<&str>,
+        task: &TaskContext,
+    ) -> Result<Judged> {
+        let rows = batch.num_rows();
+        if rows == 0 {
+            return Ok(Judged {
+                rows: batch,
+                published: None,
+            });
+        }
+        let prepared = self.fused.prepare(&batch)?;
+        let asked = self.program.iter().map(|rule| Verdict::of(rule, &prepared));
+        let verdicts = asked.collect::<Result<Vec<_>>>()?;
+        let fate = Fate::of(&self.rules, &verdicts);
+        if let Some((at, broken)) = &fate.failed {
+            let row = broken.set_indices().next().unwrap_or(0);
+            return Err(self.failed(*at, &batch, row));
+        }
+        let mut counts = Counts {
+            rows_in: rows as u64,
+            rules: verdicts.iter().map(counted).collect(),
+            ..Counts::default()
+        };
+        let letters = &task.job.dead_letters;
+        let mut kept = Vec::new();
+        for (into, bad) in &fate.quarantined {
+            counts.quarantined += bad.count_set_bits() as u64;
+            if !letters.is_muted() {
+                let now = task.job.env.clock().now_micros();
+                let bad = self
+                    .kept
+                    .rows(&batch, bad, (&self.rules, &verdicts), origin, now)?;
+                kept.push((Arc::clone(into), bad));
+            }
+        }
+        counts.dropped = fate
+            .dropped
+            .as_ref()
+            .map_or(0, |bad| bad.count_set_bits() as u64);
+        let published = fate.published();
+        let good = self.repair(batch, &fate, &mut counts)?;
+        let good = match &published {
+            Some(published) => filter_record_batch(&good, published)?,
+            None => good,
+        };
+        counts.published = good.num_rows() as u64;
+        letters.judged(&self.table, &counts, kept)?;
+        Ok(Judged {
+            rows: good,
+            published,
+        })
+    }
+
+    /// Sets the columns of rows that are to be repaired. Values are computed of the row as it came;
+    /// of two rules for one column the later counts.
+    fn repair(&self, batch: RecordBatch, fate: &Fate, counts: &mut Counts) -> Result<RecordBatch> {
+        let Some((_, first)) = fate.repaired.first() else {
+            return Ok(batch);
+        };
+        let all = fate
+            .repaired
+            .iter()
+            .fold(first.clone(), |all, (_, rows)| &all | rows);
+        counts.repaired = all.count_set_bits() as u64;
+        let schema = batch.schema();
+        let mut columns = batch.columns().to_vec();
+        for (at, rows) in &fate.repaired {
+            let Some(Action::Set(set)) = self.rules.get(*at).map(|rule| &rule.action) else {
+                continue;
+            };
+            let rows = BooleanArray::new(rows.clone(), None);
+            for (name, expr) in set {
+                let place = schema.index_of(name)?;
+                let values = expr.evaluate_selection(&batch, &rows)?;
+                let values = values.into_array(batch.num_rows())?;
+                if let Some(column) = columns.get_mut(place) {
+                    *column = zip(&rows, &values, column)?;
+                }
+            }
+        }
+        with_rows(schema, columns, batch.num_rows())
+    }
+
+    fn failed(&self, at: usize, batch: &RecordBatch, row: usize) -> Error {
+        let rule = self.rules.get(at).map_or("?", |rule| rule.name.as_str());
+        let sample: String = super::kept::text_of(batch, row)
+            .chars()
+            .take(SAMPLE_CHARS_MAX)
+            .collect();
+        Error::new(
+            Kind::Data,
+            codes::RULE_BROKEN,
+            format!("a row of \"{}\" breaks rule \"{rule}\"", self.table.name),
+        )
+        .detail(format!("the row is {sample}"))
+        .hint("correct the data, or give the rule another action: ON VIOLATION QUARANTINE")
+    }
+}
+
+impl fmt::Display for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
+        write!(f, "rules=[{}]", rules.join("; "))?;
+        match self.fused.shared() {
+            0 => Ok(()),
+            shared => write!(f, " shared={shared}"),
+        }
+    }
+}
+
+fn counted(verdict: &Verdict) -> [u64; 3] {
+    let count = |bits: &Option<arrow::buffer::BooleanBuffer>| {
+        bits.as_ref().map_or(0, |bits| bits.count_set_bits() as u64)
+    };
+    [
+        verdict.evaluated,
+        count(&verdict.violated),
+        count(&verdict.unknown),
+    ]
+}

@@ -1,0 +1,191 @@
+//! Rows for a quarantine table: the columns of the table as typed, and behind them why the row is
+//! there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
+    TimestampMicrosecondArray, new_null_array,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use serde_json::{Map, Value};
+
+use super::fused::with_rows;
+use super::rule::Rule;
+use super::verdict::Verdict;
+use crate::error::Result;
+
+/// The columns behind those of the table.
+const COLUMNS: [&str; 9] = [
+    "_table",
+    "_origin",
+    "_event_time",
+    "_rules",
+    "_rule_versions",
+    "_observed",
+    "_attempt",
+    "_status",
+    "_first_seen",
+];
+/// The status of a row that nobody has looked at.
+const OPEN: &str = "open";
+
+/// Whether a quarantine table has a column of its own of this name.
+pub fn is_kept_column(name: &str) -> bool {
+    COLUMNS.contains(&name)
+}
+
+/// The columns of the quarantine table of rows.
+pub fn kept_schema(rows: &Schema) -> SchemaRef {
+    let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
+    let list = |name: &str| {
+        let item = Field::new("item", DataType::Utf8, true);
+        Field::new(name, DataType::List(Arc::new(item)), false)
+    };
+    let [
+        table,
+        origin,
+        event_time,
+        rules,
+        versions,
+        observed,
+        attempt,
+        status,
+        first_seen,
+    ] = COLUMNS;
+    let own = rows
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true));
+    let fields = own.chain([
+        text(table, false),
+        text(origin, true),
+        Field::new(event_time, moment(), true),
+        list(rules),
+        list(versions),
+        text(observed, false),
+        Field::new(attempt, DataType::Int32, false),
+        text(status, false),
+        Field::new(first_seen, moment(), false),
+    ]);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn moment() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// Makes the rows of quarantine tables.
+#[derive(Debug)]
+pub(super) struct Kept {
+    table: String,
+    schema: SchemaRef,
+    event_time: Option<(usize, String)>,
+}
+
+impl Kept {
+    pub(super) fn new(table: &str, rows: &Schema, event_time: Option<&str>) -> Self {
+        Self {
+            table: table.to_owned(),
+            schema: kept_schema(rows),
+            event_time: event_time
+                .and_then(|name| Some((rows.index_of(name).ok()?, name.to_owned()))),
+        }
+    }
+
+    pub(super) fn event_time(&self) -> Option<&str> {
+        self.event_time.as_ref().map(|(_, name)| name.as_str())
+    }
+
+    /// The rows of a batch that are set in `bad`, with the rules that each of them breaks.
+    pub(super) fn rows(
+        &self,
+        batch: &RecordBatch,
+        bad: &BooleanBuffer,
+        (rules, verdicts): (&[Rule], &[Verdict]),
+        origin: Option<&str>,
+        now_micros: i64,
+    ) -> Result<RecordBatch> {
+        let rows = filter_record_batch(batch, &BooleanArray::new(bad.clone(), None))?;
+        let count = rows.num_rows();
+        let (mut names, mut versions) = (list(), list());
+        let mut observed = Vec::with_capacity(count);
+        let versioned: Vec<String> = rules.iter().map(Rule::version).collect();
+        let columns: Vec<BTreeSet<String>> = rules.iter().map(Rule::observed).collect();
+        for (row, from) in bad.set_indices().enumerate() {
+            let mut seen = BTreeSet::new();
+            for (at, rule) in rules.iter().enumerate() {
+                let violated = verdicts
+                    .get(at)
+                    .and_then(|verdict| verdict.violated.as_ref());
+                if !violated.is_some_and(|rows| rows.value(from)) {
+                    continue;
+                }
+                names.values().append_value(&rule.name);
+                versions.values().append_option(versioned.get(at));
+                seen.extend(columns.get(at).into_iter().flatten());
+            }
+            names.append(true);
+            versions.append(true);
+            observed.push(json(&rows, row, |name| seen.contains(&name.to_owned())).to_string());
+        }
+        let times: ArrayRef = match &self.event_time {
+            Some((at, _)) => cast(rows.column(*at), &moment())?,
+            None => new_null_array(&moment(), count),
+        };
+        let mut all = rows.columns().to_vec();
+        all.extend([
+            Arc::new(StringArray::from(vec![self.table.as_str(); count])) as ArrayRef,
+            Arc::new(StringArray::from(vec![origin; count])),
+            times,
+            Arc::new(names.finish()),
+            Arc::new(versions.finish()),
+            Arc::new(StringArray::from(observed)),
+            Arc::new(Int32Array::from(vec![0; count])),
+            Arc::new(StringArray::from(vec![OPEN; count])),
+            Arc::new(TimestampMicrosecondArray::from(vec![now_micros; count]).with_timezone("UTC")),
+        ]);
+        with_rows(Arc::clone(&self.schema), all, count)
+    }
+}
+
+fn list() -> ListBuilder<StringBuilder> {
+    ListBuilder::new(StringBuilder::new())
+}
+
+/// A row as text, for people.
+pub(super) fn text_of(batch: &RecordBatch, row: usize) -> String {
+    json(batch, row, |_| true).to_string()
+}
+
+/// The columns of a row that are wanted, as JSON: numbers and truth values as they are, all else as
+/// the text that a query would print.
+fn json(batch: &RecordBatch, row: usize, wanted: impl Fn(&str) -> bool) -> Value {
+    let options = FormatOptions::default();
+    let mut object = Map::new();
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if !wanted(field.name()) {
+            continue;
+        }
+        let text = ArrayFormatter::try_new(column, &options);
+        let text = text.and_then(|text| text.value(row).try_to_string());
+        let value = match text {
+            _ if column.is_null(row) => Value::Null,
+            Ok(text)
+                if field.data_type().is_numeric() || *field.data_type() == DataType::Boolean =>
+            {
+                serde_json::from_str(&text).unwrap_or(Value::String(text))
+            }
+            Ok(text) => Value::String(text),
+            // Values of a type that cannot be printed are in the row itself.
+            Err(_) => continue,
+        };
+        object.insert(field.name().clone(), value);
+    }
+    Value::Object(object)
+}

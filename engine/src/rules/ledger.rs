@@ -1,0 +1,230 @@
+//! The account of rows under rules, epoch by epoch. Pure: who calls it knows the epochs.
+//!
+//! - **QU-1** In each epoch the rows of a table that came in are those that were published, dropped
+//!   and quarantined, and those that were quarantined are those that were given to the quarantine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::judge::Table;
+use super::rule::Overflow;
+use super::tally::TableTally;
+use crate::error::{Error, Kind, Result, codes};
+
+/// What came of a batch, per rule in the order of the table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    pub(crate) rows_in: u64,
+    pub(crate) published: u64,
+    pub(crate) dropped: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) repaired: u64,
+    /// Evaluated, violated and unknown.
+    pub(crate) rules: Vec<[u64; 3]>,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.rows_in += other.rows_in;
+        self.published += other.published;
+        self.dropped += other.dropped;
+        self.quarantined += other.quarantined;
+        self.repaired += other.repaired;
+        self.rules.resize(other.rules.len(), [0; 3]);
+        for (sum, rule) in self.rules.iter_mut().zip(&other.rules) {
+            sum.iter_mut().zip(rule).for_each(|(sum, n)| *sum += n);
+        }
+    }
+}
+
+/// One table in one epoch.
+#[derive(Debug)]
+struct Page {
+    table: Arc<Table>,
+    counts: Counts,
+    /// Rows that the quarantine took.
+    kept: u64,
+}
+
+/// The account of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// What runs before this one counted.
+    restored: Vec<TableTally>,
+    /// What is settled, with what is restored.
+    settled: BTreeMap<String, TableTally>,
+    open: BTreeMap<u64, BTreeMap<Arc<str>, Page>>,
+    /// All epochs become visible at once.
+    whole: bool,
+}
+
+impl Ledger {
+    /// Goes on from what a checkpoint says; `whole` when nothing is visible before the end.
+    pub(crate) fn begin(&mut self, restored: &[TableTally], whole: bool) {
+        self.restored = restored.to_vec();
+        let named = restored.iter().map(|t| (t.table.clone(), t.clone()));
+        self.settled = named.collect();
+        self.whole = whole;
+    }
+
+    /// Adds what came of a batch, of which the quarantine took `kept` rows. It is an error if a rule
+    /// is broken more often now than its table can bear.
+    pub(crate) fn add(
+        &mut self,
+        epoch: u64,
+        table: &Arc<Table>,
+        counts: &Counts,
+        kept: u64,
+    ) -> Result<()> {
+        let pages = self.open.entry(epoch).or_default();
+        let page = pages
+            .entry(Arc::clone(&table.name))
+            .or_insert_with(|| Page {
+                table: Arc::clone(table),
+                counts: Counts::default(),
+                kept: 0,
+            });
+        page.counts.add(counts);
+        page.kept += kept;
+        for (at, limit) in table.overflows() {
+            let broken = counts
+                .rules
+                .get(at)
+                .is_some_and(|[_, violated, _]| *violated > 0);
+            if let (Overflow::Count(most), true) = (limit, broken) {
+                let [_, violated, _] = self.unit(epoch, table, at);
+                if violated > most {
+                    return Err(overflow(
+                        table,
+                        at,
+                        &format!("{violated} rows break it, {most} may"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles an epoch that all tasks have passed: checks that no row is lost, and the rules whose
+    /// bound is a share of the rows, once all that becomes visible at once is there.
+    pub(crate) fn settle(&mut self, epoch: u64, last: bool) -> Result<()> {
+        let pages = self.open.remove(&epoch).unwrap_or_default();
+        let tables: Vec<_> = pages.values().map(|page| Arc::clone(&page.table)).collect();
+        let mut shares = BTreeMap::new();
+        for (name, page) in pages {
+            let tally = page.table.tally(&page.counts);
+            if !tally.adds_up() || tally.quarantined != page.kept {
+                return Err(lost(&tally, page.kept, epoch));
+            }
+            let settled = self.settled.entry(name.to_string()).or_default();
+            settled.table = name.to_string();
+            settled.add(&tally);
+            shares.insert(name, page.counts);
+        }
+        if self.whole && !last {
+            return Ok(());
+        }
+        for table in tables {
+            for (at, limit) in table.overflows() {
+                let [evaluated, violated, _] = match self.whole {
+                    true => self.unit(epoch, &table, at),
+                    false => shares
+                        .get(&table.name)
+                        .and_then(|counts| counts.rules.get(at).copied())
+                        .unwrap_or_default(),
+                };
+                if let Overflow::Ratio(most) = limit
+                    && violated as f64 > most * evaluated as f64
+                {
+                    let words =
+                        format!("{violated} of {evaluated} rows break it, {most} of them may");
+                    return Err(overflow(&table, at, &words));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The counts of a rule in what becomes visible together with an epoch.
+    fn unit(&self, epoch: u64, table: &Table, at: usize) -> [u64; 3] {
+        let mut sum = [0; 3];
+        let mut add = |counts: [u64; 3]| sum.iter_mut().zip(counts).for_each(|(s, n)| *s += n);
+        for (number, pages) in &self.open {
+            let page = pages
+                .get(&table.name)
+                .filter(|_| self.whole || *number == epoch);
+            if let Some(counts) = page.and_then(|page| page.counts.rules.get(at)) {
+                add(*counts);
+            }
+        }
+        let settled = self.settled.get(&*table.name).filter(|_| self.whole);
+        let info = table.rules.get(at);
+        let known = settled.zip(info).and_then(|(tally, info)| {
+            let mut rules = tally.rules.iter();
+            rules.find(|rule| rule.name == info.name && rule.version == info.version)
+        });
+        if let Some(rule) = known {
+            add([rule.evaluated, rule.violated, rule.unknown]);
+        }
+        sum
+    }
+
+    /// What is settled: what a checkpoint keeps.
+    pub(crate) fn settled(&self) -> Vec<TableTally> {
+        self.settled.values().cloned().collect()
+    }
+
+    /// What is known now, settled or not, with what runs before this one counted.
+    pub(crate) fn now(&self) -> Vec<TableTally> {
+        let mut all = self.settled.clone();
+        for (name, page) in self.open.values().flatten() {
+            let tally = all.entry(name.to_string()).or_default();
+            tally.table = name.to_string();
+            tally.add(&page.table.tally(&page.counts));
+        }
+        all.into_values().collect()
+    }
+
+    /// Rows of a table that this run has kept back.
+    pub(crate) fn kept_back(&self, table: &str) -> u64 {
+        let of = |tallies: &[TableTally]| {
+            let found = tallies.iter().find(|tally| tally.table == table);
+            found.map_or(0, |tally| tally.dropped + tally.quarantined)
+        };
+        of(&self.now()).saturating_sub(of(&self.restored))
+    }
+
+    /// Forgets what no durable epoch has.
+    pub(crate) fn discard(&mut self) {
+        self.open.clear();
+    }
+}
+
+fn lost(tally: &TableTally, kept: u64, epoch: u64) -> Error {
+    Error::new(
+        Kind::Internal,
+        codes::INTERNAL,
+        format!("QU-1: the rows of \"{}\" do not add up", tally.table),
+    )
+    .detail(format!(
+        "in epoch {epoch}: {} in, but {} published + {} dropped + {} quarantined, of which {kept} \
+         are kept",
+        tally.rows_in, tally.published, tally.dropped, tally.quarantined
+    ))
+    .hint("this is a bug in Weir: please report it with the script")
+}
+
+fn overflow(table: &Table, at: usize, words: &str) -> Error {
+    let name = table.rules.get(at).map_or("?", |rule| rule.name.as_str());
+    Error::new(
+        Kind::Data,
+        codes::RULE_BROKEN,
+        format!("too many rows of \"{}\" break rule \"{name}\"", table.name),
+    )
+    .detail(words.to_owned())
+    .hint("correct the data, or change ON OVERFLOW of the rule")
+}
+
+#[cfg(test)]
+#[path = "tests/ledger.rs"]
+mod tests;

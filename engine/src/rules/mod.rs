@@ -1,0 +1,29 @@
+//! Rules over the rows of a table: what each row has to hold, and what happens to one that does not.
+//!
+//! All rules of a table are one [`Judge`]. It looks at each row once, before the row is published,
+//! and says with bitmaps which rules it breaks and which have no answer ([`verdict`]); only rows that
+//! break one are copied. A source's rules are part of its scan, so that a row that is kept back
+//! moves no watermark; those of a view or a sink are an operator before it, [`RulesFactory`]. What
+//! was decided goes with the epoch of the rows into [`crate::dead_letter`], which keeps quarantined
+//! rows and counts, and checks that none is lost.
+//!
+//! A verdict is a pure function of the row. Both sides of an update are judged alike: the
+//! retraction of a row that was kept back is kept back too.
+
+mod fate;
+mod fused;
+mod judge;
+mod kept;
+pub(crate) mod ledger;
+mod operator;
+mod rule;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use judge::{Judge, Judged, Table};
+pub use kept::{is_kept_column, kept_schema};
+pub use operator::RulesFactory;
+pub use rule::{Action, Grade, Overflow, Rule, version_of};
+pub use tally::{RuleTally, TableTally};

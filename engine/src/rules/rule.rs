@@ -1,0 +1,151 @@
+//! One rule: its expression, and what happens to a row that breaks it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::utils::{collect_columns, reassign_expr_columns};
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use crate::error::Result;
+
+/// What happens to a row that breaks a rule. Where a row breaks several, the strongest counts: the
+/// later in this list.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// It is counted, and published as it is.
+    Warn,
+    /// These columns get other values, computed of the row as it came.
+    Set(Vec<(String, Arc<dyn PhysicalExpr>)>),
+    /// It is counted and not published.
+    Drop,
+    /// It goes to the quarantine table of this name and is not published.
+    Quarantine(Arc<str>),
+    /// The job ends.
+    Fail,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Warn => f.write_str("warn"),
+            Self::Set(columns) => {
+                let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                write!(f, "set {}", names.join(", "))
+            }
+            Self::Drop => f.write_str("drop row"),
+            Self::Quarantine(into) => write!(f, "quarantine into {into}"),
+            Self::Fail => f.write_str("fail update"),
+        }
+    }
+}
+
+/// How many rows may break a rule before the job ends, in what becomes visible at once: an epoch in
+/// streaming mode, the whole run in batch mode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Overflow {
+    /// More rows than this.
+    Count(u64),
+    /// More than this share of the rows that the rule could answer for.
+    Ratio(f64),
+}
+
+/// What a rule weighs in a score; it changes nothing about its rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grade {
+    /// What it tells of the data: `validity`, `completeness` and so on.
+    pub dimension: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// Its weight among the rules of its dimension.
+    pub weight: f64,
+}
+
+/// A rule over the rows of a table, compiled against columns that are found by name.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The name of the constraint.
+    pub name: String,
+    /// The whole clause as it was understood, by which its versions differ.
+    pub text: String,
+    /// The rows that it is about; all without it.
+    pub when: Option<Arc<dyn PhysicalExpr>>,
+    /// What has to be true.
+    pub expect: Arc<dyn PhysicalExpr>,
+    /// What happens to a row for which it is not.
+    pub action: Action,
+    /// Whether a row for which it is null breaks it.
+    pub unknown_violates: bool,
+    /// When it ends the job.
+    pub overflow: Option<Overflow>,
+    /// What it weighs.
+    pub grade: Grade,
+}
+
+/// The version of a rule: a hash of its text.
+pub fn version_of(text: &str) -> String {
+    format!("{:016x}", XxHash3_64::oneshot(text.as_bytes()))
+}
+
+impl Rule {
+    /// The version of the rule.
+    pub fn version(&self) -> String {
+        version_of(&self.text)
+    }
+
+    /// The names of the columns that it reads, those of the values that it sets included.
+    pub fn columns(&self) -> BTreeSet<String> {
+        let mut names = self.observed();
+        if let Action::Set(columns) = &self.action {
+            names.extend(columns.iter().map(|(name, _)| name.clone()));
+            names.extend(columns.iter().flat_map(|(_, expr)| names_in(expr)));
+        }
+        names
+    }
+
+    /// The names of the columns that decide it.
+    pub fn observed(&self) -> BTreeSet<String> {
+        let when = self.when.iter().flat_map(names_in);
+        when.chain(names_in(&self.expect)).collect()
+    }
+
+    /// The same rule over rows that have its columns in other places.
+    pub fn over(&self, schema: &Schema) -> Result<Self> {
+        let place = |expr: &Arc<dyn PhysicalExpr>| {
+            Ok::<_, crate::Error>(reassign_expr_columns(Arc::clone(expr), schema)?)
+        };
+        let action = match &self.action {
+            Action::Set(columns) => Action::Set(
+                columns
+                    .iter()
+                    .map(|(name, expr)| Ok((name.clone(), place(expr)?)))
+                    .collect::<Result<_>>()?,
+            ),
+            other => other.clone(),
+        };
+        Ok(Self {
+            when: self.when.as_ref().map(place).transpose()?,
+            expect: place(&self.expect)?,
+            action,
+            ..self.clone()
+        })
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.expect)?;
+        if let Some(when) = &self.when {
+            write!(f, " when {when}")?;
+        }
+        write!(f, " -> {}", self.action)
+    }
+}
+
+fn names_in(expr: &Arc<dyn PhysicalExpr>) -> Vec<String> {
+    let columns = collect_columns(expr);
+    columns.iter().map(|c| c.name().to_owned()).collect()
+}

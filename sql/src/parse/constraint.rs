@@ -1,0 +1,329 @@
+//! `CONSTRAINT name EXPECT (expr) [WHEN (expr)] ...` and `CREATE EXPECTATION`. What belongs to rules and
+//! is not built yet is refused by name, never passed over.
+
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use weir_engine::Result;
+use weir_engine::error::{Error, Kind, Place, codes};
+use weir_engine::options::nearest;
+use weir_engine::rules::Grade;
+
+use super::create::object_name;
+use super::cursor::Cursor;
+use super::syntax;
+use super::unsupported::unsupported;
+use crate::ast::{Constraint, CreateExpectation, Expectation, Name, OnOverflow, OnViolation};
+
+/// What a rule tells of the data.
+const DIMENSIONS: [&str; 8] = [
+    "completeness",
+    "uniqueness",
+    "validity",
+    "consistency",
+    "timeliness",
+    "accuracy",
+    "volume",
+    "schema",
+];
+const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
+
+/// Whether a rule comes next. A column may be called `constraint`: a type follows it.
+pub(super) fn is_next(cursor: &Cursor<'_>) -> bool {
+    let expects = |n| {
+        let word = cursor.nth_word(n);
+        word.is_some_and(|word| word.eq_ignore_ascii_case("expect"))
+    };
+    cursor.at_words(&["constraint"]) && (expects(1) || expects(2))
+}
+
+/// Parses `CONSTRAINT name EXPECT ...`.
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Constraint> {
+    cursor.expect(&["CONSTRAINT"])?;
+    if cursor.at_words(&["expect"]) && !cursor.nth_word(1).is_some_and(is_expect) {
+        return Err(cursor.expected("the name of the rule"));
+    }
+    let name = cursor.name("the name of the rule")?;
+    rule(cursor, name)
+}
+
+/// Parses what follows `CREATE EXPECTATION`.
+pub(super) fn expectation(cursor: &mut Cursor<'_>) -> Result<CreateExpectation> {
+    let name = cursor.name("the name of the rule")?;
+    cursor.expect(&["ON"])?;
+    let table = object_name(
+        cursor,
+        "the name of a source, a materialized view or a sink",
+    )?;
+    let constraint = rule(cursor, name)?;
+    cursor.expect_end("")?;
+    Ok(CreateExpectation { table, constraint })
+}
+
+/// Refuses a second rule of a name.
+pub(crate) fn check_new(known: &[Constraint], rule: &Constraint) -> Result<()> {
+    if known.iter().all(|other| other.name.text != rule.name.text) {
+        return Ok(());
+    }
+    let message = format!("the table has two rules called \"{}\"", rule.name.text);
+    let hint = "rules are counted by their names: give one of them another";
+    Err(Error::new(Kind::Invalid, codes::DUPLICATE, message)
+        .hint(hint)
+        .at(rule.name.place))
+}
+
+fn is_expect(word: &str) -> bool {
+    word.eq_ignore_ascii_case("expect")
+}
+
+fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
+    cursor.expect(&["EXPECT"])?;
+    if let Some(refused) = kept_for_later(cursor) {
+        return Err(refused);
+    }
+    let place = cursor.place();
+    let expr = parenthesis(cursor, "the expression of a rule stands in parentheses")?;
+    let mut constraint = Constraint {
+        name,
+        expectation: Expectation::Row(Box::new(expr)),
+        when: None,
+        grade: Grade {
+            dimension: "validity".to_owned(),
+            severity: "warning".to_owned(),
+            weight: 1.0,
+        },
+        on_violation: OnViolation::Warn,
+        unknown_violates: false,
+        on_overflow: None,
+        place,
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    loop {
+        let place = cursor.place();
+        let Some(clause) = clause(cursor, &mut constraint)? else {
+            break;
+        };
+        if seen.contains(&clause) {
+            let message = format!("the rule has {clause} twice");
+            return Err(syntax::error(message).at(Some(place)));
+        }
+        seen.push(clause);
+    }
+    Ok(constraint)
+}
+
+/// Takes one clause of a rule and gives its name, or `None` where the rule ends.
+fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'static str>> {
+    if let Some(refused) = later_clause(cursor) {
+        return Err(refused);
+    }
+    if cursor.accept(&["when"]) {
+        rule.when = Some(parenthesis(cursor, "the condition stands in parentheses")?);
+        return Ok(Some("WHEN"));
+    }
+    if cursor.accept(&["dimension"]) {
+        rule.grade.dimension = one_of(cursor, "dimension", &DIMENSIONS)?;
+        return Ok(Some("DIMENSION"));
+    }
+    if cursor.accept(&["severity"]) {
+        rule.grade.severity = one_of(cursor, "severity", &SEVERITIES)?;
+        return Ok(Some("SEVERITY"));
+    }
+    if cursor.accept(&["weight"]) {
+        let place = cursor.place();
+        let (weight, _) = number(cursor, "the weight, a number")?;
+        if weight <= 0.0 {
+            return Err(wrong("a weight is greater than 0", place));
+        }
+        rule.grade.weight = weight;
+        return Ok(Some("WEIGHT"));
+    }
+    if cursor.accept(&["scope"]) {
+        return match cursor.accept(&["row"]) {
+            true => Ok(Some("SCOPE")),
+            false => Err(not_yet(&format!("SCOPE {}", upper(cursor)), cursor.place())),
+        };
+    }
+    if !cursor.accept(&["on"]) {
+        return Ok(None);
+    }
+    let Some(event) = cursor.accept_one(&["VIOLATION", "UNKNOWN", "OVERFLOW"]) else {
+        return Err(cursor.expected("VIOLATION, UNKNOWN or OVERFLOW"));
+    };
+    match event {
+        "VIOLATION" => {
+            rule.on_violation = violation(cursor)?;
+            Ok(Some("ON VIOLATION"))
+        }
+        "UNKNOWN" => {
+            let Some(what) = cursor.accept_one(&["PASS", "VIOLATE"]) else {
+                return Err(cursor.expected("PASS or VIOLATE"));
+            };
+            rule.unknown_violates = what == "VIOLATE";
+            Ok(Some("ON UNKNOWN"))
+        }
+        _ => {
+            rule.on_overflow = Some(overflow(cursor)?);
+            Ok(Some("ON OVERFLOW"))
+        }
+    }
+}
+
+fn violation(cursor: &mut Cursor<'_>) -> Result<OnViolation> {
+    if cursor.accept(&["warn"]) {
+        return Ok(OnViolation::Warn);
+    }
+    if cursor.accept(&["drop"]) {
+        cursor.expect(&["ROW"])?;
+        return Ok(OnViolation::DropRow);
+    }
+    if cursor.accept(&["fail"]) {
+        cursor.expect(&["UPDATE"])?;
+        return Ok(OnViolation::FailUpdate);
+    }
+    if cursor.accept(&["quarantine"]) {
+        if cursor.at_words(&["batch"]) || cursor.at_words(&["window"]) {
+            let what = format!("QUARANTINE {}", upper(cursor));
+            return Err(not_yet(&what, cursor.place()));
+        }
+        cursor.accept(&["row"]);
+        let into = match cursor.accept(&["into"]) {
+            true => Some(object_name(cursor, "the name of a quarantine table")?),
+            false => None,
+        };
+        return Ok(OnViolation::Quarantine { into });
+    }
+    if cursor.accept(&["set"]) {
+        return Ok(OnViolation::Set(assignments(cursor)?));
+    }
+    if cursor.at_words(&["call"]) {
+        return Err(not_yet("ON VIOLATION CALL", cursor.place()));
+    }
+    Err(cursor.expected("WARN, DROP ROW, QUARANTINE, FAIL UPDATE or SET (column = expression)"))
+}
+
+fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<(Name, Expr)>> {
+    cursor.expect_token(&Token::LParen)?;
+    let mut set: Vec<(Name, Expr)> = Vec::new();
+    loop {
+        let name = cursor.name("the name of a column")?;
+        if set.iter().any(|(other, _)| other.text == name.text) {
+            let message = format!("the column \"{}\" is set twice", name.text);
+            return Err(Error::new(Kind::Invalid, codes::DUPLICATE, message).at(name.place));
+        }
+        cursor.expect_token(&Token::Eq)?;
+        set.push((name, cursor.expr()?));
+        if !cursor.list_goes_on()? {
+            return Ok(set);
+        }
+    }
+}
+
+fn overflow(cursor: &mut Cursor<'_>) -> Result<OnOverflow> {
+    let place = cursor.place();
+    let (value, is_count) = number(cursor, "a number of rows, or a share such as 0.01")?;
+    if cursor.at_words(&["pause"]) {
+        return Err(not_yet("PAUSE SOURCE", cursor.place()));
+    }
+    cursor.expect(&["FAIL", "UPDATE"])?;
+    if is_count {
+        return Ok(OnOverflow::Count(value as u64));
+    }
+    if value > 0.0 && value < 1.0 {
+        return Ok(OnOverflow::Ratio(value));
+    }
+    Err(
+        wrong("a share of rows is greater than 0 and less than 1", place)
+            .hint("a number of rows is written without a point: ON OVERFLOW 100 FAIL UPDATE"),
+    )
+}
+
+/// Takes a number, and says whether it is written as a whole one.
+fn number(cursor: &mut Cursor<'_>, what: &str) -> Result<(f64, bool)> {
+    let Token::Number(text, _) = &cursor.peek().token else {
+        return Err(cursor.expected(what));
+    };
+    let Ok(value) = text.parse::<f64>() else {
+        return Err(cursor.expected(what));
+    };
+    let whole = text.parse::<u64>().is_ok();
+    cursor.next();
+    Ok((value, whole))
+}
+
+fn one_of(cursor: &mut Cursor<'_>, what: &str, words: &[&str]) -> Result<String> {
+    if let Some(found) = cursor.accept_one(words) {
+        return Ok(found.to_owned());
+    }
+    let place = Some(cursor.place());
+    match cursor.word() {
+        Some(word) => {
+            let error = syntax::error(format!("unknown {what} {word}"));
+            Err(nearest(error, word, words.iter().copied()).at(place))
+        }
+        None => Err(cursor.expected(&format!("one of {}", words.join(", ")))),
+    }
+}
+
+fn parenthesis(cursor: &mut Cursor<'_>, hint: &str) -> Result<Expr> {
+    if cursor.peek().token != Token::LParen {
+        return Err(cursor.expected("'('").hint(hint));
+    }
+    cursor.next();
+    let expr = cursor.expr()?;
+    if cursor.peek().token == Token::Comma {
+        // Several columns: the rules over keys begin so.
+        return Err(not_yet("a rule over a list of columns", cursor.place()));
+    }
+    cursor.expect_token(&Token::RParen)?;
+    Ok(expr)
+}
+
+/// The rules of other kinds, by the words that they begin with.
+fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
+    const WORDS: [&str; 11] = [
+        "unique",
+        "increasing",
+        "decreasing",
+        "transition",
+        "no",
+        "distinct",
+        "schema",
+        "fresh",
+        "normal",
+        "sla",
+        "same",
+    ];
+    let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
+    found.then(|| not_yet(&format!("EXPECT {}", upper(cursor)), cursor.place()))
+}
+
+/// The clauses of rules of other kinds, behind the expression.
+fn later_clause(cursor: &Cursor<'_>) -> Option<Error> {
+    const WORDS: [&str; 7] = [
+        "mostly",
+        "per",
+        "every",
+        "determines",
+        "references",
+        "last",
+        "using",
+    ];
+    let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
+    if cursor.peek().token == Token::Eq {
+        return Some(not_yet("EXPECT (...) = (...)", cursor.place()));
+    }
+    found.then(|| not_yet(&format!("{} of a rule", upper(cursor)), cursor.place()))
+}
+
+fn upper(cursor: &Cursor<'_>) -> String {
+    cursor.word().unwrap_or_default().to_ascii_uppercase()
+}
+
+fn not_yet(what: &str, place: Place) -> Error {
+    let hint = "rules look at one row at a time: EXPECT (expression over its columns)";
+    unsupported(what, hint).at(Some(place))
+}
+
+fn wrong(message: &str, place: Place) -> Error {
+    Error::new(Kind::Invalid, codes::RULE, message).at(Some(place))
+}

@@ -1,0 +1,10 @@
+//! From rules as they are written to rules that the engine judges rows by.
+//!
+//! A rule is planned twice: where it is declared, so that what is wrong with it is told there, and
+//! where its table's rows come out, over the columns as they are then. [`copy`] is for queries that
+//! compute a ruled view anew: they see the rows that the view shows, and count nothing.
+
+pub(crate) mod copy;
+mod planning;
+
+pub(crate) use planning::{Planned, Ruled, plan};

@@ -1,0 +1,215 @@
+//! Checks rules against the columns of their table, and compiles them.
+
+use std::sync::Arc;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::logical_expr::{Expr, cast};
+use weir_engine::error::{Error, Kind, Place, Result, codes};
+use weir_engine::limits;
+use weir_engine::options::unknown;
+use weir_engine::rules::{Action, Overflow, Rule, is_kept_column};
+
+use crate::ast::{Constraint, Expectation, Name, OnOverflow, OnViolation};
+use crate::plan::Planner;
+
+/// A table whose rows are to be judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ruled<'a> {
+    /// Its name.
+    pub(crate) table: &'a str,
+    /// Its columns, without the kind of a change.
+    pub(crate) schema: &'a SchemaRef,
+    /// Whether a rule may ask for the time: its rows are never taken back, and judged once.
+    pub(crate) clock: bool,
+    /// Columns that no rule may set, with the reason.
+    pub(crate) fixed: &'a [(String, &'static str)],
+}
+
+/// A rule as planned.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    /// As compiled.
+    pub(crate) rule: Rule,
+    /// What has to be true.
+    pub(crate) expect: Expr,
+    /// The rows that it is about.
+    pub(crate) when: Option<Expr>,
+    /// The columns that it sets.
+    pub(crate) set: Vec<(String, Expr)>,
+}
+
+/// Plans the rules of a table.
+pub(crate) fn plan(
+    planner: &Planner,
+    ruled: &Ruled<'_>,
+    constraints: &[Constraint],
+) -> Result<Vec<Planned>> {
+    if let Some(first) = constraints.get(limits::RULES_MAX) {
+        let message = format!("a table has {} rules at most", limits::RULES_MAX);
+        return Err(Error::new(Kind::Limit, codes::LIMIT, message).at(first.name.place));
+    }
+    constraints
+        .iter()
+        .map(|constraint| one(planner, ruled, constraint))
+        .collect()
+}
+
+fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<Planned> {
+    let place = constraint.place;
+    let Expectation::Row(sql) = &constraint.expectation;
+    let row = |sql| planner.row_expr(sql, ruled.schema, ruled.clock, place);
+    let expect = row(sql)?;
+    check_truth(&expect.compiled.data_type(ruled.schema)?, "EXPECT", place)?;
+    let when = constraint.when.as_ref().map(row).transpose()?;
+    if let Some(when) = &when {
+        check_truth(&when.compiled.data_type(ruled.schema)?, "WHEN", place)?;
+    }
+    let (action, set) = action(planner, ruled, constraint)?;
+    Ok(Planned {
+        rule: Rule {
+            name: constraint.name.text.clone(),
+            text: text(constraint),
+            when: when.as_ref().map(|when| Arc::clone(&when.compiled)),
+            expect: expect.compiled,
+            action,
+            unknown_violates: constraint.unknown_violates,
+            overflow: constraint.on_overflow.map(|limit| match limit {
+                OnOverflow::Count(count) => Overflow::Count(count),
+                OnOverflow::Ratio(ratio) => Overflow::Ratio(ratio),
+            }),
+            grade: constraint.grade.clone(),
+        },
+        expect: expect.expr,
+        when: when.map(|when| when.expr),
+        set,
+    })
+}
+
+fn check_truth(found: &DataType, clause: &str, place: Place) -> Result<()> {
+    if *found == DataType::Boolean {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        codes::TYPE,
+        format!("{clause} needs true or false, but the expression gives {found}"),
+    )
+    .hint("compare it with something: EXPECT (column > 0)")
+    .at(Some(place)))
+}
+
+type Set = Vec<(String, Expr)>;
+
+fn action(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<(Action, Set)> {
+    let plain = |action| Ok((action, Vec::new()));
+    match &constraint.on_violation {
+        OnViolation::Warn => plain(Action::Warn),
+        OnViolation::DropRow => plain(Action::Drop),
+        OnViolation::FailUpdate => plain(Action::Fail),
+        OnViolation::Quarantine { into } => {
+            let own = ruled.schema.fields().iter().map(|field| field.name());
+            if let Some(name) = own.into_iter().find(|name| is_kept_column(name)) {
+                let message = format!("a quarantine table has a column \"{name}\" of its own");
+                let error = Error::new(Kind::Invalid, codes::DUPLICATE, message);
+                return Err(error
+                    .hint("give the column of the table another name")
+                    .at(constraint.name.place));
+            }
+            let name = into.as_ref().map_or(ruled.table, |name| name.text.as_str());
+            plain(Action::Quarantine(name.into()))
+        }
+        OnViolation::Set(columns) => {
+            let (mut compiled, mut set) = (Vec::new(), Vec::new());
+            for (name, sql) in columns {
+                let field = settable(ruled, name)?;
+                let place = name.place.unwrap_or(constraint.place);
+                let row = planner.row_expr(sql, ruled.schema, ruled.clock, place)?;
+                let found = row.compiled.data_type(ruled.schema)?;
+                let expr = fit(row.expr, &found, field, place)?;
+                let schema = datafusion::common::DFSchema::try_from(Arc::clone(ruled.schema))?;
+                let value = planner.compile(expr.clone(), &schema)?;
+                if value.nullable(ruled.schema)? && !field.is_nullable() {
+                    let message = format!(
+                        "column \"{}\" is NOT NULL, but the rule may set it to null",
+                        name.text
+                    );
+                    return Err(Error::new(Kind::Invalid, codes::TYPE, message)
+                        .hint("use COALESCE(value, other value)")
+                        .at(name.place));
+                }
+                compiled.push((name.text.clone(), value));
+                set.push((name.text.clone(), expr));
+            }
+            Ok((Action::Set(compiled), set))
+        }
+    }
+}
+
+fn settable<'a>(ruled: &'a Ruled<'_>, name: &Name) -> Result<&'a Field> {
+    if let Some((_, why)) = ruled.fixed.iter().find(|(fixed, _)| *fixed == name.text) {
+        let message = format!("column \"{}\" cannot be set: {why}", name.text);
+        return Err(Error::new(Kind::Invalid, codes::RULE, message)
+            .hint("quarantine the row, or repair it in a query")
+            .at(name.place));
+    }
+    ruled.schema.field_with_name(&name.text).map_err(|_| {
+        let known = ruled
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str());
+        unknown(codes::UNKNOWN_COLUMN, "column", &name.text, known).at(name.place)
+    })
+}
+
+/// Brings a value into the type of its column.
+fn fit(expr: Expr, found: &DataType, field: &Field, place: Place) -> Result<Expr> {
+    if found == field.data_type() {
+        return Ok(expr);
+    }
+    if can_cast_types(found, field.data_type()) {
+        return Ok(cast(expr, field.data_type().clone()));
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        codes::TYPE,
+        format!(
+            "column \"{}\" is {}, but the rule sets it to {found}",
+            field.name(),
+            field.data_type()
+        ),
+    )
+    .at(Some(place)))
+}
+
+/// The rule as it was understood: what it does differs where this does.
+fn text(constraint: &Constraint) -> String {
+    let Expectation::Row(expect) = &constraint.expectation;
+    let mut text = format!("EXPECT ({expect})");
+    if let Some(when) = &constraint.when {
+        text.push_str(&format!(" WHEN ({when})"));
+    }
+    match &constraint.on_violation {
+        OnViolation::Warn => {}
+        OnViolation::DropRow => text.push_str(" ON VIOLATION DROP ROW"),
+        OnViolation::FailUpdate => text.push_str(" ON VIOLATION FAIL UPDATE"),
+        OnViolation::Quarantine { into } => {
+            text.push_str(" ON VIOLATION QUARANTINE");
+            if let Some(into) = into {
+                text.push_str(&format!(" INTO {}", into.text));
+            }
+        }
+        OnViolation::Set(columns) => {
+            let set: Vec<_> = columns
+                .iter()
+                .map(|(n, e)| format!("{} = {e}", n.text))
+                .collect();
+            text.push_str(&format!(" ON VIOLATION SET ({})", set.join(", ")));
+        }
+    }
+    if constraint.unknown_violates {
+        text.push_str(" ON UNKNOWN VIOLATE");
+    }
+    text
+}
