@@ -7,6 +7,7 @@
 pub mod ast;
 mod catalog;
 mod explain;
+mod functions;
 mod lower;
 pub mod parse;
 mod plan;

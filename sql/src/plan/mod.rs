@@ -93,11 +93,12 @@ impl Planner {
             .with_query_planner(Arc::new(IslandPlanner))
             .with_optimizer_rules(rules())
             .build();
-        for function in [
+        let own = [
             ScalarUDF::from(date::DateFunction::default()),
             ScalarUDF::from(proctime::ProcTime::new(env.clone())),
             ScalarUDF::from(to_char::ToChar::default()),
-        ] {
+        ];
+        for function in own.into_iter().chain(crate::functions::all()) {
             // What is given back is DataFusion's of the same name, if it has one.
             drop(datafusion::execution::FunctionRegistry::register_udf(
                 &mut state,
