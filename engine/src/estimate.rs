@@ -26,8 +26,6 @@ pub struct Estimate {
 /// What is known of a column.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ColumnEstimate {
-    /// Bytes in memory.
-    pub bytes: Option<usize>,
     /// How many values are null.
     pub nulls: Option<usize>,
     /// The least and the greatest value.
@@ -35,38 +33,30 @@ pub struct ColumnEstimate {
 }
 
 impl Estimate {
-    /// The same of columns that are computed from these.
-    pub(crate) fn project(&self, columns: &[(Arc<dyn PhysicalExpr>, FieldRef)]) -> Self {
-        let computed = columns.iter().map(|(expr, field)| {
+    /// What DataFusion is told of columns that are computed from these. Bytes are told of values of one
+    /// width: it takes them before the rows where it knows both, and those of texts misled it.
+    pub(crate) fn statistics(&self, columns: &[(Arc<dyn PhysicalExpr>, FieldRef)]) -> Statistics {
+        let told = |value: Option<usize>| value.map_or(Precision::Absent, Precision::Inexact);
+        let statistics = columns.iter().map(|(expr, field)| {
             let column = expr.downcast_ref::<Column>();
             let known = column.and_then(|column| self.columns.get(column.index()));
-            let mut known = known.cloned().unwrap_or_default();
+            let distinct = known.and_then(ColumnEstimate::distinct_max);
             let width = field.data_type().primitive_width();
-            known.bytes = width.map(|width| self.rows.saturating_mul(width));
-            known
+            ColumnStatistics {
+                null_count: told(known.and_then(|known| known.nulls)),
+                distinct_count: told(distinct.filter(|most| *most < self.rows)),
+                byte_size: told(width.map(|width| self.rows.saturating_mul(width))),
+                ..ColumnStatistics::new_unknown()
+            }
         });
-        Self {
-            rows: self.rows,
-            columns: computed.collect(),
-        }
-    }
-
-    /// What DataFusion is told.
-    pub(crate) fn statistics(&self) -> Statistics {
-        let known = |value: Option<usize>| value.map_or(Precision::Absent, Precision::Inexact);
-        let columns = self.columns.iter().map(|column| ColumnStatistics {
-            null_count: known(column.nulls),
-            distinct_count: known(column.distinct_max().filter(|most| *most < self.rows)),
-            byte_size: known(column.bytes),
-            ..ColumnStatistics::new_unknown()
-        });
-        let bytes = self.columns.iter().try_fold(0, |sum: usize, column| {
-            Some(sum.saturating_add(column.bytes?))
+        let statistics: Vec<_> = statistics.collect();
+        let bytes = statistics.iter().try_fold(0, |sum: usize, column| {
+            Some(sum.saturating_add(*column.byte_size.get_value()?))
         });
         Statistics {
             num_rows: Precision::Inexact(self.rows),
-            total_byte_size: known(bytes),
-            column_statistics: columns.collect(),
+            total_byte_size: told(bytes),
+            column_statistics: statistics,
         }
     }
 }
@@ -88,12 +78,15 @@ mod tests {
 
     use super::*;
 
-    fn column(bytes: usize, range: Option<(ScalarValue, ScalarValue)>) -> ColumnEstimate {
-        ColumnEstimate {
-            bytes: Some(bytes),
-            nulls: Some(1),
-            range,
-        }
+    type Output = (Arc<dyn PhysicalExpr>, FieldRef);
+
+    fn column(range: Option<(ScalarValue, ScalarValue)>) -> ColumnEstimate {
+        let nulls = Some(1);
+        ColumnEstimate { nulls, range }
+    }
+
+    fn output(expr: Arc<dyn PhysicalExpr>, data_type: DataType) -> Output {
+        (expr, Arc::new(Field::new("c", data_type, true)))
     }
 
     #[test]
@@ -101,22 +94,23 @@ mod tests {
         let range = Some((ScalarValue::from(3i64), ScalarValue::from(3i64)));
         let estimate = Estimate {
             rows: 10,
-            columns: vec![column(80, range)],
+            columns: vec![column(range)],
         };
-        let told = estimate.statistics();
+        let told = estimate.statistics(&[output(Arc::new(Column::new("a", 0)), DataType::Int64)]);
         assert_eq!(told, told.clone().to_inexact());
         assert_eq!(told.num_rows, Precision::Inexact(10));
         assert_eq!(told.total_byte_size, Precision::Inexact(80));
         let column = &told.column_statistics[0];
         assert_eq!(column.min_value, Precision::Absent);
         assert_eq!(column.max_value, Precision::Absent);
+        assert_eq!(column.null_count, Precision::Inexact(1));
         assert_eq!(column.distinct_count, Precision::Inexact(1));
     }
 
     #[test]
     fn whole_numbers_and_days_have_as_many_values_as_lie_between() {
         let most = |least: ScalarValue, greatest: ScalarValue| {
-            column(0, Some((least, greatest))).distinct_max()
+            column(Some((least, greatest))).distinct_max()
         };
         assert_eq!(most((-2i32).into(), 7i32.into()), Some(10));
         let day = |day| ScalarValue::Date32(Some(day));
@@ -128,21 +122,24 @@ mod tests {
     }
 
     #[test]
-    fn computed_columns_keep_their_width_only() {
+    fn computed_columns_have_their_width_and_nothing_else() {
         let estimate = Estimate {
             rows: 10,
-            columns: vec![column(7, None), column(100, None)],
+            columns: vec![column(None), column(None)],
         };
-        let field = |data_type| Arc::new(Field::new("c", data_type, true));
-        let columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)> = vec![
-            (Arc::new(Column::new("b", 1)), field(DataType::Utf8)),
-            (Arc::new(Column::new("a", 0)), field(DataType::Int64)),
-            (lit(1i32), field(DataType::Int32)),
-            (lit("x"), field(DataType::Utf8)),
-        ];
-        let projected = estimate.project(&columns);
-        let bytes: Vec<_> = projected.columns.iter().map(|c| c.bytes).collect();
-        assert_eq!(bytes, [Some(100), Some(80), Some(40), None]);
-        assert_eq!(projected.statistics().total_byte_size, Precision::Absent);
+        let told = estimate.statistics(&[
+            output(Arc::new(Column::new("b", 1)), DataType::Utf8),
+            output(Arc::new(Column::new("a", 0)), DataType::Int64),
+            output(lit(1i32), DataType::Int32),
+            output(lit("x"), DataType::Utf8),
+        ]);
+        let columns = told.column_statistics.iter();
+        let told_of: Vec<_> = columns.map(|c| (c.byte_size, c.null_count)).collect();
+        let (none, of) = (Precision::Absent, Precision::Inexact);
+        assert_eq!(
+            told_of,
+            [(none, of(1)), (of(80), of(1)), (of(40), none), (none, none)]
+        );
+        assert_eq!(told.total_byte_size, none);
     }
 }

@@ -66,7 +66,7 @@ impl ScanExec {
     /// the columns that the scan reads.
     pub fn new(scan: Arc<Scan>, partitions: usize, estimate: Option<&Estimate>) -> Self {
         let statistics = match estimate {
-            Some(estimate) => estimate.project(&scan.columns).statistics(),
+            Some(estimate) => estimate.statistics(&scan.columns),
             None => Statistics::new_unknown(&scan.schema()),
         };
         let properties = PlanProperties::new(

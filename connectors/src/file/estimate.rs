@@ -135,12 +135,6 @@ fn of_column(footer: &ArrowReaderMetadata, asked: &Column) -> Option<ColumnEstim
         .name();
     let converter = StatisticsConverter::try_new(name, schema, footer.parquet_schema()).ok()?;
     let groups = footer.metadata().row_groups();
-    let leaf = converter.parquet_column_index()?;
-    let sizes = groups.iter().filter_map(|group| {
-        let chunk = group.columns().get(leaf)?;
-        let plain = chunk.unencoded_byte_array_data_bytes();
-        usize::try_from(plain.unwrap_or_else(|| chunk.uncompressed_size())).ok()
-    });
     let nulls = converter.row_group_null_counts(groups).ok();
     let nulls = nulls.filter(|counts| counts.null_count() == 0);
     let nulls = nulls.and_then(|counts| usize::try_from(sum(&counts).unwrap_or(0)).ok());
@@ -152,11 +146,7 @@ fn of_column(footer: &ArrowReaderMetadata, asked: &Column) -> Option<ColumnEstim
             first(&greatest, true, asked.field.data_type())?,
         ))
     });
-    Some(ColumnEstimate {
-        bytes: Some(sizes.sum()),
-        nulls,
-        range,
-    })
+    Some(ColumnEstimate { nulls, range })
 }
 
 /// The least or greatest of the row groups' values, where each has one.
@@ -171,9 +161,8 @@ fn first(values: &ArrayRef, greatest: bool, data_type: &DataType) -> Option<Scal
 fn add(mut all: Estimate, one: Estimate) -> Estimate {
     all.rows = all.rows.saturating_add(one.rows);
     for (all, one) in all.columns.iter_mut().zip(one.columns) {
-        let sum = |a: Option<usize>, b: Option<usize>| Some(a?.saturating_add(b?));
-        all.bytes = sum(all.bytes, one.bytes);
-        all.nulls = sum(all.nulls, one.nulls);
+        let nulls = all.nulls.zip(one.nulls);
+        all.nulls = nulls.map(|(a, b)| a.saturating_add(b));
         all.range = all.range.take().zip(one.range).map(|(a, b)| {
             let outer = |a: ScalarValue, b: ScalarValue, keep| {
                 if a.partial_cmp(&b) == Some(keep) {
@@ -195,7 +184,6 @@ fn add(mut all: Estimate, one: Estimate) -> Estimate {
 fn scale(estimate: Estimate, by: f64) -> Estimate {
     let scaled = |count: usize| (count as f64 * by) as usize;
     let columns = estimate.columns.into_iter().map(|column| ColumnEstimate {
-        bytes: column.bytes.map(scaled),
         nulls: column.nulls.map(scaled),
         range: column.range,
     });
