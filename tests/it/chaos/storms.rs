@@ -60,8 +60,8 @@ fn store_in_a_storm_loses_and_doubles_nothing() {
     let mut checker = Checker::start();
     let storm = Storm::start(minio.host(), kills.seed);
     let place = Place::new();
-    // Enough that it goes on reading after the outage.
-    let rows = RATE * (storm_time + outage).as_secs() + 4 * RATE;
+    // Enough that it goes on reading after the outage, on a busy machine too.
+    let rows = RATE * (storm_time + outage).as_secs() + 14 * RATE;
     let endpoint = storm.endpoint();
     let sink = format!(
         "connector = 's3', path = 's3://{bucket}/out/', {}",
@@ -77,7 +77,7 @@ fn store_in_a_storm_loses_and_doubles_nothing() {
     running.until(WAIT_MAX, "second epoch", || log.newest() >= 2);
     storm.blow(SHARE);
     std::thread::sleep(storm_time);
-    let stormy = log.newest();
+    running.until(WAIT_MAX, "epoch in the storm", || log.newest() > 2);
     storm.blow(0.0);
     let before = running.resident();
     storm.go_away();
@@ -97,7 +97,6 @@ fn store_in_a_storm_loses_and_doubles_nothing() {
         assert!(ended.err.contains(word), "no {word:?} in:\n{}", ended.err);
     }
     assert!(grown < GROWTH_MAX, "{grown} bytes more in the outage");
-    assert!(stormy > 2, "no epoch in the storm");
     let durable = log.durable();
     assert!(durable.over);
     log.check_chain();
