@@ -23,8 +23,8 @@ use crate::error::Result;
 pub(super) struct Fused {
     /// The columns of the batch and those that are computed first.
     schema: SchemaRef,
-    /// Computed in this order; each may use those before it.
-    common: Vec<Arc<dyn PhysicalExpr>>,
+    /// Computed in this order, each over the columns that are there by then.
+    common: Vec<(SchemaRef, Arc<dyn PhysicalExpr>)>,
 }
 
 /// How often a part occurs.
@@ -61,7 +61,8 @@ impl Fused {
         for expr in found {
             let name = format!("_common_{}", common.len());
             let (data_type, nullable) = (expr.data_type(schema)?, expr.nullable(schema)?);
-            common.push(rewrite(&expr, &places)?);
+            let before = Arc::new(Schema::new(fields.clone()));
+            common.push((before, rewrite(&expr, &places)?));
             places.insert(expr, Column::new(&name, fields.len()));
             fields.push(Arc::new(Field::new(&name, data_type, nullable)));
         }
@@ -82,10 +83,8 @@ impl Fused {
         }
         let rows = batch.num_rows();
         let mut columns = batch.columns().to_vec();
-        for expr in &self.common {
-            let fields = self.schema.fields().iter().take(columns.len());
-            let schema = Schema::new(fields.map(Arc::clone).collect::<Vec<_>>());
-            let batch = with_rows(Arc::new(schema), columns.clone(), rows)?;
+        for (before, expr) in &self.common {
+            let batch = with_rows(Arc::clone(before), columns.clone(), rows)?;
             columns.push(expr.evaluate(&batch)?.into_array(rows)?);
         }
         with_rows(Arc::clone(&self.schema), columns, rows)

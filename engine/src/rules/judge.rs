@@ -120,7 +120,7 @@ impl Judge {
         let fused = Fused::new(schema, &mut always, &mut guarded)?;
         Ok(Self {
             table: Arc::new(Table::new(table, &rules)),
-            kept: Kept::new(table, schema, event_time),
+            kept: Kept::new(table, &rules, schema, event_time),
             rules,
             program,
             fused,
@@ -176,9 +176,7 @@ impl Judge {
             counts.quarantined += bad.count_set_bits() as u64;
             if !letters.is_muted() {
                 let now = task.job.env.clock().now_micros();
-                let bad = self
-                    .kept
-                    .rows(&batch, bad, (&self.rules, &verdicts), origin, now)?;
+                let bad = self.kept.rows(&batch, bad, &verdicts, origin, now)?;
                 kept.push((Arc::clone(into), bad));
             }
         }

@@ -86,11 +86,32 @@ pub(super) struct Kept {
     table: String,
     schema: SchemaRef,
     event_time: Option<(usize, String)>,
+    reasons: Vec<Reason>,
+}
+
+/// What a row says of a rule that it breaks.
+#[derive(Debug)]
+struct Reason {
+    rule: String,
+    version: String,
+    /// The columns that decide the rule.
+    observed: BTreeSet<String>,
 }
 
 impl Kept {
-    pub(super) fn new(table: &str, rows: &Schema, event_time: Option<&str>) -> Self {
+    pub(super) fn new(
+        table: &str,
+        rules: &[Rule],
+        rows: &Schema,
+        event_time: Option<&str>,
+    ) -> Self {
+        let reason = |rule: &Rule| Reason {
+            rule: rule.name.clone(),
+            version: rule.version(),
+            observed: rule.observed(),
+        };
         Self {
+            reasons: rules.iter().map(reason).collect(),
             table: table.to_owned(),
             schema: kept_schema(rows),
             event_time: event_time
@@ -107,7 +128,7 @@ impl Kept {
         &self,
         batch: &RecordBatch,
         bad: &BooleanBuffer,
-        (rules, verdicts): (&[Rule], &[Verdict]),
+        verdicts: &[Verdict],
         origin: Option<&str>,
         now_micros: i64,
     ) -> Result<RecordBatch> {
@@ -115,24 +136,20 @@ impl Kept {
         let count = rows.num_rows();
         let (mut names, mut versions) = (list(), list());
         let mut observed = Vec::with_capacity(count);
-        let versioned: Vec<String> = rules.iter().map(Rule::version).collect();
-        let columns: Vec<BTreeSet<String>> = rules.iter().map(Rule::observed).collect();
         for (row, from) in bad.set_indices().enumerate() {
             let mut seen = BTreeSet::new();
-            for (at, rule) in rules.iter().enumerate() {
-                let violated = verdicts
-                    .get(at)
-                    .and_then(|verdict| verdict.violated.as_ref());
+            for (reason, verdict) in self.reasons.iter().zip(verdicts) {
+                let violated = verdict.violated.as_ref();
                 if !violated.is_some_and(|rows| rows.value(from)) {
                     continue;
                 }
-                names.values().append_value(&rule.name);
-                versions.values().append_option(versioned.get(at));
-                seen.extend(columns.get(at).into_iter().flatten());
+                names.values().append_value(&reason.rule);
+                versions.values().append_value(&reason.version);
+                seen.extend(reason.observed.iter().map(String::as_str));
             }
             names.append(true);
             versions.append(true);
-            observed.push(json(&rows, row, |name| seen.contains(&name.to_owned())).to_string());
+            observed.push(json(&rows, row, |name| seen.contains(name)).to_string());
         }
         let times: ArrayRef = match &self.event_time {
             Some((at, _)) => cast(rows.column(*at), &moment())?,

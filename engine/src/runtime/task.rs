@@ -224,6 +224,7 @@ fn gather(
     inbox: &mut Inbox,
     merge: &mut Merge,
 ) -> Result<RecordBatch> {
+    let schema = first.schema();
     let (mut rows, mut bytes) = (first.num_rows(), batch_bytes(&first));
     let mut batches = vec![first];
     while rows < limits::GATHERED_ROWS_MAX
@@ -239,8 +240,7 @@ fn gather(
     }
     match batches.as_slice() {
         [one] => Ok(one.clone()),
-        [one, ..] => Ok(concat_batches(&one.schema(), &batches)?),
-        [] => Err(Error::internal("no rows were gathered")),
+        several => Ok(concat_batches(&schema, several)?),
     }
 }
 

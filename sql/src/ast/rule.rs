@@ -52,6 +52,16 @@ pub enum OnViolation {
     Set(Vec<(Name, Expr)>),
 }
 
+impl OnViolation {
+    /// The quarantine table that rows go to, that of the table itself if no other is named.
+    pub(crate) fn quarantine<'a>(&'a self, table: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Quarantine { into } => Some(into.as_ref().map_or(table, |name| &name.text)),
+            _ => None,
+        }
+    }
+}
+
 /// How many rows may break a rule before the job ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum OnOverflow {

@@ -1,6 +1,5 @@
 //! Questions about a number.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray};
@@ -11,35 +10,21 @@ use datafusion::logical_expr::{
 };
 
 /// Whether a number lies between the negative of a bound and the bound.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Within {
     name: &'static str,
-    bound: f64,
+    bound: u8,
     signature: Signature,
 }
 
 /// Degrees of latitude and longitude.
 pub(super) fn predicates() -> impl Iterator<Item = Within> {
-    let all = [("is_latitude", 90.0), ("is_longitude", 180.0)];
+    let all = [("is_latitude", 90), ("is_longitude", 180)];
     all.into_iter().map(|(name, bound)| Within {
         name,
         bound,
         signature: Signature::exact(vec![DataType::Float64], Volatility::Immutable),
     })
-}
-
-impl PartialEq for Within {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Within {}
-
-impl Hash for Within {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
 }
 
 impl ScalarUDFImpl for Within {
@@ -56,11 +41,12 @@ impl ScalarUDFImpl for Within {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let bound = f64::from(self.bound);
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let answers = arrays.first().map(|array| {
             let numbers = array.as_primitive::<Float64Type>().iter();
             numbers
-                .map(|number| number.map(|number| number.abs() <= self.bound))
+                .map(|number| number.map(|number| number.abs() <= bound))
                 .collect::<BooleanArray>()
         });
         Ok(ColumnarValue::Array(Arc::new(answers.unwrap_or_else(

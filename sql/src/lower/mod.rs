@@ -83,14 +83,19 @@ fn reads_changes(plan: &LogicalPlan) -> Result<bool> {
     Ok(changes)
 }
 
+/// The tables over the sources that a plan reads, by name.
+fn tables_read(plan: &LogicalPlan) -> Result<BTreeMap<String, Arc<dyn TableProvider>>> {
+    let mut found = BTreeMap::new();
+    for_each_source(plan, &mut |provider, table| {
+        found.insert(table.name().to_owned(), Arc::clone(provider));
+    })?;
+    Ok(found)
+}
+
 /// Makes the sources of a plan for a mode.
 async fn sources(plan: &LogicalPlan, mode: Mode) -> Result<Sources> {
-    let mut providers = BTreeMap::new();
-    for_each_source(plan, &mut |provider, table| {
-        providers.insert(table.name().to_owned(), Arc::clone(provider));
-    })?;
     let mut sources = BTreeMap::new();
-    for (name, provider) in providers {
+    for (name, provider) in tables_read(plan)? {
         if let Some(table) = provider.downcast_ref::<SourceTable>() {
             sources.insert(name, table.source(mode).await?);
         }

@@ -17,7 +17,7 @@ use datafusion::logical_expr::logical_plan::TableScanBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, cast};
 use weir_engine::error::Result;
 
-use super::for_each_source;
+use super::tables_read;
 use crate::catalog::viewed::ViewedTable;
 
 /// The tables of a plan that give views, by name.
@@ -28,12 +28,8 @@ pub(super) async fn with_text_views(plan: &LogicalPlan) -> Result<Option<Logical
     if !pays(plan)? {
         return Ok(None);
     }
-    let mut providers = BTreeMap::new();
-    for_each_source(plan, &mut |provider, table| {
-        providers.insert(table.name().to_owned(), Arc::clone(provider));
-    })?;
     let mut viewed = Viewed::new();
-    for (name, provider) in providers {
+    for (name, provider) in tables_read(plan)? {
         if let Some(table) = ViewedTable::of(&provider).await? {
             viewed.insert(name, Arc::new(table));
         }

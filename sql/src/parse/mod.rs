@@ -31,7 +31,7 @@ use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::limits;
 
-pub(crate) use constraint::check_new;
+pub(crate) use constraint::{check_new, taken};
 pub use keywords::KEYWORDS;
 pub use scan::is_complete;
 

@@ -107,7 +107,7 @@ fn action(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Resu
         OnViolation::Warn => plain(Action::Warn),
         OnViolation::DropRow => plain(Action::Drop),
         OnViolation::FailUpdate => plain(Action::Fail),
-        OnViolation::Quarantine { into } => {
+        OnViolation::Quarantine { .. } => {
             let own = ruled.schema.fields().iter().map(|field| field.name());
             if let Some(name) = own.into_iter().find(|name| is_kept_column(name)) {
                 let message = format!("a quarantine table has a column \"{name}\" of its own");
@@ -116,8 +116,8 @@ fn action(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Resu
                     .hint("give the column of the table another name")
                     .at(constraint.name.place));
             }
-            let name = into.as_ref().map_or(ruled.table, |name| name.text.as_str());
-            plain(Action::Quarantine(name.into()))
+            let into = constraint.on_violation.quarantine(ruled.table);
+            plain(Action::Quarantine(into.unwrap_or(ruled.table).into()))
         }
         OnViolation::Set(columns) => {
             let (mut compiled, mut set) = (Vec::new(), Vec::new());

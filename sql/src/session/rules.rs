@@ -7,9 +7,9 @@ use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::rules::Action;
 
 use super::{Materialized, Session};
-use crate::ast::{Constraint, CreateExpectation, OnViolation};
+use crate::ast::{Constraint, CreateExpectation};
 use crate::catalog::{Entry, Object, word};
-use crate::parse::check_new;
+use crate::parse::{check_new, taken};
 use crate::rules::{self, Ruled};
 
 impl Session {
@@ -130,20 +130,8 @@ impl Session {
     }
 }
 
+/// The quarantine tables of a table's rules.
 fn targets<'a>(table: &'a str, rules: &'a [Constraint]) -> impl Iterator<Item = &'a str> {
-    rules
-        .iter()
-        .filter_map(move |rule| match &rule.on_violation {
-            OnViolation::Quarantine { into } => {
-                Some(into.as_ref().map_or(table, |name| &name.text))
-            }
-            _ => None,
-        })
-}
-
-fn taken(rule: &Constraint) -> Error {
-    let message = format!("the table has two rules called \"{}\"", rule.name.text);
-    Error::new(Kind::Invalid, codes::DUPLICATE, message)
-        .hint("rules are counted by their names: give one of them another")
-        .at(rule.name.place)
+    let into = |rule: &'a Constraint| rule.on_violation.quarantine(table);
+    rules.iter().filter_map(into)
 }

@@ -8,11 +8,11 @@ use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::nearest;
 use weir_engine::rules::Grade;
 
-use super::create::object_name;
-use super::cursor::Cursor;
-use super::syntax;
-use super::unsupported::unsupported;
 use crate::ast::{Constraint, CreateExpectation, Expectation, Name, OnOverflow, OnViolation};
+use crate::parse::create::object_name;
+use crate::parse::cursor::Cursor;
+use crate::parse::syntax;
+use crate::parse::unsupported::unsupported;
 
 /// What a rule tells of the data.
 const DIMENSIONS: [&str; 8] = [
@@ -61,14 +61,18 @@ pub(super) fn expectation(cursor: &mut Cursor<'_>) -> Result<CreateExpectation> 
 
 /// Refuses a second rule of a name.
 pub(crate) fn check_new(known: &[Constraint], rule: &Constraint) -> Result<()> {
-    if known.iter().all(|other| other.name.text != rule.name.text) {
-        return Ok(());
+    match known.iter().any(|other| other.name.text == rule.name.text) {
+        true => Err(taken(rule)),
+        false => Ok(()),
     }
+}
+
+/// Says that a table has a rule of this name already.
+pub(crate) fn taken(rule: &Constraint) -> Error {
     let message = format!("the table has two rules called \"{}\"", rule.name.text);
-    let hint = "rules are counted by their names: give one of them another";
-    Err(Error::new(Kind::Invalid, codes::DUPLICATE, message)
-        .hint(hint)
-        .at(rule.name.place))
+    Error::new(Kind::Invalid, codes::DUPLICATE, message)
+        .hint("rules are counted by their names: give one of them another")
+        .at(rule.name.place)
 }
 
 fn is_expect(word: &str) -> bool {
