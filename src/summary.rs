@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_engine::rules::TableTally;
+use weir_engine::rules::{TableTally, Unit};
 
 use crate::units;
 
@@ -267,8 +267,12 @@ fn rules_text(text: &mut String, table: &TableTally, width: usize) {
     }
     line(text, "rules", &words);
     for rule in &table.rules {
+        let unit = match rule.unit {
+            Unit::Rows => "rows break it",
+            Unit::Verdicts => "verdicts are against it",
+        };
         let mut words = format!(
-            "{:width$}    {}: {} of {} rows break it",
+            "{:width$}    {}: {} of {} {unit}",
             "",
             rule.name,
             units::count(rule.violated),

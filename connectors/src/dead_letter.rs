@@ -1,6 +1,6 @@
 //! The dead-letter table on disk: Parquet files under `<state>/dead_letters/<source>/`, readable
-//! by any Parquet reader; and beside it the rows that rules keep back, under
-//! `<state>/quarantine/<table>/`.
+//! by any Parquet reader; beside it the rows that rules keep back, under `<state>/quarantine/<table>/`,
+//! and what rules have found, under `<state>/weir/quality_results/`.
 //!
 //! Both are written from the tasks that find them, so the state is on a local disk: an object
 //! store would make each of them wait. A file appears only when it is whole.
@@ -27,6 +27,8 @@ use crate::store::{Location, io_error};
 
 /// The folder of quarantined rows, in that of the pipeline's state.
 pub const QUARANTINE: &str = "quarantine";
+/// The folder of the tables of the schema `weir`.
+pub const SYSTEM: &str = "weir";
 
 /// The columns of the dead-letter table.
 pub fn schema() -> SchemaRef {
@@ -53,6 +55,7 @@ struct Hidden {
 pub struct ParquetDeadLetters {
     folder: PathBuf,
     quarantine: PathBuf,
+    system: PathBuf,
     shown: String,
     run_id: Arc<str>,
     files: AtomicU64,
@@ -79,6 +82,7 @@ impl ParquetDeadLetters {
         Self {
             shown: folder.display().to_string(),
             quarantine: state.join(QUARANTINE),
+            system: state.join(SYSTEM),
             folder,
             run_id,
             files: AtomicU64::new(0),
@@ -115,6 +119,12 @@ impl ParquetDeadLetters {
 
     fn hide_source(&self, source: &str, letters: &[DeadLetter]) -> Result<Hidden> {
         self.hide_rows(&self.folder_of(source), &[batch(letters)?])
+    }
+
+    fn stage_in(&self, folder: &Path, rows: &[RecordBatch]) -> Result<CommitToken> {
+        let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
+        let hidden = self.hide_rows(folder, rows)?;
+        Ok(CommitToken::new(payload(&[hidden])?, count, 0))
     }
 
     /// Writes rows under a hidden name in a folder.
@@ -182,9 +192,11 @@ impl DeadLetterStore for ParquetDeadLetters {
     }
 
     fn stage_rows(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
-        let count = rows.iter().map(|rows| rows.num_rows() as u64).sum();
-        let hidden = self.hide_rows(&self.quarantine.join(escape(table)), rows)?;
-        Ok(CommitToken::new(payload(&[hidden])?, count, 0))
+        self.stage_in(&self.quarantine.join(escape(table)), rows)
+    }
+
+    fn stage_system(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
+        self.stage_in(&self.system.join(escape(table)), rows)
     }
 
     fn commit(&self, token: &CommitToken) -> Result<()> {

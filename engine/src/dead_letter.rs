@@ -12,8 +12,13 @@ use parking_lot::Mutex;
 use crate::error::{Error, Kind, Result, codes};
 use crate::limits;
 use crate::rules::ledger::{Counts, Ledger};
+use crate::rules::results::{RESULTS, RuleResult, results_batch};
 use crate::rules::{Table, TableTally};
 use crate::sink::CommitToken;
+
+mod memory;
+
+pub use memory::MemoryStore;
 
 /// What to do with a row that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +60,10 @@ pub trait DeadLetterStore: fmt::Debug + Send + Sync {
     /// Makes rows of a quarantine table durable; they become visible by [`DeadLetterStore::commit`].
     fn stage_rows(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken>;
 
+    /// Makes rows of a table of the schema `weir` durable, such as what rules have found; they become
+    /// visible by [`DeadLetterStore::commit`].
+    fn stage_system(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken>;
+
     /// Makes staged letters visible. Idempotent.
     fn commit(&self, token: &CommitToken) -> Result<()>;
 
@@ -90,6 +99,8 @@ struct State {
     buffers: BTreeMap<u64, Buffer>,
     counts: BTreeMap<(String, &'static str), u64>,
     ledger: Ledger,
+    /// The name of the pipeline, once a rule was asked.
+    pipeline: Option<Arc<str>>,
 }
 
 /// The letters of one epoch, or of none.
@@ -99,6 +110,8 @@ struct Buffer {
     bytes: usize,
     /// The rows of each quarantine table.
     rows: BTreeMap<Arc<str>, Waiting>,
+    /// What rules over many rows have found.
+    results: Vec<RuleResult>,
     staged: Vec<CommitToken>,
 }
 
@@ -230,12 +243,39 @@ impl DeadLetters {
         self.muted
     }
 
+    /// How many rows that break each rule of a table are to be shown, if any.
+    pub(crate) fn samples_wanted(&self, table: &Table, counts: &Counts) -> Option<Vec<usize>> {
+        if self.muted || counts.rules.iter().all(|[_, violated, _]| *violated == 0) {
+            return None;
+        }
+        let state = self.inner.state.lock();
+        state.ledger.samples_wanted(self.epoch(), table, counts)
+    }
+
+    /// Takes what rules over many rows have found.
+    pub(crate) fn checked(
+        &self,
+        table: &Arc<Table>,
+        counts: &Counts,
+        results: Vec<RuleResult>,
+        (now_micros, pipeline): (i64, &Arc<str>),
+    ) -> Result<()> {
+        let epoch = self.epoch();
+        let mut state = self.inner.state.lock();
+        state.pipeline.get_or_insert_with(|| Arc::clone(pipeline));
+        state.ledger.add(epoch, table, counts, 0, now_micros)?;
+        let buffer = state.buffers.entry(epoch).or_default();
+        buffer.results.extend(results);
+        Ok(())
+    }
+
     /// Takes what rules have decided over a batch, with the rows for quarantine tables.
     pub(crate) fn judged(
         &self,
         table: &Arc<Table>,
         counts: &Counts,
         quarantined: Vec<(Arc<str>, RecordBatch)>,
+        (now_micros, pipeline): (i64, &Arc<str>),
     ) -> Result<()> {
         if self.muted {
             return Ok(());
@@ -245,7 +285,9 @@ impl DeadLetters {
         let mut full = Vec::new();
         {
             let mut state = self.inner.state.lock();
-            state.ledger.add(epoch, table, counts, rows.sum())?;
+            state.pipeline.get_or_insert_with(|| Arc::clone(pipeline));
+            let kept = rows.sum();
+            state.ledger.add(epoch, table, counts, kept, now_micros)?;
             let buffer = state.buffers.entry(epoch).or_default();
             for (into, rows) in quarantined {
                 let waiting = buffer.rows.entry(Arc::clone(&into)).or_default();
@@ -284,14 +326,18 @@ impl DeadLetters {
     /// Makes durable what goes with an epoch, once all tasks have passed it; `last` when no other
     /// follows. It is an error if rows are lost, or if too many break a rule.
     pub fn prepare(&self, epoch: u64, last: bool) -> Result<Vec<CommitToken>> {
-        let buffer = {
+        let (mut buffer, found, pipeline) = {
             let mut state = self.inner.state.lock();
-            state.ledger.settle(epoch, last)?;
-            state.buffers.remove(&epoch)
+            let found = state.ledger.settle(epoch, last)?;
+            let buffer = state.buffers.remove(&epoch).unwrap_or_default();
+            (buffer, found, state.pipeline.clone())
         };
-        let Some(mut buffer) = buffer else {
-            return Ok(Vec::new());
-        };
+        buffer.results.extend(found);
+        if let Some(pipeline) = pipeline.filter(|_| !buffer.results.is_empty()) {
+            let rows = results_batch(&buffer.results, &pipeline, epoch)?;
+            let token = self.inner.store.stage_system(RESULTS, &[rows])?;
+            buffer.staged.push(token);
+        }
         if !buffer.letters.is_empty() {
             buffer.staged.push(self.inner.store.stage(buffer.letters)?);
         }
@@ -365,86 +411,5 @@ impl DeadLetters {
     /// Rows of a table that rules have kept back in this run.
     pub fn kept_back(&self, table: &str) -> u64 {
         self.inner.state.lock().ledger.kept_back(table)
-    }
-}
-
-/// Keeps letters in memory: for queries in a shell and for tests.
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    letters: Mutex<Vec<DeadLetter>>,
-    rows: Mutex<BTreeMap<String, Vec<RecordBatch>>>,
-    staged: Mutex<BTreeMap<String, Staged>>,
-}
-
-/// What is not visible yet.
-#[derive(Debug, Default)]
-struct Staged {
-    letters: Vec<DeadLetter>,
-    rows: Vec<(String, RecordBatch)>,
-}
-
-impl MemoryStore {
-    /// Gives a copy of what was kept.
-    pub fn letters(&self) -> Vec<DeadLetter> {
-        self.letters.lock().clone()
-    }
-
-    /// Gives a copy of the rows of a quarantine table.
-    pub fn rows(&self, table: &str) -> Vec<RecordBatch> {
-        self.rows.lock().get(table).cloned().unwrap_or_default()
-    }
-
-    fn put(&self, staged: Staged) -> CommitToken {
-        let mut all = self.staged.lock();
-        let (name, rows) = (
-            all.len().to_string(),
-            staged.letters.len() + staged.rows.len(),
-        );
-        all.insert(name.clone(), staged);
-        CommitToken::new(name, rows as u64, 0)
-    }
-}
-
-impl DeadLetterStore for MemoryStore {
-    fn write(&self, letters: Vec<DeadLetter>) -> Result<()> {
-        let mut kept = self.letters.lock();
-        let room = limits::DEAD_LETTERS_BUFFERED_MAX.saturating_sub(kept.len());
-        kept.extend(letters.into_iter().take(room));
-        Ok(())
-    }
-
-    fn stage(&self, letters: Vec<DeadLetter>) -> Result<CommitToken> {
-        Ok(self.put(Staged {
-            letters,
-            ..Staged::default()
-        }))
-    }
-
-    fn stage_rows(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
-        let rows = rows.iter().map(|rows| (table.to_owned(), rows.clone()));
-        Ok(self.put(Staged {
-            rows: rows.collect(),
-            ..Staged::default()
-        }))
-    }
-
-    fn commit(&self, token: &CommitToken) -> Result<()> {
-        let staged = self
-            .staged
-            .lock()
-            .get_mut(&token.payload)
-            .map(std::mem::take);
-        let staged = staged.unwrap_or_default();
-        for (table, rows) in staged.rows {
-            self.rows.lock().entry(table).or_default().push(rows);
-        }
-        self.write(staged.letters)
-    }
-
-    fn abort(&self, token: &CommitToken) -> Result<()> {
-        if let Some(staged) = self.staged.lock().get_mut(&token.payload) {
-            *staged = Staged::default();
-        }
-        Ok(())
     }
 }

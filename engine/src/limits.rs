@@ -63,6 +63,11 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 pub const DEAD_LETTERS_BUFFERED_MAX: usize = 4_096;
 /// Raw bytes kept per dead letter; what is longer is cut.
 pub const DEAD_LETTER_RAW_BYTES_MAX: usize = 1 << 20;
+/// Rows that break a rule whose text is kept per epoch: enough to see what is wrong.
+pub const RULE_SAMPLES_MAX: usize = 5;
+/// Windows without rows between two with rows that a rule tells one by one; the rest of a longer gap is
+/// one verdict.
+pub const EMPTY_WINDOWS_TOLD_MAX: i64 = 1_000;
 /// Rules of one table: each is a bitmap per batch, and a line of the summary.
 pub const RULES_MAX: usize = 1_000;
 /// Rows of one quarantine table kept in memory before they are written out.

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
 
-pub use rule::{Constraint, CreateExpectation, Expectation, OnOverflow, OnViolation};
+pub use rule::{Constraint, CreateExpectation, Expectation, OnOverflow, OnViolation, Scope};
 
 /// A name as folded (lower case unless quoted), with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

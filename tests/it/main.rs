@@ -23,6 +23,7 @@ mod lookup;
 mod memory;
 mod program;
 mod property;
+mod quality;
 mod servers;
 mod streaming;
 mod tidy;

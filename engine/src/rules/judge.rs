@@ -14,7 +14,7 @@ use super::fused::{Fused, with_rows};
 use super::kept::Kept;
 use super::ledger::Counts;
 use super::rule::{Action, Overflow, Rule};
-use super::tally::{RuleTally, TableTally};
+use super::tally::{RuleTally, TableTally, Unit};
 use super::verdict::Verdict;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
@@ -26,6 +26,9 @@ const SAMPLE_CHARS_MAX: usize = 500;
 #[derive(Debug)]
 pub struct Table {
     pub(super) name: Arc<str>,
+    /// What its counts of an epoch are found under: rules that are asked at different places of the
+    /// graph are counted apart.
+    pub(super) page: Arc<str>,
     pub(super) rules: Vec<RuleTally>,
     overflows: Vec<(usize, Overflow)>,
 }
@@ -36,6 +39,9 @@ impl Table {
             name: rule.name.clone(),
             version: rule.version(),
             action: rule.action.to_string(),
+            expectation: rule.text.clone(),
+            columns: rule.observed().into_iter().collect(),
+            unit: Unit::Rows,
             grade: rule.grade.clone(),
             evaluated: 0,
             violated: 0,
@@ -44,10 +50,21 @@ impl Table {
         let limits = rules.iter().enumerate();
         Self {
             name: name.into(),
+            page: name.into(),
             rules: rules.iter().map(tally).collect(),
             overflows: limits
                 .filter_map(|(at, rule)| Some((at, rule.overflow?)))
                 .collect(),
+        }
+    }
+
+    /// The rules over many rows of a table that are asked at one place of the graph.
+    pub(super) fn of_checks(name: &str, page: String, rules: Vec<RuleTally>) -> Self {
+        Self {
+            name: name.into(),
+            page: page.into(),
+            rules,
+            overflows: Vec::new(),
         }
     }
 
@@ -185,13 +202,18 @@ impl Judge {
             .as_ref()
             .map_or(0, |bad| bad.count_set_bits() as u64);
         let published = fate.published();
+        let sampled = batch.clone();
         let good = self.repair(batch, &fate, &mut counts)?;
         let good = match &published {
             Some(published) => filter_record_batch(&good, published)?,
             None => good,
         };
         counts.published = good.num_rows() as u64;
-        letters.judged(&self.table, &counts, kept)?;
+        let (when, pipeline) = (task.job.env.clock().now_micros(), &task.job.pipeline);
+        if let Some(wanted) = letters.samples_wanted(&self.table, &counts) {
+            counts.samples = samples(&wanted, &verdicts, &sampled);
+        }
+        letters.judged(&self.table, &counts, kept, (when, pipeline))?;
         Ok(Judged {
             rows: good,
             published,
@@ -230,10 +252,7 @@ impl Judge {
 
     fn failed(&self, at: usize, batch: &RecordBatch, row: usize) -> Error {
         let rule = self.rules.get(at).map_or("?", |rule| rule.name.as_str());
-        let sample: String = super::kept::text_of(batch, row)
-            .chars()
-            .take(SAMPLE_CHARS_MAX)
-            .collect();
+        let sample = sample(batch, row);
         Error::new(
             Kind::Data,
             codes::RULE_BROKEN,
@@ -253,6 +272,21 @@ impl fmt::Display for Judge {
             shared => write!(f, " shared={shared}"),
         }
     }
+}
+
+/// Rows that break rules, as texts, for the rules of which more are wanted.
+fn samples(wanted: &[usize], verdicts: &[Verdict], batch: &RecordBatch) -> Vec<Vec<String>> {
+    let of = |(verdict, wanted): (&Verdict, &usize)| {
+        let rows = verdict.violated.iter().flat_map(|rows| rows.set_indices());
+        rows.take(*wanted).map(|row| sample(batch, row)).collect()
+    };
+    verdicts.iter().zip(wanted).map(of).collect()
+}
+
+/// A row as a text that is not too long.
+fn sample(batch: &RecordBatch, row: usize) -> String {
+    let text = super::kept::text_of(batch, row);
+    text.chars().take(SAMPLE_CHARS_MAX).collect()
 }
 
 fn counted(verdict: &Verdict) -> [u64; 3] {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
+    Array, ArrayRef, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
     TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
@@ -180,29 +180,26 @@ pub(super) fn text_of(batch: &RecordBatch, row: usize) -> String {
     json(batch, row, |_| true).to_string()
 }
 
-/// The columns of a row that are wanted, as JSON: numbers and truth values as they are, all else as
-/// the text that a query would print.
+/// The columns of a row that are wanted, as JSON.
 fn json(batch: &RecordBatch, row: usize, wanted: impl Fn(&str) -> bool) -> Value {
-    let options = FormatOptions::default();
-    let mut object = Map::new();
-    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        if !wanted(field.name()) {
-            continue;
-        }
-        let text = ArrayFormatter::try_new(column, &options);
-        let text = text.and_then(|text| text.value(row).try_to_string());
-        let value = match text {
-            _ if column.is_null(row) => Value::Null,
-            Ok(text)
-                if field.data_type().is_numeric() || *field.data_type() == DataType::Boolean =>
-            {
-                serde_json::from_str(&text).unwrap_or(Value::String(text))
-            }
-            Ok(text) => Value::String(text),
-            // Values of a type that cannot be printed are in the row itself.
-            Err(_) => continue,
-        };
-        object.insert(field.name().clone(), value);
+    let fields = batch.schema_ref().fields().iter().enumerate();
+    let named = fields
+        .filter(|(_, field)| wanted(field.name()))
+        .filter_map(|(at, field)| Some((field.name().clone(), value_of(batch, at, row)?)));
+    Value::Object(named.collect::<Map<_, _>>())
+}
+
+/// A value as JSON: numbers and truth values as they are, all else as the text that a query would print.
+/// `None` for a type that cannot be printed: the value is in the row itself.
+pub(super) fn value_of(batch: &RecordBatch, at: usize, row: usize) -> Option<Value> {
+    let column = batch.columns().get(at)?;
+    if column.is_null(row) {
+        return Some(Value::Null);
     }
-    Value::Object(object)
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column, &options).ok()?;
+    let text = formatter.value(row).try_to_string().ok()?;
+    let plain = column.data_type().is_numeric() || *column.data_type() == DataType::Boolean;
+    let parsed = plain.then(|| serde_json::from_str(&text).ok()).flatten();
+    Some(parsed.unwrap_or(Value::String(text)))
 }

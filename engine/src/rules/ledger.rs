@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::judge::Table;
+use super::results::RuleResult;
 use super::rule::Overflow;
 use super::tally::TableTally;
 use crate::error::{Error, Kind, Result, codes};
+use crate::limits;
 
 /// What came of a batch, per rule in the order of the table.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +23,8 @@ pub(crate) struct Counts {
     pub(crate) repaired: u64,
     /// Evaluated, violated and unknown.
     pub(crate) rules: Vec<[u64; 3]>,
+    /// Rows that break each rule, a few of them, as texts.
+    pub(crate) samples: Vec<Vec<String>>,
 }
 
 impl Counts {
@@ -34,6 +38,11 @@ impl Counts {
         for (sum, rule) in self.rules.iter_mut().zip(&other.rules) {
             sum.iter_mut().zip(rule).for_each(|(sum, n)| *sum += n);
         }
+        self.samples.resize(self.rules.len(), Vec::new());
+        for (all, more) in self.samples.iter_mut().zip(&other.samples) {
+            let room = limits::RULE_SAMPLES_MAX.saturating_sub(all.len());
+            all.extend(more.iter().take(room).cloned());
+        }
     }
 }
 
@@ -44,6 +53,8 @@ struct Page {
     counts: Counts,
     /// Rows that the quarantine took.
     kept: u64,
+    /// When it was judged first and last.
+    seen: (i64, i64),
 }
 
 /// The account of a job.
@@ -75,15 +86,18 @@ impl Ledger {
         table: &Arc<Table>,
         counts: &Counts,
         kept: u64,
+        now_micros: i64,
     ) -> Result<()> {
         let pages = self.open.entry(epoch).or_default();
         let page = pages
-            .entry(Arc::clone(&table.name))
+            .entry(Arc::clone(&table.page))
             .or_insert_with(|| Page {
                 table: Arc::clone(table),
                 counts: Counts::default(),
                 kept: 0,
+                seen: (now_micros, now_micros),
             });
+        page.seen.1 = page.seen.1.max(now_micros);
         page.counts.add(counts);
         page.kept += kept;
         for (at, limit) in table.overflows() {
@@ -105,31 +119,59 @@ impl Ledger {
         Ok(())
     }
 
+    /// How many more samples each rule of a table wants in an epoch; `None` if none that is broken
+    /// now wants any.
+    pub(crate) fn samples_wanted(
+        &self,
+        epoch: u64,
+        table: &Table,
+        counts: &Counts,
+    ) -> Option<Vec<usize>> {
+        let pages = self.open.get(&epoch);
+        let page = pages.and_then(|pages| pages.get(&table.page));
+        let wanted = counts
+            .rules
+            .iter()
+            .enumerate()
+            .map(|(at, [_, violated, _])| {
+                let known = page.and_then(|page| page.counts.samples.get(at));
+                match violated {
+                    0 => 0,
+                    _ => limits::RULE_SAMPLES_MAX.saturating_sub(known.map_or(0, Vec::len)),
+                }
+            });
+        let wanted: Vec<usize> = wanted.collect();
+        wanted.iter().any(|wanted| *wanted > 0).then_some(wanted)
+    }
+
     /// Settles an epoch that all tasks have passed: checks that no row is lost, and the rules whose
-    /// bound is a share of the rows, once all that becomes visible at once is there.
-    pub(crate) fn settle(&mut self, epoch: u64, last: bool) -> Result<()> {
+    /// bound is a share of the rows, once all that becomes visible at once is there. Gives what each
+    /// rule over rows has counted in it.
+    pub(crate) fn settle(&mut self, epoch: u64, last: bool) -> Result<Vec<RuleResult>> {
         let pages = self.open.remove(&epoch).unwrap_or_default();
         let tables: Vec<_> = pages.values().map(|page| Arc::clone(&page.table)).collect();
         let mut shares = BTreeMap::new();
+        let mut results = Vec::new();
         for (name, page) in pages {
             let tally = page.table.tally(&page.counts);
             if !tally.adds_up() || tally.quarantined != page.kept {
                 return Err(lost(&tally, page.kept, epoch));
             }
-            let settled = self.settled.entry(name.to_string()).or_default();
-            settled.table = name.to_string();
+            let settled = self.settled.entry(tally.table.clone()).or_default();
+            settled.table = tally.table.clone();
             settled.add(&tally);
+            results.extend(RuleResult::of_rows(&tally, &page.counts, page.seen));
             shares.insert(name, page.counts);
         }
         if self.whole && !last {
-            return Ok(());
+            return Ok(results);
         }
         for table in tables {
             for (at, limit) in table.overflows() {
                 let [evaluated, violated, _] = match self.whole {
                     true => self.unit(epoch, &table, at),
                     false => shares
-                        .get(&table.name)
+                        .get(&table.page)
                         .and_then(|counts| counts.rules.get(at).copied())
                         .unwrap_or_default(),
                 };
@@ -142,7 +184,7 @@ impl Ledger {
                 }
             }
         }
-        Ok(())
+        Ok(results)
     }
 
     /// The counts of a rule in what becomes visible together with an epoch.
@@ -151,7 +193,7 @@ impl Ledger {
         let mut add = |counts: [u64; 3]| sum.iter_mut().zip(counts).for_each(|(s, n)| *s += n);
         for (number, pages) in &self.open {
             let page = pages
-                .get(&table.name)
+                .get(&table.page)
                 .filter(|_| self.whole || *number == epoch);
             if let Some(counts) = page.and_then(|page| page.counts.rules.get(at)) {
                 add(*counts);
@@ -177,7 +219,8 @@ impl Ledger {
     /// What is known now, settled or not, with what runs before this one counted.
     pub(crate) fn now(&self) -> Vec<TableTally> {
         let mut all = self.settled.clone();
-        for (name, page) in self.open.values().flatten() {
+        for page in self.open.values().flat_map(BTreeMap::values) {
+            let name = &page.table.name;
             let tally = all.entry(name.to_string()).or_default();
             tally.table = name.to_string();
             tally.add(&page.table.tally(&page.counts));

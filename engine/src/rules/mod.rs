@@ -7,23 +7,30 @@
 //! was decided goes with the epoch of the rows into [`crate::dead_letter`], which keeps quarantined
 //! rows and counts, and checks that none is lost.
 //!
-//! A verdict is a pure function of the row. Both sides of an update are judged alike: the
+//! Rules over many rows are [`check`]s: an aggregation measures, and an operator behind it judges what was
+//! measured. What all of them find goes with the epoch too, as rows of a table ([`results`]).
+//!
+//! A verdict over a row is a pure function of it. Both sides of an update are judged alike: the
 //! retraction of a row that was kept back is kept back too.
 
+mod check;
 mod fate;
 mod fused;
 mod judge;
 mod kept;
 pub(crate) mod ledger;
 mod operator;
+pub(crate) mod results;
 mod rule;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
+pub use check::{Ask, Check, ChecksFactory, ChecksSpec, Consequence};
 pub use judge::{Judge, Judged, Table};
 pub use kept::{is_kept_column, kept_schema};
 pub use operator::RulesFactory;
+pub use results::{RESULTS, results_schema};
 pub use rule::{Action, Grade, Overflow, Rule, version_of};
-pub use tally::{RuleTally, TableTally};
+pub use tally::{RuleTally, TableTally, Unit};

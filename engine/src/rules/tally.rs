@@ -4,6 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::rule::Grade;
 
+/// What a rule counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Rows, each by itself.
+    #[default]
+    Rows,
+    /// Verdicts over many rows: one per window, segment or moment.
+    Verdicts,
+}
+
 /// What a rule is, as its counts are kept under.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuleTally {
@@ -13,10 +24,19 @@ pub struct RuleTally {
     pub version: String,
     /// What happens to a row that breaks it.
     pub action: String,
+    /// What it expects, as it was written.
+    #[serde(default)]
+    pub expectation: String,
+    /// The columns that decide it.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// What it counts.
+    #[serde(default)]
+    pub unit: Unit,
     /// What it weighs.
     #[serde(flatten)]
     pub grade: Grade,
-    /// Rows that it is about and has an answer for.
+    /// Rows, or verdicts, that it is about and has an answer for.
     pub evaluated: u64,
     /// Those of them that break it.
     pub violated: u64,

@@ -1,6 +1,6 @@
 //! Rules as parsed: `CONSTRAINT name EXPECT ...` within a table, `CREATE EXPECTATION` outside.
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::rules::Grade;
 
@@ -23,6 +23,12 @@ pub struct Constraint {
     pub unknown_violates: bool,
     /// `ON OVERFLOW`.
     pub on_overflow: Option<OnOverflow>,
+    /// `SCOPE` or `EVERY`: the rows that one verdict is about, if it is not each by itself.
+    pub scope: Option<Scope>,
+    /// `MOSTLY ratio`: the share of the rows of a scope that has to hold the expression.
+    pub mostly: Option<f64>,
+    /// `PER (columns)`: rows with other values have verdicts of their own.
+    pub per: Vec<Name>,
     /// Where its expression stands.
     pub place: Place,
 }
@@ -30,8 +36,65 @@ pub struct Constraint {
 /// What a rule expects, by what has to be looked at.
 #[derive(Debug, Clone)]
 pub enum Expectation {
-    /// `EXPECT (expr)`: each row by itself.
+    /// `EXPECT (expr)`: each row by itself, or an aggregate of many.
     Row(Box<Expr>),
+    /// `EXPECT FRESH (column, interval)`: the newest row is not older, by the clock.
+    Fresh {
+        /// The time of a row.
+        column: Name,
+        /// How old it may be.
+        within: Box<Expr>,
+    },
+    /// `EXPECT SLA ('07:00')`: rows have come since the day before, each day at this time in UTC.
+    Daily {
+        /// Microseconds after midnight.
+        at: i64,
+    },
+    /// `EXPECT NO ROWS (query)`.
+    NoRows(Box<Query>),
+    /// `EXPECT SAME ROWS AS table [KEY (columns)]`.
+    SameRows {
+        /// The other table.
+        table: Name,
+        /// The columns that are compared; all without it.
+        key: Vec<Name>,
+    },
+    /// `EXPECT (aggregate) = (query) [TOLERANCE share]`.
+    Equals {
+        /// An aggregate of the table.
+        left: Box<Expr>,
+        /// A query of one value.
+        right: Box<Query>,
+        /// How far they may be apart, as a share of the query's value.
+        tolerance: f64,
+    },
+    /// `EXPECT SCHEMA (column type, ...) [STRICT]`.
+    Schema {
+        /// The columns.
+        columns: Vec<ColumnDef>,
+        /// Whether the table has no others, in this order.
+        strict: bool,
+    },
+}
+
+/// The rows that one verdict is about.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// `SCOPE BATCH`: those that become visible together.
+    Batch,
+    /// `SCOPE TABLE`: all so far.
+    Table,
+    /// `SCOPE WINDOW (TUMBLE (column, interval))`, or another window function.
+    Window {
+        /// `tumble`, `hop`, `cumulate` or `session`.
+        function: &'static str,
+        /// The time of a row.
+        column: Name,
+        /// The intervals of the function.
+        lengths: Vec<Expr>,
+    },
+    /// `EVERY interval`: windows that follow each other; one without rows counts too.
+    Every(Box<Expr>),
 }
 
 /// What happens to a row that breaks a rule.

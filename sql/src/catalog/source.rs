@@ -23,6 +23,7 @@ use weir_engine::source::{Boundedness, Source};
 
 use crate::ast::Constraint;
 use crate::plan::Planner;
+use crate::rules::check::is_check;
 use crate::rules::{Ruled, plan};
 use crate::settings::Mode;
 
@@ -88,6 +89,8 @@ pub(crate) struct SourceTable {
     /// The rules of its rows. CREATE EXPECTATION may add some after the source is read by a plan: they
     /// are taken when the pipeline is made.
     pub(super) rules: Mutex<Vec<Rule>>,
+    /// Its rules over many rows.
+    pub(super) checks: Mutex<Vec<Constraint>>,
     /// The columns of the primary key.
     pub(super) primary_key: Vec<usize>,
     /// The connectors whose tables can be asked for rows by key, for people.
@@ -147,6 +150,21 @@ impl SourceTable {
         self.rules.lock().clone()
     }
 
+    /// Its rules over many rows.
+    pub(crate) fn checks(&self) -> Vec<Constraint> {
+        self.checks.lock().clone()
+    }
+
+    /// Whether it has a rule of this name.
+    pub(crate) fn has_rule(&self, name: &str) -> bool {
+        self.rules.lock().iter().any(|rule| rule.name == name)
+            || self
+                .checks
+                .lock()
+                .iter()
+                .any(|check| check.name.text == name)
+    }
+
     /// Adds rules, whose names are new.
     pub(crate) fn expect(&self, planner: &Planner, constraints: &[Constraint]) -> Result<()> {
         let mut fixed = Vec::new();
@@ -170,6 +188,8 @@ impl SourceTable {
         self.rules
             .lock()
             .extend(planned.into_iter().map(|planned| planned.rule));
+        let checks = constraints.iter().filter(|rule| is_check(planner, rule));
+        self.checks.lock().extend(checks.cloned());
         Ok(())
     }
 

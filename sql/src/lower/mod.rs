@@ -8,6 +8,7 @@
 mod aggregate;
 mod asked;
 mod bounds;
+mod checks;
 mod emit;
 mod flow;
 mod join;
@@ -43,6 +44,7 @@ use crate::catalog::source::SourceTable;
 use crate::plan::lookup::as_lookup;
 use crate::plan::{Planner, window_table::WindowTableNode};
 use crate::settings::Mode;
+pub(crate) use checks::add_check;
 use flow::Flow;
 pub(crate) use outlet::add_outlet;
 pub(crate) use share::share;
@@ -84,7 +86,7 @@ fn reads_changes(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// The tables over the sources that a plan reads, by name.
-fn tables_read(plan: &LogicalPlan) -> Result<BTreeMap<String, Arc<dyn TableProvider>>> {
+pub(crate) fn tables_read(plan: &LogicalPlan) -> Result<BTreeMap<String, Arc<dyn TableProvider>>> {
     let mut found = BTreeMap::new();
     for_each_source(plan, &mut |provider, table| {
         found.insert(table.name().to_owned(), Arc::clone(provider));

@@ -19,6 +19,7 @@ mod options;
 mod query;
 mod scan;
 mod script;
+pub(crate) mod skeleton;
 mod statement;
 mod syntax;
 #[cfg(test)]

@@ -139,7 +139,10 @@ fn expectation(o: &mut String, e: &CreateExpectation) {
 
 fn constraints(o: &mut String, constraints: &[Constraint]) {
     for rule in constraints {
-        let Expectation::Row(expect) = &rule.expectation;
+        let expect = match &rule.expectation {
+            Expectation::Row(expect) => expect.to_string(),
+            other => format!("{other:?}"),
+        };
         let place = rule.place;
         write!(
             o,

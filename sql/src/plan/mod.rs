@@ -5,6 +5,7 @@ mod date;
 pub(crate) mod errors;
 mod expand;
 pub(crate) mod lookup;
+mod measures;
 pub(crate) mod proctime;
 mod row;
 mod sessions;
@@ -23,13 +24,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
 use datafusion::catalog::Session as DataFusionSession;
-use datafusion::common::{DFSchema, DataFusionError, Result as DfResult};
+use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::execution::context::{QueryPlanner, SQLOptions};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerRule};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -41,7 +43,7 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions,
 };
 use weir_engine::env::Env;
-use weir_engine::error::{Error, Place, Result, codes};
+use weir_engine::error::{Error, Kind, Place, Result, codes};
 
 use crate::settings::Settings;
 pub(crate) use context::Tables;
@@ -140,8 +142,9 @@ impl Planner {
             tables,
             used: Default::default(),
         };
+        let expanded = measures::expand(query)?;
         let plan = SqlToRel::new(&context)
-            .sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+            .sql_statement_to_plan(Statement::Query(Box::new(expanded)))
             .and_then(|plan| {
                 SQLOptions::new()
                     .with_allow_ddl(false)
@@ -188,6 +191,28 @@ impl Planner {
             .map_err(|error| self.convert(error, place))
     }
 
+    /// Whether a function is an aggregate, by its name.
+    pub(crate) fn is_aggregate(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        measures::is_measure(&name) || self.state.aggregate_functions().contains_key(&name)
+    }
+
+    /// The length of an interval in microseconds.
+    pub(crate) fn interval(&self, sql: &SqlExpr, place: Place) -> Result<i64> {
+        let none = DFSchema::empty();
+        let expr = self.expr(sql, &none, Some(place))?;
+        let value = match self
+            .compile(expr, &none)?
+            .evaluate(&RecordBatch::new_empty(Arc::clone(none.inner())))?
+        {
+            ColumnarValue::Scalar(value) => value,
+            ColumnarValue::Array(_) => ScalarValue::Null,
+        };
+        window_function::micros(&value).map_err(|why| {
+            Error::new(Kind::Invalid, codes::TYPE, format!("{sql} {why}")).at(Some(place))
+        })
+    }
+
     /// The Arrow type of an SQL type.
     pub(crate) fn data_type(&self, sql: &SqlType, place: Option<Place>) -> Result<DataType> {
         let cast = SqlExpr::Cast {
@@ -211,7 +236,7 @@ impl Planner {
             Ok(Expr::Cast(cast)) => Ok(cast.field.data_type().clone()),
             Ok(_) => Err(Error::internal("a cast is not a cast")),
             Err(_) => Err(Error::new(
-                weir_engine::error::Kind::Invalid,
+                Kind::Invalid,
                 codes::TYPE,
                 format!("type {sql} is not supported"),
             )

@@ -4,7 +4,9 @@
 //! where its table's rows come out, over the columns as they are then. [`copy`] is for queries that
 //! compute a ruled view anew: they see the rows that the view shows, and count nothing.
 
+pub(crate) mod check;
 pub(crate) mod copy;
 mod planning;
+mod text;
 
 pub(crate) use planning::{Planned, Ruled, plan};

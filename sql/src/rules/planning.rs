@@ -10,6 +10,8 @@ use weir_engine::limits;
 use weir_engine::options::unknown;
 use weir_engine::rules::{Action, Overflow, Rule, is_kept_column};
 
+use super::check;
+use super::text::text;
 use crate::ast::{Constraint, Expectation, Name, OnOverflow, OnViolation};
 use crate::plan::Planner;
 
@@ -39,7 +41,7 @@ pub(crate) struct Planned {
     pub(crate) set: Vec<(String, Expr)>,
 }
 
-/// Plans the rules of a table.
+/// Plans the rules over the rows of a table; those over many rows are left out.
 pub(crate) fn plan(
     planner: &Planner,
     ruled: &Ruled<'_>,
@@ -51,13 +53,18 @@ pub(crate) fn plan(
     }
     constraints
         .iter()
+        .filter(|constraint| !check::is_check(planner, constraint))
         .map(|constraint| one(planner, ruled, constraint))
         .collect()
 }
 
 fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<Planned> {
     let place = constraint.place;
-    let Expectation::Row(sql) = &constraint.expectation;
+    let Expectation::Row(sql) = &constraint.expectation else {
+        return Err(Error::internal(
+            "a rule over many rows is planned as one over rows",
+        ));
+    };
     let row = |sql| planner.row_expr(sql, ruled.schema, ruled.clock, place);
     let expect = row(sql)?;
     check_truth(&expect.compiled.data_type(ruled.schema)?, "EXPECT", place)?;
@@ -181,35 +188,4 @@ fn fit(expr: Expr, found: &DataType, field: &Field, place: Place) -> Result<Expr
         ),
     )
     .at(Some(place)))
-}
-
-/// The rule as it was understood: what it does differs where this does.
-fn text(constraint: &Constraint) -> String {
-    let Expectation::Row(expect) = &constraint.expectation;
-    let mut text = format!("EXPECT ({expect})");
-    if let Some(when) = &constraint.when {
-        text.push_str(&format!(" WHEN ({when})"));
-    }
-    match &constraint.on_violation {
-        OnViolation::Warn => {}
-        OnViolation::DropRow => text.push_str(" ON VIOLATION DROP ROW"),
-        OnViolation::FailUpdate => text.push_str(" ON VIOLATION FAIL UPDATE"),
-        OnViolation::Quarantine { into } => {
-            text.push_str(" ON VIOLATION QUARANTINE");
-            if let Some(into) = into {
-                text.push_str(&format!(" INTO {}", into.text));
-            }
-        }
-        OnViolation::Set(columns) => {
-            let set: Vec<_> = columns
-                .iter()
-                .map(|(n, e)| format!("{} = {e}", n.text))
-                .collect();
-            text.push_str(&format!(" ON VIOLATION SET ({})", set.join(", ")));
-        }
-    }
-    if constraint.unknown_violates {
-        text.push_str(" ON UNKNOWN VIOLATE");
-    }
-    text
 }

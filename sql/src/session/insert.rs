@@ -145,6 +145,7 @@ impl Session {
         for view in views {
             add_view(&mut graph, view, &self.planner, how).await?;
         }
+        self.add_checks(&mut graph, inserts, views, how).await?;
         let name = self.settings.name().unwrap_or("pipeline").to_owned();
         let graph = share(graph)?;
         Ok(Pipeline { graph, mode, name })

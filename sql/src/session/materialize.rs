@@ -82,6 +82,7 @@ impl Session {
             place,
         };
         view.rules(&self.planner)?;
+        self.view_checks(&view)?;
         Ok((view, planned.uses))
     }
 

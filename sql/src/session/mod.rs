@@ -1,5 +1,6 @@
 //! A session: executes statements one by one, and lowers what they insert to one graph.
 
+mod checks;
 mod insert;
 mod materialize;
 mod outlet;
@@ -239,9 +240,11 @@ impl Session {
             env: &self.env,
         };
         let source = create_source::create(&making, create, statement.place).await?;
+        let source = Arc::new(source);
+        self.source_checks(&source, &source.checks())?;
         self.put(
             &create.name,
-            Object::Source(Arc::new(source)),
+            Object::Source(source),
             statement,
             BTreeSet::new(),
         );

@@ -18,10 +18,10 @@ impl Session {
         let entry = self.catalog.get(&create.table)?;
         match &entry.object {
             Object::Source(source) => {
-                let names = source.rules();
-                if names.iter().any(|known| known.name == rule.name.text) {
+                if source.has_rule(&rule.name.text) {
                     return Err(taken(rule));
                 }
+                self.source_checks(source, std::slice::from_ref(rule))?;
                 source.expect(&self.planner, std::slice::from_ref(rule))
             }
             Object::Sink(sink) => {

@@ -1,6 +1,7 @@
 //! Rules against an independent answer: each row by itself, in plain code, for random rows in batches
 //! of random sizes.
 
+mod checks;
 mod fused;
 mod harness;
 

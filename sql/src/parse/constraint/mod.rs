@@ -1,6 +1,8 @@
 //! `CONSTRAINT name EXPECT (expr) [WHEN (expr)] ...` and `CREATE EXPECTATION`. What belongs to rules and
 //! is not built yet is refused by name, never passed over.
 
+mod many;
+
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
@@ -8,7 +10,9 @@ use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::nearest;
 use weir_engine::rules::Grade;
 
-use crate::ast::{Constraint, CreateExpectation, Expectation, Name, OnOverflow, OnViolation};
+use crate::ast::{
+    Constraint, CreateExpectation, Expectation, Name, OnOverflow, OnViolation, Scope,
+};
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
 use crate::parse::syntax;
@@ -81,14 +85,23 @@ fn is_expect(word: &str) -> bool {
 
 fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
     cursor.expect(&["EXPECT"])?;
-    if let Some(refused) = kept_for_later(cursor) {
-        return Err(refused);
-    }
     let place = cursor.place();
-    let expr = parenthesis(cursor, "the expression of a rule stands in parentheses")?;
+    let expectation = match many::expectation(cursor)? {
+        Some(expectation) => expectation,
+        None => {
+            if let Some(refused) = kept_for_later(cursor) {
+                return Err(refused);
+            }
+            let expr = parenthesis(cursor, "the expression of a rule stands in parentheses")?;
+            match many::compared(cursor, &expr)? {
+                Some(compared) => compared,
+                None => Expectation::Row(Box::new(expr)),
+            }
+        }
+    };
     let mut constraint = Constraint {
         name,
-        expectation: Expectation::Row(Box::new(expr)),
+        expectation,
         when: None,
         grade: Grade {
             dimension: "validity".to_owned(),
@@ -98,6 +111,9 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         on_violation: OnViolation::Warn,
         unknown_violates: false,
         on_overflow: None,
+        scope: None,
+        mostly: None,
+        per: Vec::new(),
         place,
     };
     let mut seen: Vec<&str> = Vec::new();
@@ -142,10 +158,21 @@ fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'sta
         return Ok(Some("WEIGHT"));
     }
     if cursor.accept(&["scope"]) {
-        return match cursor.accept(&["row"]) {
-            true => Ok(Some("SCOPE")),
-            false => Err(not_yet(&format!("SCOPE {}", upper(cursor)), cursor.place())),
-        };
+        rule.scope = many::scope(cursor)?;
+        return Ok(Some("SCOPE"));
+    }
+    if cursor.accept(&["every"]) {
+        rule.scope = Some(Scope::Every(Box::new(cursor.expr()?)));
+        // One or the other: both say which rows a verdict is about.
+        return Ok(Some("SCOPE"));
+    }
+    if cursor.accept(&["mostly"]) {
+        rule.mostly = Some(many::mostly(cursor)?);
+        return Ok(Some("MOSTLY"));
+    }
+    if cursor.accept(&["per"]) {
+        rule.per = cursor.names("a column")?;
+        return Ok(Some("PER"));
     }
     if !cursor.accept(&["on"]) {
         return Ok(None);
@@ -284,18 +311,13 @@ fn parenthesis(cursor: &mut Cursor<'_>, hint: &str) -> Result<Expr> {
 
 /// The rules of other kinds, by the words that they begin with.
 fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 11] = [
+    const WORDS: [&str; 6] = [
         "unique",
         "increasing",
         "decreasing",
         "transition",
         "no",
-        "distinct",
-        "schema",
-        "fresh",
         "normal",
-        "sla",
-        "same",
     ];
     let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
     found.then(|| not_yet(&format!("EXPECT {}", upper(cursor)), cursor.place()))
@@ -303,19 +325,8 @@ fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
 
 /// The clauses of rules of other kinds, behind the expression.
 fn later_clause(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 7] = [
-        "mostly",
-        "per",
-        "every",
-        "determines",
-        "references",
-        "last",
-        "using",
-    ];
+    const WORDS: [&str; 4] = ["determines", "references", "last", "using"];
     let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
-    if cursor.peek().token == Token::Eq {
-        return Some(not_yet("EXPECT (...) = (...)", cursor.place()));
-    }
     found.then(|| not_yet(&format!("{} of a rule", upper(cursor)), cursor.place()))
 }
 
@@ -324,7 +335,7 @@ fn upper(cursor: &Cursor<'_>) -> String {
 }
 
 fn not_yet(what: &str, place: Place) -> Error {
-    let hint = "rules look at one row at a time: EXPECT (expression over its columns)";
+    let hint = "rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)";
     unsupported(what, hint).at(Some(place))
 }
 

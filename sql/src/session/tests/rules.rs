@@ -283,11 +283,14 @@ fn the_graph_shows_rules() {
     );
 }
 
-const WRONG: [&str; 14] = [
+const WRONG: [&str; 17] = [
     "EXPECT (amont > 0)",
     "EXPECT (amount)",
     "EXPECT (amount > 'x')",
-    "EXPECT (sum(amount) > 0)",
+    "EXPECT (sum(amount) > 0) MOSTLY 0.5",
+    "EXPECT (amount > 0) SCOPE TABLE",
+    "EXPECT (count(*)) PER (id)",
+    "EXPECT (sum(sum(amount)) > 0)",
     "EXPECT (row_number() OVER (ORDER BY id) > 0)",
     "EXPECT (nope(amount))",
     "EXPECT (status ~ '(')",
@@ -326,9 +329,20 @@ fn what_cannot_be_planned() {
         error[E0106]: line 1, column 39: cannot cast string 'x' to value of Float64 type
           hint: use TRY_CAST where a value may not fit
 
-        EXPECT (sum(amount) > 0)
-        error[E0116]: line 1, column 40: sum is computed over many rows, a rule looks at one
-          hint: aggregate in a MATERIALIZED VIEW, and put the rule there
+        EXPECT (sum(amount) > 0) MOSTLY 0.5
+        error[E0116]: line 1, column 39: sum(amount) is computed over many rows, MOSTLY asks each by itself
+          hint: leave MOSTLY out, or the aggregate
+
+        EXPECT (amount > 0) SCOPE TABLE
+        error[E0116]: line 1, column 39: a rule with a scope asks many rows at once, but its expression has no aggregate
+          hint: write EXPECT (count(*) > 0), or the share of rows that has to hold: MOSTLY 0.99
+
+        EXPECT (count(*)) PER (id)
+        error[E0106]: line 1, column 39: EXPECT needs true or false, but the expression gives Int64
+          hint: compare it with something: EXPECT (count(*) > 0)
+
+        EXPECT (sum(sum(amount)) > 0)
+        error[E0114]: line 1, column 48: aggregate function calls cannot be nested: 'sum(this.amount)' is nested inside 'sum(sum(this.amount))'
 
         EXPECT (row_number() OVER (ORDER BY id) > 0)
         error[E0116]: line 1, column 40: row_number is computed over many rows, a rule looks at one

@@ -1,0 +1,207 @@
+//! Rules over many rows, made into queries over their table that measure what they ask.
+//!
+//! Rules of one table that share scope, segments and WHEN are one query, so that they are measured in one
+//! pass. The queries are planned like any other: what aggregates for them is what aggregates for everybody.
+
+mod ask;
+mod measures;
+mod query;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
+use weir_engine::error::{Error, Kind, Place, Result, codes};
+use weir_engine::options::unknown;
+use weir_engine::rules::Check;
+
+use crate::ast::{Constraint, Expectation, Name, OnViolation, Scope};
+use crate::plan::{Planner, Tables};
+use query::Group;
+
+/// The name by which a rule's query knows its table.
+pub(crate) const THIS: &str = "this";
+
+/// A table with rules over many rows.
+pub(crate) struct Checked<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its rows, those that rules over rows let through.
+    pub(crate) rows: Arc<dyn TableProvider>,
+    /// The column of its watermark.
+    pub(crate) time: Option<&'a str>,
+    /// All other tables.
+    pub(crate) tables: &'a dyn Tables,
+}
+
+impl Tables for Checked<'_> {
+    fn table(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
+        match name == THIS || name == self.name {
+            true => Ok(Arc::clone(&self.rows)),
+            false => self.tables.table(name),
+        }
+    }
+}
+
+impl Checked<'_> {
+    fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    /// Refuses a name that is no column.
+    fn column(&self, name: &Name) -> Result<()> {
+        let schema = self.schema();
+        if schema.field_with_name(&name.text).is_ok() {
+            return Ok(());
+        }
+        let known = schema.fields().iter().map(|field| field.name().as_str());
+        Err(unknown(codes::UNKNOWN_COLUMN, "column", &name.text, known).at(name.place))
+    }
+}
+
+/// A query that measures, with the rules that judge what it gives.
+#[derive(Debug, Clone)]
+pub(crate) struct CheckPlan {
+    /// What the rules look at.
+    pub(crate) scope: &'static str,
+    /// Whether they look at what becomes visible together.
+    pub(crate) by_batch: bool,
+    /// The query: segments, start and end of the window, measures.
+    pub(crate) plan: LogicalPlan,
+    /// How many columns are segments.
+    pub(crate) segments: usize,
+    /// Whether start and end of the window follow them.
+    pub(crate) windowed: bool,
+    /// The length of windows that follow each other, and the query of the measures of no row.
+    pub(crate) every: Option<(i64, LogicalPlan)>,
+    /// The rules.
+    pub(crate) checks: Vec<Check>,
+    /// Where the first of them stands.
+    pub(crate) place: Place,
+}
+
+/// Whether a rule looks at many rows.
+pub(crate) fn is_check(planner: &Planner, constraint: &Constraint) -> bool {
+    match &constraint.expectation {
+        Expectation::Row(expr) => {
+            constraint.scope.is_some()
+                || constraint.mostly.is_some()
+                || !constraint.per.is_empty()
+                || !measures::aggregates(planner, expr).is_empty()
+        }
+        _ => true,
+    }
+}
+
+/// Plans the rules of a table that look at many rows; the others are left out.
+pub(crate) fn plan(
+    planner: &Planner,
+    table: &Checked<'_>,
+    constraints: &[Constraint],
+) -> Result<Vec<CheckPlan>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for constraint in constraints.iter().filter(|c| is_check(planner, c)) {
+        check_clauses(planner, table, constraint)?;
+        let known = groups.iter_mut().find(|group| group.takes(constraint));
+        match known {
+            Some(group) => group.rules.push(constraint),
+            None => groups.push(Group::of(constraint)),
+        }
+    }
+    let plans = groups.iter().map(|group| group.plan(planner, table));
+    plans.collect()
+}
+
+fn wrong(message: &str, hint: &str, place: Option<Place>) -> Error {
+    Error::new(Kind::Invalid, codes::RULE, message)
+        .hint(hint)
+        .at(place)
+}
+
+/// Refuses what a rule over many rows cannot do.
+fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> Result<()> {
+    let place = rule.name.place;
+    match &rule.on_violation {
+        OnViolation::Warn | OnViolation::FailUpdate => {}
+        OnViolation::DropRow | OnViolation::Set(_) | OnViolation::Quarantine { .. } => {
+            return Err(wrong(
+                "no single row breaks a rule over many rows, so none can be dropped, changed or quarantined for it",
+                "use ON VIOLATION WARN or FAIL UPDATE, or a rule over rows: EXPECT (expression without aggregates)",
+                place,
+            ));
+        }
+    }
+    if rule.on_overflow.is_some() {
+        return Err(wrong(
+            "a rule over many rows has one verdict, not many rows that break it",
+            "for a share of rows write MOSTLY 0.99; ON OVERFLOW belongs to rules over rows",
+            place,
+        ));
+    }
+    for name in &rule.per {
+        table.column(name)?;
+    }
+    match &rule.scope {
+        Some(Scope::Window { column, .. }) => table.column(column)?,
+        Some(Scope::Every(_)) if table.time.is_none() => {
+            let message = format!("\"{}\" has no watermark, which EVERY goes by", table.name);
+            return Err(wrong(
+                &message,
+                "declare WATERMARK FOR column AS column on the source, or use SCOPE WINDOW (TUMBLE (column, interval))",
+                place,
+            ));
+        }
+        _ => {}
+    }
+    if let Expectation::Fresh { column, .. } = &rule.expectation {
+        table.column(column)?;
+        let schema = table.schema();
+        let found = schema.field_with_name(&column.text)?.data_type();
+        if !found.is_temporal() {
+            let message = format!("column \"{}\" is {found}, not a time", column.text);
+            return Err(Error::new(Kind::Invalid, codes::TYPE, message)
+                .hint("FRESH asks how old the newest time of a column is")
+                .at(column.place));
+        }
+    }
+    match &rule.expectation {
+        Expectation::Row(expr) => check_expression(planner, rule, expr),
+        Expectation::Fresh { .. } | Expectation::Daily { .. } | Expectation::Schema { .. } => {
+            refuse_scope(rule, matches!(rule.expectation, Expectation::Schema { .. }))
+        }
+        _ => refuse_scope(rule, true),
+    }
+}
+
+fn check_expression(planner: &Planner, rule: &Constraint, expr: &SqlExpr) -> Result<()> {
+    let calls = measures::aggregates(planner, expr);
+    match (rule.mostly, calls.first()) {
+        (Some(_), Some(call)) => {
+            let message = format!("{call} is computed over many rows, MOSTLY asks each by itself");
+            let hint = "leave MOSTLY out, or the aggregate";
+            Err(wrong(&message, hint, Some(rule.place)))
+        }
+        (None, None) => Err(wrong(
+            "a rule with a scope asks many rows at once, but its expression has no aggregate",
+            "write EXPECT (count(*) > 0), or the share of rows that has to hold: MOSTLY 0.99",
+            Some(rule.place),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses clauses that say which rows are meant, where the expectation does.
+fn refuse_scope(rule: &Constraint, segments: bool) -> Result<()> {
+    let clause = match rule {
+        _ if rule.mostly.is_some() => "MOSTLY",
+        _ if matches!(rule.scope, Some(Scope::Window { .. } | Scope::Every(_))) => "a window",
+        _ if segments && !rule.per.is_empty() => "PER",
+        _ if segments && rule.when.is_some() => "WHEN",
+        _ => return Ok(()),
+    };
+    let message = format!("this expectation is about the table, {clause} does not belong to it");
+    let hint = "leave it out, or write EXPECT (aggregate) with it";
+    Err(wrong(&message, hint, rule.name.place))
+}

@@ -1,0 +1,301 @@
+//! The query of rules that are measured together.
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Query, SetExpr};
+use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::rules::{Ask, Check};
+
+use super::measures::Columns;
+use super::{CheckPlan, Checked, THIS, ask};
+use crate::ast::{Constraint, Expectation, Name, Scope};
+use crate::parse::skeleton;
+use crate::plan::Planner;
+use crate::rules::text::scope_text;
+
+/// Rules that one query measures.
+pub(super) struct Group<'a> {
+    pub(super) rules: Vec<&'a Constraint>,
+}
+
+/// What a query is made of.
+struct Parts {
+    columns: Columns,
+    from: String,
+    keys: Vec<String>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn of(rule: &'a Constraint) -> Self {
+        Self { rules: vec![rule] }
+    }
+
+    /// Whether a rule is measured by the same query.
+    pub(super) fn takes(&self, rule: &Constraint) -> bool {
+        let alone = |rule: &Constraint| {
+            matches!(
+                rule.expectation,
+                Expectation::NoRows(_) | Expectation::SameRows { .. } | Expectation::Equals { .. }
+            )
+        };
+        let same = |first: &Constraint| {
+            !alone(first)
+                && !alone(rule)
+                && scope_of(first) == scope_of(rule)
+                && scope_text(first) == scope_text(rule)
+                && names(&first.per) == names(&rule.per)
+                && first.when.as_ref().map(ToString::to_string)
+                    == rule.when.as_ref().map(ToString::to_string)
+        };
+        self.rules.first().is_some_and(|first| same(first))
+    }
+
+    /// Plans the query.
+    pub(super) fn plan(&self, planner: &Planner, table: &Checked<'_>) -> Result<CheckPlan> {
+        let Some(first) = self.rules.first() else {
+            return Err(Error::internal("a query of no rule"));
+        };
+        let mut parts = self.parts(first, table)?;
+        let segments = first.per.len();
+        let windowed = parts.keys.len() > segments;
+        let mut checks = Vec::new();
+        for rule in &self.rules {
+            checks.push(ask::check(planner, table, rule, &mut parts.columns)?);
+        }
+        let place = first.place;
+        let plan = self.run(planner, table, &parts, first)?;
+        for check in &checks {
+            check_truth(check, &plan, &self.rules)?;
+        }
+        let every = match &first.scope {
+            Some(Scope::Every(length)) => {
+                let length = planner.interval(length, place)?;
+                if length <= 0 {
+                    let error = Error::new(Kind::Invalid, codes::RULE, "EVERY needs a time");
+                    return Err(error.at(Some(place)));
+                }
+                Some((length, of_nothing(planner, table, &parts, first)?))
+            }
+            _ => None,
+        };
+        Ok(CheckPlan {
+            scope: scope_of(first),
+            by_batch: matches!(first.scope, Some(Scope::Batch)),
+            plan,
+            segments,
+            windowed,
+            every,
+            checks,
+            place,
+        })
+    }
+
+    /// The table, windows and keys of the query.
+    fn parts(&self, first: &Constraint, table: &Checked<'_>) -> Result<Parts> {
+        let mut columns = Columns::default();
+        let mut keys: Vec<String> = first.per.iter().map(|name| quoted(&name.text)).collect();
+        for (name, key) in first.per.iter().zip(&keys) {
+            columns.push(skeleton::expression(key, &[])?, &name.text);
+        }
+        let mut from = format!("\"{THIS}\"");
+        let window = match &first.scope {
+            Some(Scope::Window {
+                function,
+                column,
+                lengths,
+            }) => Some((*function, column.text.as_str(), lengths.clone())),
+            Some(Scope::Every(length)) => {
+                let time = table.time.unwrap_or_default();
+                Some(("tumble", time, vec![length.as_ref().clone()]))
+            }
+            _ => None,
+        };
+        if let Some((function, time, lengths)) = window {
+            let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
+            let sessions = match function == "session" && !keys.is_empty() {
+                true => format!(" PARTITION BY {}", keys.join(", ")),
+                false => String::new(),
+            };
+            let time = quoted(time);
+            let lengths = lengths.join(", ");
+            from = format!("{function}(\"{THIS}\"{sessions}, DESCRIPTOR({time}), {lengths})");
+            for bound in ["window_start", "window_end"] {
+                columns.push(skeleton::expression(bound, &[])?, bound);
+                keys.push(bound.to_owned());
+            }
+        }
+        if let Expectation::NoRows(query) = &first.expectation {
+            from = format!("({query})");
+        }
+        if let Expectation::SameRows { table: other, key } = &first.expectation {
+            from = format!("({})", difference(table, other, key)?);
+        }
+        if let Expectation::Equals { right, .. } = &first.expectation {
+            from = right.to_string();
+        }
+        Ok(Parts {
+            columns,
+            from,
+            keys,
+        })
+    }
+
+    fn run(
+        &self,
+        planner: &Planner,
+        table: &Checked<'_>,
+        parts: &Parts,
+        first: &Constraint,
+    ) -> Result<LogicalPlan> {
+        if let Expectation::Equals { left, .. } = &first.expectation {
+            return both(planner, table, left, first);
+        }
+        let text = match parts.keys.is_empty() {
+            true => format!("SELECT 1 FROM {}", parts.from),
+            false => format!(
+                "SELECT 1 FROM {} GROUP BY {}",
+                parts.from,
+                parts.keys.join(", ")
+            ),
+        };
+        let mut query = skeleton::query(&text)?;
+        measure(&mut query, &parts.columns, first.when.as_ref());
+        plan_query(planner, table, &query, first)
+    }
+}
+
+/// The measures of no row: nothing is grouped, and keys are set when the measures are told of a window.
+fn of_nothing(
+    planner: &Planner,
+    table: &Checked<'_>,
+    parts: &Parts,
+    first: &Constraint,
+) -> Result<LogicalPlan> {
+    let items = parts.columns.items.iter().skip(parts.keys.len());
+    let columns = Columns {
+        items: items.cloned().collect(),
+    };
+    let mut query = skeleton::query(&format!("SELECT 1 FROM \"{THIS}\" WHERE false"))?;
+    measure(&mut query, &columns, None);
+    plan_query(planner, table, &query, first)
+}
+
+fn plan_query(
+    planner: &Planner,
+    table: &Checked<'_>,
+    query: &Query,
+    first: &Constraint,
+) -> Result<LogicalPlan> {
+    let planned = planner.query(table, query, Some(first.place))?;
+    planner.analyze(planned.plan, Some(first.place))
+}
+
+/// Puts the columns and the condition into a query.
+fn measure(query: &mut Query, columns: &Columns, when: Option<&SqlExpr>) {
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.projection.clone_from(&columns.items);
+        if let Some(when) = when {
+            select.selection = Some(when.clone());
+        }
+    }
+}
+
+/// The rows that one of two tables has more often than the other: rows count 1 and -1, so that equal
+/// ones are nothing together.
+fn difference(table: &Checked<'_>, other: &Name, key: &[Name]) -> Result<String> {
+    let columns: Vec<String> = match key.is_empty() {
+        true => {
+            let schema = table.schema();
+            schema.fields().iter().map(|f| quoted(f.name())).collect()
+        }
+        false => {
+            key.iter().try_for_each(|name| table.column(name))?;
+            key.iter().map(|name| quoted(&name.text)).collect()
+        }
+    };
+    let (columns, other) = (columns.join(", "), quoted(&other.text));
+    Ok(format!(
+        "SELECT sum(\"_n\") AS \"_sum\" FROM (SELECT {columns}, 1 AS \"_n\" FROM \"{THIS}\" UNION ALL \
+         SELECT {columns}, -1 AS \"_n\" FROM {other}) GROUP BY {columns} HAVING sum(\"_n\") <> 0"
+    ))
+}
+
+/// An aggregate of the table beside the value of a query.
+fn both(
+    planner: &Planner,
+    table: &Checked<'_>,
+    left: &SqlExpr,
+    rule: &Constraint,
+) -> Result<LogicalPlan> {
+    let Expectation::Equals {
+        right, tolerance, ..
+    } = &rule.expectation
+    else {
+        return Err(Error::internal("a rule compares nothing"));
+    };
+    let alone = planner.query(table, right, Some(rule.place))?;
+    if alone.plan.schema().fields().len() != 1 {
+        let message = "the query that a rule compares with gives more than one column";
+        let error = Error::new(Kind::Invalid, codes::RULE, message);
+        return Err(error
+            .hint("write (SELECT sum(column) FROM table)")
+            .at(Some(rule.place)));
+    }
+    let text = format!(
+        "SELECT CASE WHEN l.v = r.v THEN true ELSE \
+         abs(CAST(l.v AS DOUBLE) - CAST(r.v AS DOUBLE)) <= {tolerance} * abs(CAST(r.v AS DOUBLE)) END AS m0, \
+         l.v AS m1, r.v AS m2 \
+         FROM (SELECT {left} AS v, 1 AS k FROM \"{THIS}\") l \
+         JOIN (SELECT v, 1 AS k FROM ({right}) AS q(v)) r ON l.k = r.k"
+    );
+    let mut query = skeleton::query(&text)?;
+    if let Some(when) = &rule.when {
+        let hint = "put the condition into the aggregate: sum(x) FILTER (WHERE condition)";
+        let error = Error::new(
+            Kind::Invalid,
+            codes::RULE,
+            format!("a rule that compares with a query has WHEN ({when})"),
+        );
+        return Err(error.hint(hint).at(rule.name.place));
+    }
+    query.order_by = None;
+    plan_query(planner, table, &query, rule)
+}
+
+/// Refuses a rule whose expression is no truth.
+fn check_truth(check: &Check, plan: &LogicalPlan, rules: &[&Constraint]) -> Result<()> {
+    let Ask::Truth(at) = check.ask else {
+        return Ok(());
+    };
+    let found = plan.schema().field(at).data_type();
+    if *found == DataType::Boolean {
+        return Ok(());
+    }
+    let rule = rules.iter().find(|rule| rule.name.text == check.name);
+    let message = format!("EXPECT needs true or false, but the expression gives {found}");
+    Err(Error::new(Kind::Invalid, codes::TYPE, message)
+        .hint("compare it with something: EXPECT (count(*) > 0)")
+        .at(rule.map(|rule| rule.place)))
+}
+
+/// A name as SQL writes it whatever it holds.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+pub(super) fn names(names: &[Name]) -> Vec<String> {
+    names.iter().map(|name| name.text.clone()).collect()
+}
+
+/// What a rule looks at, in a word.
+fn scope_of(rule: &Constraint) -> &'static str {
+    match (&rule.expectation, &rule.scope) {
+        (Expectation::Fresh { .. }, _) => "fresh",
+        (Expectation::Daily { .. }, _) => "daily",
+        (Expectation::Schema { .. }, _) => "schema",
+        (_, Some(Scope::Batch)) => "batch",
+        (_, Some(Scope::Window { .. })) => "window",
+        (_, Some(Scope::Every(_))) => "every",
+        (_, Some(Scope::Table) | None) => "table",
+    }
+}

@@ -1,0 +1,96 @@
+//! A rule as it was understood, as text: its version is a hash of it, and results show it.
+
+use crate::ast::{Constraint, Expectation, Name, OnViolation, Scope};
+
+/// The rule as it was understood: what it does differs where this does.
+pub(super) fn text(constraint: &Constraint) -> String {
+    let mut text = expectation(&constraint.expectation);
+    if let Some(share) = constraint.mostly {
+        text.push_str(&format!(" MOSTLY {share}"));
+    }
+    text.push_str(&scope_text(constraint));
+    if !constraint.per.is_empty() {
+        text.push_str(&format!(" PER ({})", list(&constraint.per)));
+    }
+    if let Some(when) = &constraint.when {
+        text.push_str(&format!(" WHEN ({when})"));
+    }
+    match &constraint.on_violation {
+        OnViolation::Warn => {}
+        OnViolation::DropRow => text.push_str(" ON VIOLATION DROP ROW"),
+        OnViolation::FailUpdate => text.push_str(" ON VIOLATION FAIL UPDATE"),
+        OnViolation::Quarantine { into } => {
+            text.push_str(" ON VIOLATION QUARANTINE");
+            if let Some(into) = into {
+                text.push_str(&format!(" INTO {}", into.text));
+            }
+        }
+        OnViolation::Set(columns) => {
+            let set: Vec<_> = columns
+                .iter()
+                .map(|(n, e)| format!("{} = {e}", n.text))
+                .collect();
+            text.push_str(&format!(" ON VIOLATION SET ({})", set.join(", ")));
+        }
+    }
+    if constraint.unknown_violates {
+        text.push_str(" ON UNKNOWN VIOLATE");
+    }
+    text
+}
+
+fn expectation(expectation: &Expectation) -> String {
+    match expectation {
+        Expectation::Row(expr) => format!("EXPECT ({expr})"),
+        Expectation::Fresh { column, within } => {
+            format!("EXPECT FRESH ({}, {within})", column.text)
+        }
+        Expectation::Daily { at } => {
+            let minutes = at / 60_000_000;
+            format!("EXPECT SLA ('{:02}:{:02}')", minutes / 60, minutes % 60)
+        }
+        Expectation::NoRows(query) => format!("EXPECT NO ROWS ({query})"),
+        Expectation::SameRows { table, key } if key.is_empty() => {
+            format!("EXPECT SAME ROWS AS {}", table.text)
+        }
+        Expectation::SameRows { table, key } => {
+            format!("EXPECT SAME ROWS AS {} KEY ({})", table.text, list(key))
+        }
+        Expectation::Equals {
+            left,
+            right,
+            tolerance,
+        } => format!("EXPECT ({left}) = ({right}) TOLERANCE {tolerance}"),
+        Expectation::Schema { columns, strict } => {
+            let columns: Vec<String> = columns
+                .iter()
+                .map(|column| format!("{} {}", column.name, column.data_type))
+                .collect();
+            let strict = if *strict { " STRICT" } else { "" };
+            format!("EXPECT SCHEMA ({}){strict}", columns.join(", "))
+        }
+    }
+}
+
+fn list(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
+    names.join(", ")
+}
+
+/// The scope as SQL writes it.
+pub(super) fn scope_text(rule: &Constraint) -> String {
+    match &rule.scope {
+        None | Some(Scope::Table) => String::new(),
+        Some(Scope::Batch) => " SCOPE BATCH".to_owned(),
+        Some(Scope::Every(length)) => format!(" EVERY {length}"),
+        Some(Scope::Window {
+            function,
+            column,
+            lengths,
+        }) => {
+            let lengths: String = lengths.iter().map(|length| format!(", {length}")).collect();
+            let function = function.to_ascii_uppercase();
+            format!(" SCOPE WINDOW ({function} ({}{lengths}))", column.text)
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Rules over many rows of the tables of a pipeline: checked where they are declared, and lowered with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use weir_engine::error::{Error, Result};
+use weir_engine::graph::Graph;
+
+use super::insert::Insert;
+use super::{Materialized, Session};
+use crate::ast::Constraint;
+use crate::catalog::create_sink::SinkTable;
+use crate::catalog::source::SourceTable;
+use crate::lower::{add_check, tables_read};
+use crate::rules::check::{self, CheckPlan, Checked};
+use crate::rules::{self, Ruled};
+use crate::settings::Mode;
+
+impl Session {
+    /// Plans rules over many rows of a source.
+    pub(super) fn source_checks(
+        &self,
+        source: &Arc<SourceTable>,
+        rules: &[Constraint],
+    ) -> Result<Vec<CheckPlan>> {
+        let time = source.watermark().map(|watermark| watermark.name.as_str());
+        let rows: Arc<dyn TableProvider> = Arc::clone(source) as _;
+        self.checks_of(source.name(), rows, time, rules)
+    }
+
+    /// Plans rules over many rows of a materialized view.
+    pub(super) fn view_checks(&self, view: &Materialized) -> Result<Vec<CheckPlan>> {
+        let table = self.view_table(view, "")?;
+        self.checks_of(&view.name, Arc::new(table), None, &view.constraints)
+    }
+
+    /// Plans rules over many rows of a sink, which are those of the queries that are inserted into it.
+    pub(super) fn sink_checks(
+        &self,
+        sink: &SinkTable,
+        inserts: &[&Insert],
+    ) -> Result<Vec<CheckPlan>> {
+        let constraints = sink.constraints.lock().clone();
+        let Some(first) = inserts.first() else {
+            return Ok(Vec::new());
+        };
+        let mut all = first.plan.clone();
+        for insert in inserts.iter().skip(1) {
+            all = LogicalPlanBuilder::from(all)
+                .union(insert.plan.clone())?
+                .build()?;
+        }
+        let ruled = Ruled {
+            table: &sink.name,
+            schema: &first.columns,
+            clock: true,
+            fixed: &[],
+        };
+        let planned = rules::plan(&self.planner, &ruled, &constraints)?;
+        let rows = rules::copy::published(&sink.name, all, &planned)?;
+        let table = ViewTable::new(rows, None);
+        self.checks_of(&sink.name, Arc::new(table), None, &constraints)
+    }
+
+    fn checks_of(
+        &self,
+        name: &str,
+        rows: Arc<dyn TableProvider>,
+        time: Option<&str>,
+        rules: &[Constraint],
+    ) -> Result<Vec<CheckPlan>> {
+        let checked = Checked {
+            name,
+            rows,
+            time,
+            tables: &self.catalog,
+        };
+        check::plan(&self.planner, &checked, rules)
+    }
+
+    /// Adds the rules over many rows of all tables that a pipeline reads or writes.
+    pub(super) async fn add_checks(
+        &self,
+        graph: &mut Graph,
+        inserts: &[Insert],
+        views: &[Materialized],
+        how: (Mode, u32),
+    ) -> Result<()> {
+        let mut all = Vec::new();
+        for (name, table) in read_by(inserts, views)? {
+            let source: Option<Arc<SourceTable>> =
+                match self.catalog.objects().find(|(known, _)| *known == name) {
+                    Some((_, crate::catalog::Object::Source(source))) => Some(Arc::clone(source)),
+                    _ => None,
+                };
+            if let (Some(source), Some(_)) = (source, table.downcast_ref::<SourceTable>()) {
+                let rules = source.checks();
+                all.extend(named(&name, self.source_checks(&source, &rules)?));
+            }
+        }
+        for view in views {
+            all.extend(named(&view.name, self.view_checks(view)?));
+        }
+        let mut sinks: BTreeMap<&str, Vec<&Insert>> = BTreeMap::new();
+        for insert in inserts {
+            sinks.entry(&insert.sink.name).or_default().push(insert);
+        }
+        for (name, inserts) in sinks {
+            if let Some(first) = inserts.first() {
+                all.extend(named(name, self.sink_checks(&first.sink, &inserts)?));
+            }
+        }
+        for (number, (table, plan)) in all.into_iter().enumerate() {
+            let place = plan.place;
+            let id = format!("check/{table}/{number}");
+            let added = add_check(graph, (&table, &id), plan, &self.planner, how).await;
+            added.map_err(|error: Error| error.at(Some(place)))?;
+        }
+        Ok(())
+    }
+}
+
+fn named(table: &str, plans: Vec<CheckPlan>) -> impl Iterator<Item = (String, CheckPlan)> {
+    plans.into_iter().map(move |plan| (table.to_owned(), plan))
+}
+
+/// The sources that queries read.
+fn read_by(
+    inserts: &[Insert],
+    views: &[Materialized],
+) -> Result<BTreeMap<String, Arc<dyn TableProvider>>> {
+    let inserts = inserts.iter().map(|insert| &insert.plan);
+    let plans: Vec<&LogicalPlan> = inserts.chain(views.iter().map(|view| &view.plan)).collect();
+    let mut all = BTreeMap::new();
+    for plan in plans {
+        all.extend(tables_read(plan)?);
+    }
+    Ok(all)
+}
