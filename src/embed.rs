@@ -24,6 +24,7 @@ use crate::failure::Failure;
 use crate::host::{Host, HostOptions, cores};
 use crate::rows::{Format, RowWriter};
 use crate::summary::Summary;
+use crate::views;
 
 pub mod job;
 
@@ -278,14 +279,20 @@ fn size(settings: &Settings, statements: &[Statement], seed: Option<u64>) -> Hos
     }
 }
 
-/// Looks for the pipelines whose views are tables: one may have been started since.
+/// Looks for the pipelines whose views, and whose results of rules, are tables: one may have been started
+/// since. A script that is run sees the results of its own pipeline.
 async fn look(
     session: &mut Session,
     views: Option<&Option<String>>,
     env: &Env,
 ) -> EngineResult<()> {
-    if let Some(place) = views {
-        session.read_views(crate::views::find(place.as_deref(), env).await?);
+    match views {
+        Some(place) => {
+            let found = views::find(place.as_deref(), env).await?;
+            session.read_views(found.stores);
+            session.read_history(found.histories);
+        }
+        None => session.read_history(views::own(session.settings())),
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod host;
 pub mod memory;
 pub mod progress;
+pub mod quality;
 pub mod rows;
 pub mod signals;
 pub mod state;

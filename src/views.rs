@@ -1,25 +1,59 @@
-//! Where `weir sql` looks for materialized views: the state of one pipeline, or a folder with those
-//! of several.
+//! Where `weir sql` looks for materialized views and for what rules have found: the state of one pipeline,
+//! or a folder with those of several.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use object_store::ObjectStore as _;
+use weir_connectors::dead_letter::SYSTEM;
+use weir_connectors::history::LocalHistory;
 use weir_connectors::state;
 use weir_engine::checkpoint::Store;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::history::History;
+use weir_sql::settings::Settings;
 
-use crate::state::open_store;
+use crate::state::{StatePlace, open_store};
 
 /// Where pipelines keep their state when nothing is said.
 const DEFAULT: &str = ".weir";
 /// The folder of checkpoints within a pipeline's state.
 const CHECKPOINTS: &str = "checkpoints";
+/// The name of a pipeline that has none.
+const UNNAMED: &str = "pipeline";
 /// Pipelines of one folder: each is asked for its newest epoch before every statement.
 const PIPELINES_MAX: usize = 64;
 
-/// Gives the stores below a place, each with its own place, in the order of their names.
-pub async fn find(place: Option<&str>, env: &Env) -> Result<Vec<(String, Store)>> {
+/// What pipelines keep.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Their checkpoints, by the place of each.
+    pub stores: Vec<(String, Store)>,
+    /// The tables of the schema `weir`, which are on the local disk.
+    pub histories: Vec<Arc<dyn History>>,
+}
+
+/// Finds what pipelines keep at or below a place, in the order of their names.
+pub async fn find(place: Option<&str>, env: &Env) -> Result<Found> {
+    let mut found = Found::default();
+    for place in places(place).await? {
+        if let Some(folder) = state::open(&place)?.local_root {
+            found.histories.push(Arc::new(LocalHistory::new(&folder)));
+        }
+        found.stores.push((place.clone(), open_store(&place, env)?));
+    }
+    Ok(found)
+}
+
+/// What the pipeline of a script keeps. Where its state cannot be is told when it starts.
+pub fn own(settings: &Settings) -> Vec<Arc<dyn History>> {
+    let place = StatePlace::of(settings, settings.name().unwrap_or(UNNAMED));
+    let history = |place: StatePlace| Arc::new(LocalHistory::new(&place.folder())) as _;
+    place.into_iter().map(history).collect()
+}
+
+async fn places(place: Option<&str>) -> Result<Vec<String>> {
     let place = match place {
         Some(place) => place,
         None if Path::new(DEFAULT).is_dir() => DEFAULT,
@@ -37,8 +71,8 @@ pub async fn find(place: Option<&str>, env: &Env) -> Result<Vec<(String, Store)>
     })?;
     let folders = listed.common_prefixes.iter();
     let mut names: Vec<&str> = folders.filter_map(|folder| folder.filename()).collect();
-    if names.contains(&CHECKPOINTS) {
-        return Ok(vec![(place.to_owned(), open_store(place, env)?)]);
+    if names.contains(&CHECKPOINTS) || names.contains(&SYSTEM) {
+        return Ok(vec![place.to_owned()]);
     }
     names.sort_unstable();
     if names.len() > PIPELINES_MAX {
@@ -52,10 +86,9 @@ pub async fn find(place: Option<&str>, env: &Env) -> Result<Vec<(String, Store)>
         )
         .hint("name one of them: weir sql --state PLACE"));
     }
-    let below = names.into_iter().map(|name| {
-        let place = format!("{}/{name}", place.trim_end_matches('/'));
-        let store = open_store(&place, env)?;
-        Ok((place, store))
-    });
-    below.collect()
+    let within = place.trim_end_matches('/');
+    Ok(names
+        .into_iter()
+        .map(|name| format!("{within}/{name}"))
+        .collect())
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use std::{fs, io};
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray};
@@ -23,6 +24,7 @@ use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::sink::CommitToken;
 
 use crate::file_sink::escape;
+use crate::history::{self, LocalHistory};
 use crate::store::{Location, io_error};
 
 /// The folder of quarantined rows, in that of the pipeline's state.
@@ -56,9 +58,14 @@ pub struct ParquetDeadLetters {
     folder: PathBuf,
     quarantine: PathBuf,
     system: PathBuf,
+    history: LocalHistory,
+    /// How long rows of the tables of the schema `weir` are kept, in microseconds.
+    keep: i64,
     shown: String,
     run_id: Arc<str>,
     files: AtomicU64,
+    /// Files of the tables of the schema `weir` so far.
+    tables: AtomicU64,
 }
 
 impl ParquetDeadLetters {
@@ -83,10 +90,30 @@ impl ParquetDeadLetters {
             shown: folder.display().to_string(),
             quarantine: state.join(QUARANTINE),
             system: state.join(SYSTEM),
+            history: LocalHistory::new(state),
+            keep: i64::MAX,
             folder,
             run_id,
             files: AtomicU64::new(0),
+            tables: AtomicU64::new(0),
         }
+    }
+
+    /// Leaves out what the tables of the schema `weir` say of longer ago, when their files are merged.
+    #[must_use]
+    pub fn keeping(mut self, history: Duration) -> Self {
+        self.keep = i64::try_from(history.as_micros()).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// Merges the files of a table now and then: each checkpoint may add one.
+    fn merge(&self, table: &str, number: u64, rows: &[RecordBatch]) -> Result<()> {
+        if !number.is_multiple_of(history::FILES_MAX as u64) {
+            return Ok(());
+        }
+        let name = format!("{}-merged-{number}", self.run_id);
+        let before = history::newest(rows).saturating_sub(self.keep);
+        self.history.merge(table, &name, before)
     }
 
     /// The folder of one source's letters; it exists once there is a letter.
@@ -196,6 +223,8 @@ impl DeadLetterStore for ParquetDeadLetters {
     }
 
     fn stage_system(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
+        let number = self.tables.fetch_add(1, Ordering::Relaxed);
+        self.merge(table, number, rows)?;
         self.stage_in(&self.system.join(escape(table)), rows)
     }
 
@@ -253,7 +282,7 @@ fn batch(letters: &[DeadLetter]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
 
-fn unencodable(error: parquet::errors::ParquetError) -> Error {
+pub(crate) fn unencodable(error: parquet::errors::ParquetError) -> Error {
     Error::internal("rows that are kept aside cannot be encoded").caused_by(error)
 }
 

@@ -11,6 +11,7 @@ pub mod file;
 pub mod file_sink;
 pub mod format;
 pub mod generator;
+pub mod history;
 pub mod kafka;
 pub mod nexmark;
 pub mod postgres;

@@ -10,6 +10,7 @@ use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result, codes};
+use crate::job::JobContext;
 use crate::limits;
 use crate::rules::ledger::{Counts, Ledger};
 use crate::rules::results::{RESULTS, RuleResult, results_batch};
@@ -99,8 +100,8 @@ struct State {
     buffers: BTreeMap<u64, Buffer>,
     counts: BTreeMap<(String, &'static str), u64>,
     ledger: Ledger,
-    /// The name of the pipeline, once a rule was asked.
-    pipeline: Option<Arc<str>>,
+    /// The names of the pipeline and of the run, once a rule was asked.
+    run: Option<(Arc<str>, Arc<str>)>,
 }
 
 /// The letters of one epoch, or of none.
@@ -258,11 +259,12 @@ impl DeadLetters {
         table: &Arc<Table>,
         counts: &Counts,
         results: Vec<RuleResult>,
-        (now_micros, pipeline): (i64, &Arc<str>),
+        job: &JobContext,
     ) -> Result<()> {
         let epoch = self.epoch();
         let mut state = self.inner.state.lock();
-        state.pipeline.get_or_insert_with(|| Arc::clone(pipeline));
+        state.run.get_or_insert_with(|| names(job));
+        let now_micros = job.env.clock().now_micros();
         state.ledger.add(epoch, table, counts, 0, now_micros)?;
         let buffer = state.buffers.entry(epoch).or_default();
         buffer.results.extend(results);
@@ -275,7 +277,7 @@ impl DeadLetters {
         table: &Arc<Table>,
         counts: &Counts,
         quarantined: Vec<(Arc<str>, RecordBatch)>,
-        (now_micros, pipeline): (i64, &Arc<str>),
+        job: &JobContext,
     ) -> Result<()> {
         if self.muted {
             return Ok(());
@@ -285,7 +287,8 @@ impl DeadLetters {
         let mut full = Vec::new();
         {
             let mut state = self.inner.state.lock();
-            state.pipeline.get_or_insert_with(|| Arc::clone(pipeline));
+            state.run.get_or_insert_with(|| names(job));
+            let now_micros = job.env.clock().now_micros();
             let kept = rows.sum();
             state.ledger.add(epoch, table, counts, kept, now_micros)?;
             let buffer = state.buffers.entry(epoch).or_default();
@@ -326,15 +329,15 @@ impl DeadLetters {
     /// Makes durable what goes with an epoch, once all tasks have passed it; `last` when no other
     /// follows. It is an error if rows are lost, or if too many break a rule.
     pub fn prepare(&self, epoch: u64, last: bool) -> Result<Vec<CommitToken>> {
-        let (mut buffer, found, pipeline) = {
+        let (mut buffer, found, run) = {
             let mut state = self.inner.state.lock();
             let found = state.ledger.settle(epoch, last)?;
             let buffer = state.buffers.remove(&epoch).unwrap_or_default();
-            (buffer, found, state.pipeline.clone())
+            (buffer, found, state.run.clone())
         };
         buffer.results.extend(found);
-        if let Some(pipeline) = pipeline.filter(|_| !buffer.results.is_empty()) {
-            let rows = results_batch(&buffer.results, &pipeline, epoch)?;
+        if let Some((pipeline, run)) = run.filter(|_| !buffer.results.is_empty()) {
+            let rows = results_batch(&buffer.results, (&pipeline, &run), epoch)?;
             let token = self.inner.store.stage_system(RESULTS, &[rows])?;
             buffer.staged.push(token);
         }
@@ -394,6 +397,10 @@ impl DeadLetters {
             .map(|(_, n)| n)
             .sum()
     }
+}
+
+fn names(job: &JobContext) -> (Arc<str>, Arc<str>) {
+    (Arc::clone(&job.pipeline), Arc::clone(&job.run_id))
 }
 
 /// What rules have decided, per table.

@@ -13,6 +13,7 @@ pub mod estimate;
 pub mod exchange;
 pub mod feed;
 pub mod graph;
+pub mod history;
 pub mod island;
 pub mod job;
 pub mod join;

@@ -15,4 +15,5 @@ mod rules;
 pub mod session;
 pub mod settings;
 mod stored;
+mod system;
 pub mod variables;

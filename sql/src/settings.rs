@@ -90,6 +90,12 @@ pub const SETTINGS: &[SettingSpec] = &[
         "checkpoints that are kept; savepoints stay until they are removed",
     ),
     spec(
+        "pipeline.history",
+        Form::Duration,
+        "90 days",
+        "how long what rules have found is kept",
+    ),
+    spec(
         "pipeline.idle_timeout",
         Form::Duration,
         "",
@@ -260,6 +266,14 @@ impl Settings {
         self.text("pipeline.checkpoint_interval")
             .and_then(parse_duration)
             .unwrap_or(Duration::from_secs(5))
+    }
+
+    /// How long what rules have found is kept.
+    pub fn history(&self) -> Duration {
+        const DAYS: u64 = 90;
+        self.text("pipeline.history")
+            .and_then(parse_duration)
+            .unwrap_or(Duration::from_secs(DAYS * 24 * 3_600))
     }
 
     /// How many checkpoints are kept.

@@ -13,6 +13,7 @@ mod checkpoint;
 mod complete;
 mod connector;
 mod explain;
+mod quality;
 mod run;
 mod shell;
 mod sql;
@@ -46,6 +47,7 @@ Examples:
   weir explain orders.sql                    see what a pipeline will do
   weir connector show file                   see all options of a connector
   weir checkpoint list orders.sql            see what a pipeline can go on from
+  weir quality report orders.sql             see what its rules have found
 
 Exit codes: 0 done, 1 the job failed, 2 the command or the script is wrong.
 Logs: WEIR_LOG=info (or debug, or weir_engine=trace) writes more to standard error.";
@@ -64,6 +66,9 @@ enum Command {
     /// List, inspect and restore the checkpoints of a pipeline
     #[command(subcommand)]
     Checkpoint(checkpoint::CheckpointCommand),
+    /// Show what the rules of pipelines have found
+    #[command(subcommand)]
+    Quality(quality::QualityCommand),
 }
 
 impl Cli {
@@ -75,6 +80,7 @@ impl Cli {
             Command::Explain(args) => explain::explain(&args),
             Command::Connector(command) => told(connector::connector(&command), &Script::none()),
             Command::Checkpoint(command) => told(checkpoint::checkpoint(&command), &Script::none()),
+            Command::Quality(command) => told(quality::quality(&command), &Script::none()),
         }
     }
 }

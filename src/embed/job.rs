@@ -65,6 +65,7 @@ impl RunningJob {
             .map_err(Failure::Script)?;
         let state = place.folder();
         let store = ParquetDeadLetters::local(&state, Arc::clone(&run_id));
+        let store = store.keeping(settings.history());
         let dead_letters = DeadLetters::new(Arc::new(store));
         let metrics = Metrics::default();
         let context = JobContext {

@@ -209,11 +209,10 @@ impl Judge {
             None => good,
         };
         counts.published = good.num_rows() as u64;
-        let (when, pipeline) = (task.job.env.clock().now_micros(), &task.job.pipeline);
         if let Some(wanted) = letters.samples_wanted(&self.table, &counts) {
             counts.samples = samples(&wanted, &verdicts, &sampled);
         }
-        letters.judged(&self.table, &counts, kept, (when, pipeline))?;
+        letters.judged(&self.table, &counts, kept, &task.job)?;
         Ok(Judged {
             rows: good,
             published,

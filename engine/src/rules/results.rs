@@ -79,6 +79,7 @@ pub fn results_schema() -> SchemaRef {
     let item = Field::new("item", DataType::Utf8, true);
     let fields = vec![
         text("pipeline", false),
+        text("run", false),
         text("table_name", false),
         text("rule", false),
         text("rule_version", false),
@@ -112,7 +113,7 @@ fn moment() -> DataType {
 /// Results as rows of the table.
 pub(crate) fn results_batch(
     results: &[RuleResult],
-    pipeline: &str,
+    (pipeline, run): (&str, &str),
     epoch: u64,
 ) -> Result<RecordBatch> {
     let text = |of: fn(&RuleResult) -> &str| -> ArrayRef {
@@ -144,6 +145,7 @@ pub(crate) fn results_batch(
     });
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec![pipeline; results.len()])),
+        Arc::new(StringArray::from(vec![run; results.len()])),
         text(|result| &result.table),
         text(|result| &result.rule.name),
         text(|result| &result.rule.version),

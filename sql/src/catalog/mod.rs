@@ -20,6 +20,7 @@ use weir_engine::options::{GivenOptions, unknown};
 use crate::ast::{Existing, Name, ObjectKind};
 use crate::plan::{Tables, errors::unknown_table};
 use crate::stored::StoredView;
+use crate::system::{Results, is_results};
 use create_sink::SinkTable;
 use source::SourceTable;
 
@@ -65,6 +66,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     entries: BTreeMap<String, Entry>,
+    /// What the rules of pipelines have found.
+    results: Option<Arc<Results>>,
 }
 
 /// The word for a kind of object.
@@ -160,6 +163,11 @@ impl Catalog {
                 uses: BTreeSet::new(),
             });
         }
+    }
+
+    /// Says what rules have found, in the place of what was said before.
+    pub(crate) fn put_results(&mut self, results: Results) {
+        self.results = Some(Arc::new(results));
     }
 
     /// Whether a name is taken.
@@ -342,7 +350,14 @@ impl Tables for Catalog {
                 format!("\"{name}\" is a sink, which cannot be read yet"),
             )
             .hint("declare a source over what the sink writes")),
-            None => Err(unknown_table(name, self.names())),
+            None => match &self.results {
+                Some(results) if is_results(name) => Ok(Arc::clone(results) as _),
+                _ => {
+                    let system: Vec<String> = crate::system::names().collect();
+                    let known = self.names().chain(system.iter().map(String::as_str));
+                    Err(unknown_table(name, known))
+                }
+            },
         }
     }
 }

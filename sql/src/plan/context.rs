@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::datatype::DataTypeExt;
 use datafusion::common::{Result as DfResult, TableReference, plan_err};
@@ -15,7 +16,8 @@ use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
 };
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, TimezoneInfo};
+use datafusion::sql::planner::SqlToRel;
+use datafusion::sql::sqlparser::ast::{DataType as SqlType, Statement, TimezoneInfo};
 use parking_lot::Mutex;
 use weir_engine::error::Result;
 
@@ -43,12 +45,22 @@ pub(crate) struct PlanContext<'a> {
 
 impl ContextProvider for PlanContext<'_> {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
-        let TableReference::Bare { table } = &name else {
-            let full = name.to_string();
-            return Err(super::errors::unknown_table(&full, std::iter::empty()).into());
+        let table = match &name {
+            TableReference::Bare { table } => table.to_string(),
+            TableReference::Partial { schema, table } => format!("{schema}.{table}"),
+            TableReference::Full { .. } => {
+                let full = name.to_string();
+                return Err(super::errors::unknown_table(&full, std::iter::empty()).into());
+            }
         };
-        let provider = self.tables.table(table)?;
-        self.used.lock().insert(table.to_string());
+        let provider = match crate::system::query_of(&table)? {
+            Some(query) => {
+                let plan = SqlToRel::new(self).sql_statement_to_plan(Statement::Query(query))?;
+                Arc::new(ViewTable::new(plan, None))
+            }
+            None => self.tables.table(&table)?,
+        };
+        self.used.lock().insert(table);
         Ok(provider_as_source(provider))
     }
 

@@ -10,7 +10,12 @@ use weir_engine::error::Result;
 use super::{Outcome, Session};
 use crate::ast::{Name, ObjectKind, Show};
 use crate::catalog::{Object, word};
+use crate::parse::skeleton;
 use crate::settings::SETTINGS;
+use crate::system;
+
+/// What DESCRIBE tells of a column.
+const DESCRIBED: [&str; 4] = ["column", "type", "nullable", "note"];
 
 /// Makes a table of texts.
 pub(crate) fn texts(names: &[&str], rows: &[Vec<String>]) -> Result<Outcome> {
@@ -133,6 +138,15 @@ pub(super) fn describe(session: &Session, name: &Name) -> Result<Outcome> {
             note,
         ]
     };
+    if system::names().any(|known| known == name.text) {
+        let query = skeleton::query(&format!("SELECT * FROM {}", name.text))?;
+        let planned = session
+            .planner
+            .query(&session.catalog, &query, name.place)?;
+        let fields = planned.plan.schema().fields().iter();
+        let rows: Vec<_> = fields.map(|field| row(field, String::new())).collect();
+        return texts(&DESCRIBED, &rows);
+    }
     let rows: Vec<Vec<String>> = match &session.catalog.get(name)?.object {
         Object::Source(source) => source
             .columns()
@@ -176,5 +190,5 @@ pub(super) fn describe(session: &Session, name: &Name) -> Result<Outcome> {
                 .unwrap_or_default(),
         },
     };
-    texts(&["column", "type", "nullable", "note"], &rows)
+    texts(&DESCRIBED, &rows)
 }

@@ -6,10 +6,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use weir_engine::checkpoint::Store;
 use weir_engine::error::{Place, Result};
+use weir_engine::history::History;
 use weir_engine::view::Room;
 
 use super::Session;
 use crate::stored::{StoredPipeline, StoredView, is_gone};
+use crate::system::Results;
 
 /// How often a query is planned anew because the epoch that it reads was removed meanwhile.
 const REMOVED_TRIES_MAX: usize = 5;
@@ -31,6 +33,12 @@ impl Session {
             }
         });
         self.pipelines = pipelines.collect();
+    }
+
+    /// Says where pipelines keep what they tell of themselves: the tables of the schema `weir`.
+    pub fn read_history(&mut self, stores: Vec<Arc<dyn History>>) {
+        let results = Results::over(stores, self.env.clone());
+        self.catalog.put_results(results);
     }
 
     /// Goes on to the newest epochs: all tables of the next statement are read as of them.

@@ -1,6 +1,8 @@
 //! Quality rules over many rows, by the program: against an independent answer, in batch and streaming.
 
 mod checks;
+mod history;
+mod report;
 
 use std::fs::File;
 use std::path::Path;

@@ -89,7 +89,7 @@ impl Checks {
                 }
             }
         }
-        self.tell(told, now)
+        self.tell(told)
     }
 
     /// Judges what is held by a rule that the clock decides; tells what has changed, or `all`.
@@ -114,7 +114,7 @@ impl Checks {
                 told.add((at, check), finding, &rows, row)?;
             }
         }
-        self.tell(told, now)
+        self.tell(told)
     }
 
     /// Whether rows have come since the last deadline; in a job that ends, whether some have come and the
@@ -157,13 +157,13 @@ impl Checks {
         Ok(RecordBatch::try_new(schema, columns)?)
     }
 
-    fn tell(&self, told: Telling<'_>, now: i64) -> Result<()> {
+    fn tell(&self, told: Telling<'_>) -> Result<()> {
         if told.results.is_empty() {
             return Ok(());
         }
-        let when = (now, &self.task.job.pipeline);
-        let letters = &self.task.job.dead_letters;
-        letters.checked(&self.table, &told.counts, told.results, when)
+        let job = &self.task.job;
+        job.dead_letters
+            .checked(&self.table, &told.counts, told.results, job)
     }
 }
 

@@ -47,6 +47,16 @@ pub(super) fn expectation(cursor: &mut Cursor<'_>) -> Result<Option<Expectation>
     Ok(None)
 }
 
+/// What an expectation tells of the data unless the rule says so.
+pub(super) fn dimension(expectation: &Expectation) -> &'static str {
+    match expectation {
+        Expectation::Fresh { .. } | Expectation::Daily { .. } => "timeliness",
+        Expectation::Schema { .. } => "schema",
+        Expectation::SameRows { .. } | Expectation::Equals { .. } => "accuracy",
+        _ => "validity",
+    }
+}
+
 /// `FRESH (column, INTERVAL '10' MINUTE)`.
 fn fresh(cursor: &mut Cursor<'_>) -> Result<Expectation> {
     cursor.expect_token(&Token::LParen)?;

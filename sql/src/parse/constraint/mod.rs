@@ -99,12 +99,13 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
             }
         }
     };
+    let dimension = many::dimension(&expectation);
     let mut constraint = Constraint {
         name,
         expectation,
         when: None,
         grade: Grade {
-            dimension: "validity".to_owned(),
+            dimension: dimension.to_owned(),
             severity: "warning".to_owned(),
             weight: 1.0,
         },

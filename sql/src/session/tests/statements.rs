@@ -63,6 +63,7 @@ fn things_are_listed() {
             | pipeline.batch_rows           | 8192        | 8192                | rows of a batch at most                                                       |
             | pipeline.checkpoint_interval  | 5 seconds   | 5 seconds           | time between two checkpoints of a streaming pipeline                          |
             | pipeline.checkpoints_retained | 3           | 3                   | checkpoints that are kept; savepoints stay until they are removed             |
+            | pipeline.history              | 90 days     | 90 days             | how long what rules have found is kept                                        |
             | pipeline.idle_timeout         |             |                     | time without rows after which a source does not hold back the watermark       |
             | pipeline.max_drift            |             |                     | how far a partition may be ahead of the slowest in event time before it waits |
             | pipeline.memory               | 1GiB        | 1GiB                | memory of the job for state, sorts, joins and queues                          |
