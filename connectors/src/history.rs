@@ -96,6 +96,39 @@ impl LocalHistory {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
+    /// Writes a file that appears only when it is whole.
+    fn write(
+        &self,
+        table: &str,
+        name: &str,
+        rows: &[RecordBatch],
+        pairs: Vec<KeyValue>,
+    ) -> Result<()> {
+        let Some(schema) = rows.first().map(RecordBatch::schema) else {
+            return Ok(());
+        };
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_key_value_metadata(Some(pairs))
+            .build();
+        let encoded = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
+        let encoded = encoded.and_then(|mut writer| {
+            rows.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.into_inner()
+        });
+        let bytes = encoded.map_err(unencodable)?;
+        let folder = self.table(table);
+        let hidden = folder.join(format!(".{name}.tmp"));
+        let shown = folder.join(format!("{name}.parquet"));
+        let written = fs::create_dir_all(&folder).and_then(|()| File::create(&hidden));
+        let written = written.and_then(|mut file| {
+            io::Write::write_all(&mut file, &bytes)?;
+            file.sync_all()?;
+            fs::rename(&hidden, &shown)
+        });
+        written.map_err(|error| self.wrong(error))
+    }
+
     /// Merges the files of a table into one if there are many, and leaves out rows that were recorded
     /// before a time. Called by the one pipeline that writes them.
     pub fn merge(&self, table: &str, name: &str, before_micros: i64) -> Result<()> {
@@ -111,27 +144,8 @@ impl LocalHistory {
             }
         }
         let folder = self.table(table);
-        if let Some(schema) = rows.first().map(RecordBatch::schema) {
-            let holds = KeyValue::new(HOLDS.to_owned(), visible.join("\n"));
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                .set_key_value_metadata(Some(vec![holds]))
-                .build();
-            let encoded = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
-            let encoded = encoded.and_then(|mut writer| {
-                rows.iter().try_for_each(|batch| writer.write(batch))?;
-                writer.into_inner()
-            });
-            let bytes = encoded.map_err(unencodable)?;
-            let hidden = folder.join(format!(".{name}.tmp"));
-            let shown = folder.join(format!("{name}.parquet"));
-            let written = File::create(&hidden).and_then(|mut file| {
-                io::Write::write_all(&mut file, &bytes)?;
-                file.sync_all()
-            });
-            let written = written.and_then(|()| fs::rename(&hidden, &shown));
-            written.map_err(|error| self.wrong(error))?;
-        }
+        let holds = KeyValue::new(HOLDS.to_owned(), visible.join("\n"));
+        self.write(table, name, &rows, vec![holds])?;
         for file in &visible {
             match fs::remove_file(folder.join(file)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -153,6 +167,10 @@ impl History for LocalHistory {
             .into_iter()
             .filter(|file| !held.contains(file))
             .collect())
+    }
+
+    fn add(&self, table: &str, file: &str, rows: &[RecordBatch]) -> Result<()> {
+        self.write(table, file, rows, Vec::new())
     }
 
     fn read(&self, table: &str, file: &str) -> Result<Vec<RecordBatch>> {

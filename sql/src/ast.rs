@@ -79,6 +79,10 @@ pub enum StatementKind {
     ShowCreate(Name),
     /// `DESCRIBE name`.
     Describe(Name),
+    /// `PROFILE TABLE`.
+    Profile(ProfileTable),
+    /// `SUGGEST CONSTRAINTS FOR` a table.
+    Suggest(Name),
     /// `EXPLAIN [ANALYZE] statement`.
     Explain {
         /// Whether the statement is run.
@@ -255,4 +259,15 @@ pub struct CreateSink {
     pub query: Option<Query>,
     /// When the rows of the query come out.
     pub emit: Option<Emit>,
+}
+
+/// `PROFILE TABLE table [COLUMNS (columns)] [INTO name]`.
+#[derive(Debug, Clone)]
+pub struct ProfileTable {
+    /// The table.
+    pub table: Name,
+    /// Its columns that are looked at; all without any.
+    pub columns: Vec<Name>,
+    /// The name under which the profile is kept, and with whose last one it is compared.
+    pub into: Option<Name>,
 }

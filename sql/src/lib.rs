@@ -11,6 +11,7 @@ mod functions;
 mod lower;
 pub mod parse;
 mod plan;
+mod profile;
 mod rules;
 pub mod session;
 pub mod settings;

@@ -49,6 +49,7 @@ files! {
     materialized_view
     metadata
     names
+    profile
     rules
     select
     session

@@ -20,7 +20,7 @@ use weir_engine::options::{GivenOptions, unknown};
 use crate::ast::{Existing, Name, ObjectKind};
 use crate::plan::{Tables, errors::unknown_table};
 use crate::stored::StoredView;
-use crate::system::{Results, is_results};
+use crate::system::SystemTables;
 use create_sink::SinkTable;
 use source::SourceTable;
 
@@ -66,8 +66,8 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     entries: BTreeMap<String, Entry>,
-    /// What the rules of pipelines have found.
-    results: Option<Arc<Results>>,
+    /// The tables of the schema `weir`.
+    system: SystemTables,
 }
 
 /// The word for a kind of object.
@@ -165,9 +165,9 @@ impl Catalog {
         }
     }
 
-    /// Says what rules have found, in the place of what was said before.
-    pub(crate) fn put_results(&mut self, results: Results) {
-        self.results = Some(Arc::new(results));
+    /// Puts the tables of the schema `weir` in the place of those put before.
+    pub(crate) fn put_system(&mut self, tables: SystemTables) {
+        self.system = tables;
     }
 
     /// Whether a name is taken.
@@ -350,9 +350,9 @@ impl Tables for Catalog {
                 format!("\"{name}\" is a sink, which cannot be read yet"),
             )
             .hint("declare a source over what the sink writes")),
-            None => match &self.results {
-                Some(results) if is_results(name) => Ok(Arc::clone(results) as _),
-                _ => {
+            None => match self.system.get(name) {
+                Some(table) => Ok(table),
+                None => {
                     let system: Vec<String> = crate::system::names().collect();
                     let known = self.names().chain(system.iter().map(String::as_str));
                     Err(unknown_table(name, known))

@@ -10,7 +10,7 @@ use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
 use super::{emit, options, syntax, unsupported};
-use crate::ast::{ObjectKind, Show, Statement, StatementKind, Subscribe};
+use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
 const STARTS: &[&str] = &[
@@ -21,6 +21,8 @@ const STARTS: &[&str] = &[
     "SHOW",
     "DESCRIBE",
     "EXPLAIN",
+    "PROFILE",
+    "SUGGEST",
     "SELECT",
     "SUBSCRIBE",
     "WITH",
@@ -67,6 +69,14 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
             ))
         }
         "explain" => explain(cursor, piece),
+        "profile" => profile(cursor),
+        "suggest" => {
+            cursor.next();
+            cursor.expect(&["CONSTRAINTS", "FOR"])?;
+            cursor.accept(&["table"]);
+            let table = object_name(cursor, "the name of a source or a view")?;
+            Ok(StatementKind::Suggest(table))
+        }
         _ => {
             if let Some(refused) = unsupported::statement(&word) {
                 return Err(refused.at(place));
@@ -80,6 +90,25 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
 fn query(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     let (query, emit) = emit::query(cursor)?;
     Ok(StatementKind::Query { query, emit })
+}
+
+fn profile(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
+    cursor.next();
+    cursor.expect(&["TABLE"])?;
+    let table = object_name(cursor, "the name of a source or a view")?;
+    let columns = match cursor.accept(&["columns"]) {
+        true => cursor.names("the name of a column")?,
+        false => Vec::new(),
+    };
+    let into = match cursor.accept(&["into"]) {
+        true => Some(object_name(cursor, "the name of the profile")?),
+        false => None,
+    };
+    Ok(StatementKind::Profile(ProfileTable {
+        table,
+        columns,
+        into,
+    }))
 }
 
 /// Parses `SUBSCRIBE TO (query)`, or `SUBSCRIBE TO name` for all of its columns; EMIT may stand

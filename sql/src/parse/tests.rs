@@ -16,7 +16,8 @@ use expect_test::Expect;
 use super::parse;
 use crate::ast::{
     ColumnDef, ColumnValue, Constraint, CreateExpectation, CreateMaterializedView, CreateSource,
-    Emit, Existing, Expectation, Name, OnViolation, Show, Statement, StatementKind,
+    CreateView, Emit, Existing, Expectation, Name, OnViolation, ProfileTable, Show, Statement,
+    StatementKind,
 };
 use crate::variables::Variables;
 
@@ -41,10 +42,7 @@ fn show(statement: &Statement) -> String {
     let o = &mut out;
     match &statement.kind {
         StatementKind::CreateSource(s) => source(o, s),
-        StatementKind::CreateView(v) => {
-            write!(o, "view {}{}", name(&v.name), existing(v.existing)).unwrap();
-            write!(o, " ({})\n  {}", names(&v.columns), v.query).unwrap();
-        }
+        StatementKind::CreateView(v) => view(o, v),
         StatementKind::CreateSink(s) => {
             write!(o, "sink {}{}", name(&s.name), existing(s.existing)).unwrap();
             columns(o, &s.columns);
@@ -82,6 +80,8 @@ fn show(statement: &Statement) -> String {
         } => {
             write!(o, "set {} = {value:?}", name(setting)).unwrap();
         }
+        StatementKind::Profile(p) => profile(o, p),
+        StatementKind::Suggest(table) => write!(o, "suggest {}", name(table)).unwrap(),
         StatementKind::Show(Show::Setting(setting)) => {
             write!(o, "show setting {}", name(setting)).unwrap();
         }
@@ -130,6 +130,17 @@ fn source(o: &mut String, s: &CreateSource) {
     }
     constraints(o, &s.constraints);
     options(o, &s.options);
+}
+
+fn view(o: &mut String, v: &CreateView) {
+    write!(o, "view {}{}", name(&v.name), existing(v.existing)).unwrap();
+    write!(o, " ({})\n  {}", names(&v.columns), v.query).unwrap();
+}
+
+fn profile(o: &mut String, p: &ProfileTable) {
+    let into = p.into.as_ref().map_or_else(|| "-".to_owned(), name);
+    let columns = names(&p.columns);
+    write!(o, "profile {} ({columns}) into {into}", name(&p.table)).unwrap();
 }
 
 fn expectation(o: &mut String, e: &CreateExpectation) {

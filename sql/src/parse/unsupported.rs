@@ -20,7 +20,7 @@ pub(super) fn unsupported(what: &str, hint: &str) -> Error {
 pub(super) fn statement(word: &str) -> Option<Error> {
     let hint = match word.to_ascii_lowercase().as_str() {
         "replay" => "read the dead letters' Parquet files with a source, and insert them again",
-        "validate" | "profile" | "suggest" | "release" => {
+        "validate" | "release" => {
             "rules are checked as rows pass: CONSTRAINT name EXPECT (expression)"
         }
         "alter" => "replace it with CREATE OR REPLACE",

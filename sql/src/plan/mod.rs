@@ -31,7 +31,7 @@ use datafusion::execution::context::{QueryPlanner, SQLOptions};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ColumnarValue, Expr, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerRule};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -45,6 +45,7 @@ use datafusion::sql::sqlparser::ast::{
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 
+use crate::profile::ProfileOf;
 use crate::settings::Settings;
 pub(crate) use context::Tables;
 use context::{NoTables, PlanContext};
@@ -105,6 +106,12 @@ impl Planner {
             drop(datafusion::execution::FunctionRegistry::register_udf(
                 &mut state,
                 Arc::new(function),
+            ));
+        }
+        for aggregate in [ProfileOf::json(), ProfileOf::sketch()] {
+            let aggregate = Arc::new(AggregateUDF::from(aggregate));
+            drop(datafusion::execution::FunctionRegistry::register_udaf(
+                &mut state, aggregate,
             ));
         }
         let now = arrow::temporal_conversions::timestamp_us_to_datetime(env.clock().now_micros());

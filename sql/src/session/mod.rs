@@ -5,6 +5,7 @@ mod insert;
 mod materialize;
 mod outlet;
 mod partition;
+mod profile;
 mod query;
 mod rules;
 pub(crate) mod show;
@@ -25,6 +26,7 @@ use weir_engine::connector::Connector;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::graph::Graph;
+use weir_engine::history::History;
 use weir_engine::job::Stop;
 
 use crate::ast::{
@@ -105,6 +107,8 @@ pub struct Session {
     inserts: Vec<Insert>,
     views: Vec<Materialized>,
     pipelines: Vec<Arc<StoredPipeline>>,
+    /// What pipelines keep of themselves; profiles are added to the first.
+    histories: Vec<Arc<dyn History>>,
     /// Bare queries run until they are dropped: nobody stops them but their reader.
     stop: watch::Sender<Stop>,
 }
@@ -130,6 +134,7 @@ impl Session {
             inserts: Vec::new(),
             views: Vec::new(),
             pipelines: Vec::new(),
+            histories: Vec::new(),
             stop,
         })
     }
@@ -209,6 +214,8 @@ impl Session {
             StatementKind::Show(show) => show::show(self, show),
             StatementKind::ShowCreate(name) => show::show_create(self, name),
             StatementKind::Describe(name) => show::describe(self, name),
+            StatementKind::Profile(profile) => self.profile(profile, place).await,
+            StatementKind::Suggest(table) => self.suggest(table, place).await,
             StatementKind::Explain { analyze, statement } => {
                 crate::explain::explain(self, *analyze, statement).await
             }

@@ -11,7 +11,7 @@ use weir_engine::view::Room;
 
 use super::Session;
 use crate::stored::{StoredPipeline, StoredView, is_gone};
-use crate::system::Results;
+use crate::system::SystemTables;
 
 /// How often a query is planned anew because the epoch that it reads was removed meanwhile.
 const REMOVED_TRIES_MAX: usize = 5;
@@ -37,8 +37,9 @@ impl Session {
 
     /// Says where pipelines keep what they tell of themselves: the tables of the schema `weir`.
     pub fn read_history(&mut self, stores: Vec<Arc<dyn History>>) {
-        let results = Results::over(stores, self.env.clone());
-        self.catalog.put_results(results);
+        self.histories.clone_from(&stores);
+        self.catalog
+            .put_system(SystemTables::over(stores, &self.env));
     }
 
     /// Goes on to the newest epochs: all tables of the next statement are read as of them.

@@ -1,16 +1,23 @@
 //! The schema `weir`: what pipelines have kept of themselves, as tables.
 //!
-//! `weir.quality_results` is read from files; all others are queries over it, so that they say the same of any
-//! history, also of one that was kept before they were changed.
+//! `weir.quality_results` and `weir.profiles` are read from files; the others are queries over these, so that they
+//! say the same of any history, also of one that was kept before they were changed.
 
-mod results;
+mod kept;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
 use datafusion::sql::sqlparser::ast::Query;
+use weir_engine::env::Env;
 use weir_engine::error::Result;
-use weir_engine::rules::RESULTS;
+use weir_engine::history::History;
+use weir_engine::rules::{RESULTS, results_schema};
 
 use crate::parse::skeleton;
-pub(crate) use results::Results;
+use crate::profile;
+use kept::KeptTable;
 
 /// The schema.
 const SCHEMA: &str = "weir";
@@ -21,23 +28,46 @@ const VIEWS: [(&str, &str); 2] = [
     ("quality_scores", include_str!("scores.sql")),
 ];
 
-/// Whether a name is that of the results of rules.
-pub(crate) fn is_results(name: &str) -> bool {
-    within(name) == Some(RESULTS)
+/// The tables of the schema that are kept in files, by their full names.
+#[derive(Debug, Default)]
+pub(crate) struct SystemTables {
+    tables: BTreeMap<String, Arc<KeptTable>>,
+}
+
+impl SystemTables {
+    /// What these pipelines keep.
+    pub(crate) fn over(stores: Vec<Arc<dyn History>>, env: &Env) -> Self {
+        let kept = [
+            (RESULTS, results_schema()),
+            (profile::KEPT, profile::kept_schema()),
+        ];
+        let table = |(name, schema)| {
+            let table = KeptTable::new(name, schema, stores.clone(), env.clone());
+            (full(name), Arc::new(table))
+        };
+        Self {
+            tables: kept.map(table).into(),
+        }
+    }
+
+    /// A table by its full name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        self.tables.get(name).map(|table| Arc::clone(table) as _)
+    }
 }
 
 /// The query that a table of the schema is, if it is one.
 pub(crate) fn query_of(name: &str) -> Result<Option<Box<Query>>> {
-    let found = within(name).and_then(|name| VIEWS.iter().find(|(known, _)| *known == name));
+    let found = VIEWS.iter().find(|(known, _)| full(known) == name);
     found.map(|(_, text)| skeleton::query(text)).transpose()
 }
 
 /// The full names of its tables.
 pub(crate) fn names() -> impl Iterator<Item = String> {
-    let names = std::iter::once(RESULTS).chain(VIEWS.iter().map(|(name, _)| *name));
-    names.map(|name| format!("{SCHEMA}.{name}"))
+    let views = VIEWS.iter().map(|(name, _)| *name);
+    [RESULTS, profile::KEPT].into_iter().chain(views).map(full)
 }
 
-fn within(name: &str) -> Option<&str> {
-    name.strip_prefix(SCHEMA)?.strip_prefix('.')
+fn full(name: &str) -> String {
+    format!("{SCHEMA}.{name}")
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod history;
+mod profile;
 mod report;
 
 use std::fs::File;

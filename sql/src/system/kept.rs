@@ -1,4 +1,4 @@
-//! What the rules of pipelines have found, in files, as a table of DataFusion.
+//! A table that pipelines keep in files, as DataFusion sees it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,21 +18,26 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Result};
 use weir_engine::history::History;
-use weir_engine::rules::{RESULTS, results_schema};
 
-/// What the rules of some pipelines have found.
+/// A table of some pipelines.
 #[derive(Debug, Clone)]
-pub(crate) struct Results {
+pub(super) struct KeptTable {
+    name: &'static str,
     schema: SchemaRef,
     stores: Vec<Arc<dyn History>>,
     env: Env,
 }
 
-impl Results {
-    /// The results that these pipelines keep.
-    pub(crate) fn over(stores: Vec<Arc<dyn History>>, env: Env) -> Self {
-        let schema = results_schema();
+impl KeptTable {
+    /// What these pipelines keep under a name.
+    pub(super) fn new(
+        name: &'static str,
+        schema: SchemaRef,
+        stores: Vec<Arc<dyn History>>,
+        env: Env,
+    ) -> Self {
         Self {
+            name,
             schema,
             stores,
             env,
@@ -43,14 +48,14 @@ impl Results {
     fn files(&self) -> Result<Vec<(Arc<dyn History>, String)>> {
         let mut files = Vec::new();
         for store in &self.stores {
-            let names = store.files(RESULTS)?.into_iter();
+            let names = store.files(self.name)?.into_iter();
             files.extend(names.map(|file| (Arc::clone(store), file)));
         }
         Ok(files)
     }
 }
 
-impl PartitionStream for Results {
+impl PartitionStream for KeptTable {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -73,13 +78,13 @@ impl PartitionStream for Results {
 
 /// The rows of files, one file after the other.
 fn read(
-    table: Results,
+    table: KeptTable,
     files: Vec<(Arc<dyn History>, String)>,
 ) -> impl futures::Stream<Item = Result<RecordBatch>> {
     let batches = futures::stream::iter(files).then(move |(store, file)| {
-        let (env, schema) = (table.env.clone(), Arc::clone(&table.schema));
+        let (env, schema, name) = (table.env.clone(), Arc::clone(&table.schema), table.name);
         async move {
-            let batches = env.blocking(move || store.read(RESULTS, &file)).await??;
+            let batches = env.blocking(move || store.read(name, &file)).await??;
             let fitted = batches.into_iter().map(move |batch| fit(&batch, &schema));
             Ok::<_, Error>(futures::stream::iter(fitted))
         }
@@ -99,7 +104,7 @@ fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-impl TableProvider for Results {
+impl TableProvider for KeptTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
