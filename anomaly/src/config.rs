@@ -97,7 +97,7 @@ pub struct Config {
     pub trees: usize,
     /// Examples that the detector keeps; 0 is the method's own choice.
     pub samples: usize,
-    /// What chance follows from. The operator mixes the key into it.
+    /// What chance follows from. Models of different keys may share it: what they see differs.
     pub seed: u64,
 }
 
@@ -184,7 +184,7 @@ impl Config {
 
     /// A number that differs where the state of a model would have another layout or meaning.
     /// Sensitivity, direction, policy and debounce may change over a saved state.
-    pub(crate) fn fingerprint(&self) -> u64 {
+    pub fn fingerprint(&self) -> u64 {
         let mut writer = Writer::default();
         writer.bytes(self.method.name().as_bytes());
         for number in [self.columns, self.shingle, self.trees, self.samples] {

@@ -346,6 +346,8 @@ pub mod codes {
         CHANGELOG = "E0115";
         /// A rule over rows cannot be planned.
         RULE = "E0116";
+        /// Anomalies are asked for in a way that cannot be planned.
+        ANOMALY = "E0117";
         /// A connector or format is unknown.
         UNKNOWN_CONNECTOR = "E0201";
         /// An option is unknown.

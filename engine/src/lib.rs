@@ -3,6 +3,7 @@
 //! Knows no SQL text, no connector and no HTTP. In reading order:
 
 mod account;
+pub mod anomaly;
 pub mod changelog;
 pub mod checkpoint;
 pub mod connector;

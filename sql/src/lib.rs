@@ -4,6 +4,7 @@
 //! A [`session`] executes them: it keeps the catalog and the settings, plans queries with
 //! DataFusion and lowers what they insert to one graph of the engine.
 
+mod anomaly;
 pub mod ast;
 mod catalog;
 mod explain;

@@ -33,9 +33,11 @@ macro_rules! files {
 
 files! {
     aggregate
+    anomaly
     cumulate
     describe
     drop
+    errors_anomaly
     errors_connector
     errors_query
     errors_statement

@@ -188,6 +188,8 @@ pub enum Consumes {
     Filters,
     /// Each row goes on or is kept back by a rule.
     Judges,
+    /// Each row goes on, some time later.
+    Delays,
     /// Rows end here and become others: aggregation, join.
     Folds,
 }

@@ -162,6 +162,8 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
     let dropped = counts.rows_in.saturating_sub(counts.rows_out + late);
     match factory.consumes() {
         Consumes::Judges => flow.ruled += dropped,
+        // Rows that wait are on their way.
+        Consumes::Delays => return true,
         Consumes::Filters | Consumes::Folds => flow.filtered += dropped,
     }
     flow.rows = flow.rows.saturating_sub(dropped);
@@ -193,7 +195,8 @@ fn island_flows(plan: &Arc<dyn ExecutionPlan>) -> Vec<Flow> {
         }
         return flows;
     }
-    const KEEPS: [&str; 7] = [
+    const KEEPS: [&str; 8] = [
+        "AnomalyExec",
         "ProjectionExec",
         "RepartitionExec",
         "CoalescePartitionsExec",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arrow::array::{
@@ -26,6 +27,7 @@ use crate::env::{BoxFuture, Clock, Env, TokioSpawner};
 use crate::error::Result;
 use crate::job::{JobContext, Stop, TaskContext};
 use crate::key_group::{KeyGroups, hash_keys, subtask_of};
+use crate::message::EventTime;
 use crate::metrics::{Metrics, SubtaskMetrics};
 use crate::operator::{Extent, Operator, OperatorFactory, Output, driving};
 
@@ -59,6 +61,7 @@ pub(crate) struct Fleet {
     datafusion: Arc<DataFusionContext>,
     /// Most files with state that there were at once.
     pub(crate) files: usize,
+    metrics: Arc<SubtaskMetrics>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -89,6 +92,7 @@ impl Fleet {
             memory: 1 << 30,
             datafusion: Arc::new(DataFusionContext::default()),
             files: 0,
+            metrics: Arc::new(SubtaskMetrics::default()),
             runtime,
         };
         fleet.create(parallelism);
@@ -139,6 +143,15 @@ impl Fleet {
 
     pub(crate) fn tick(&mut self, now: i64) {
         self.each(|operator, out| operator.tick(now, out).unwrap());
+    }
+
+    pub(crate) fn watermark(&mut self, time: i64) {
+        self.each(|operator, out| operator.watermark(EventTime(time), out).unwrap());
+    }
+
+    /// Rows that came too late.
+    pub(crate) fn late(&self) -> u64 {
+        self.metrics.late.load(Relaxed)
     }
 
     pub(crate) fn end(&mut self) {
@@ -209,7 +222,7 @@ impl Fleet {
             node: Arc::from("updating"),
             subtask: 0,
             parallelism: 1,
-            metrics: Arc::new(SubtaskMetrics::default()),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 

@@ -26,4 +26,4 @@ pub(crate) use state::Format;
 
 /// Parts of a time to live after which expired state is looked for: an entry may outlive it by this
 /// share, and the search over all entries costs little.
-const SWEEPS_PER_TTL: i64 = 16;
+pub(crate) const SWEEPS_PER_TTL: i64 = 16;

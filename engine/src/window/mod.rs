@@ -37,7 +37,7 @@ mod spill;
 mod split;
 mod state;
 mod table;
-mod times;
+pub(crate) mod times;
 mod updates;
 
 #[cfg(test)]

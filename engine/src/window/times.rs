@@ -27,7 +27,7 @@ pub(super) fn is_time(data_type: &DataType) -> bool {
 
 /// Gives a column as microseconds since 1970, without a copy where it holds them already. A time
 /// that does not fit is null; a finer one is rounded down, so that it stays in its window.
-pub(super) fn micros(column: &dyn Array) -> Result<PrimitiveArray<Int64Type>> {
+pub(crate) fn micros(column: &dyn Array) -> Result<PrimitiveArray<Int64Type>> {
     Ok(match column.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, _) => column
             .as_primitive::<TimestampMicrosecondType>()

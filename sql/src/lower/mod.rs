@@ -6,6 +6,7 @@
 //! open windows only.
 
 mod aggregate;
+mod anomaly;
 mod asked;
 mod bounds;
 mod checks;
@@ -41,6 +42,7 @@ use weir_engine::source::Source;
 
 use crate::ast::Emit;
 use crate::catalog::source::SourceTable;
+use crate::plan::anomaly::AnomalyNode;
 use crate::plan::lookup::as_lookup;
 use crate::plan::{Planner, window_table::WindowTableNode};
 use crate::settings::Mode;
@@ -274,6 +276,10 @@ impl<'a> Lowering<'a> {
             }
             LogicalPlan::Join(join) if self.is_streaming() => self.join(join, plan),
             LogicalPlan::Extension(extension) => {
+                if let Some(node) = extension.node.as_any().downcast_ref::<AnomalyNode>() {
+                    let flow = self.lower(node.input())?;
+                    return self.anomalies(flow, node);
+                }
                 match extension.node.as_any().downcast_ref::<WindowTableNode>() {
                     Some(window) => {
                         let flow = self.lower(window.input())?;

@@ -43,7 +43,8 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
         }
         LogicalPlan::Window(_) => refuse(
             "a window function (OVER)",
-            "only ROW_NUMBER() OVER (...) with a filter that asks for the first rows can run",
+            "only ANOMALY(...) OVER (...), and ROW_NUMBER() OVER (...) with a filter that asks for the \
+             first rows, can run",
             "filter by row_number <= n, aggregate over TUMBLE or HOP, or use --mode batch",
         ),
         LogicalPlan::Unnest(_) => refuse("UNNEST", "it has no streaming operator yet", BATCH),
@@ -217,6 +218,24 @@ pub(super) fn window_of_changes(spec: &str) -> Error {
         &format!("{spec} over rows that are updated"),
         "a window that is closed cannot take changes in",
         "put the rows of the sources into windows, and aggregate or join those",
+    )
+}
+
+/// Anomalies among rows that change.
+pub(super) fn anomalies_of_changes() -> Error {
+    refuse(
+        "ANOMALY over rows that are updated",
+        "a model cannot forget what it has learned from a row that is taken back",
+        "aggregate over windows, FROM TUMBLE(table, time, INTERVAL '1 minute'), and judge those",
+    )
+}
+
+/// Anomalies in the order of the starts of sessions.
+pub(super) fn anomalies_by_session_start() -> Error {
+    refuse(
+        "ANOMALY in the order of window_start over SESSION",
+        "sessions end in another order than they start, at any distance",
+        "write ORDER BY window_end",
     )
 }
 

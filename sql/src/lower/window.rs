@@ -60,7 +60,7 @@ impl Lowering<'_> {
     }
 
     /// Gives rows their processing time, if windows go by it: the clock is the watermark then.
-    fn clock(&mut self, flow: Flow, column: usize) -> Result<Flow> {
+    pub(super) fn clock(&mut self, flow: Flow, column: usize) -> Result<Flow> {
         let Some(Origin::Input(time)) = flow.origin(column) else {
             return Ok(flow);
         };

@@ -7,6 +7,7 @@
 //!
 //! Nothing here looks at the catalog: whether a name exists is the planner's business.
 
+pub(crate) mod anomaly;
 mod bounds;
 mod columns;
 mod constraint;

@@ -13,8 +13,8 @@ use datafusion::sql::sqlparser::ast::{
 use weir_engine::Result;
 use weir_engine::error::{Error, Place};
 
-use super::bounds;
 use super::unsupported::{system_time, unsupported};
+use super::{anomaly, bounds};
 
 /// Checks and normalizes a query or an expression.
 pub(super) fn normalize(node: &mut impl VisitMut) -> Result<()> {
@@ -63,6 +63,7 @@ impl VisitorMut for Normalizer {
                 bounds::too_deep(&message).hint("split it with CREATE VIEW"),
             );
         }
+        anomaly::name_column(select);
         ControlFlow::Continue(())
     }
 
@@ -130,6 +131,11 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         balance(expr);
+        if let Expr::Function(call) = expr
+            && let Err(error) = anomaly::normalize(call)
+        {
+            return ControlFlow::Break(error);
+        }
         self.depth += 1;
         // The planner nests one call per field or subscript.
         let accesses = match expr {

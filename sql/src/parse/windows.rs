@@ -3,7 +3,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-const FUNCTIONS: &[&str] = &["tumble", "hop", "cumulate", "session"];
+const FUNCTIONS: &[&str] = &["tumble", "hop", "cumulate", "session", "detect_anomalies"];
 
 /// Takes `TABLE` out where it starts an argument of a window table function.
 pub(super) fn drop_table_words(tokens: &mut Vec<TokenWithSpan>) {

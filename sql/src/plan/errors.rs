@@ -205,6 +205,9 @@ fn no_match(text: &str) -> Option<Error> {
 
 /// The name of the function that an error is about.
 pub(crate) fn function_of(error: &Error) -> Option<&str> {
+    if error.code() == codes::ANOMALY {
+        return Some(crate::anomaly::FUNCTION);
+    }
     let (_, call) = error.message().split_once("no function matches ")?;
     call.split('(').next()
 }

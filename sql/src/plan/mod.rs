@@ -1,5 +1,6 @@
 //! Queries and expressions to DataFusion's logical plans, and those to optimised and physical ones.
 
+pub(crate) mod anomaly;
 mod context;
 mod date;
 pub(crate) mod errors;
@@ -91,6 +92,7 @@ impl Planner {
             .with_runtime_env(runtime)
             .with_relation_planners(vec![
                 Arc::new(lookup::Lookups),
+                Arc::new(anomaly::Detections),
                 Arc::new(window_relation::WindowRelations),
             ])
             .with_query_planner(Arc::new(IslandPlanner))
@@ -114,6 +116,10 @@ impl Planner {
                 &mut state, aggregate,
             ));
         }
+        drop(datafusion::execution::FunctionRegistry::register_udwf(
+            &mut state,
+            Arc::new(anomaly::function()),
+        ));
         let now = arrow::temporal_conversions::timestamp_us_to_datetime(env.clock().now_micros());
         state.execution_props_mut().query_execution_start_time = now.map(|time| time.and_utc());
         Self {
@@ -160,6 +166,7 @@ impl Planner {
                     .verify_plan(&plan)?;
                 Ok(plan)
             })
+            .and_then(anomaly::extract)
             .and_then(|plan| {
                 // Types are checked now: the error shows at its statement, before anything runs.
                 Analyzer::new().execute_and_check(
@@ -333,7 +340,11 @@ impl Planner {
 /// DataFusion's rules and Weir's own.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     const BEFORE: &str = "common_sub_expression_eliminate";
+    // They take fields of structs towards the source, where nothing is won by it, and fail where a view gives a struct
+    // a name: its fields and itself have that name then.
+    const WITHOUT: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_projections"];
     let mut rules = Optimizer::new().rules;
+    rules.retain(|rule| !WITHOUT.contains(&rule.name()));
     let place = rules.iter().position(|rule| rule.name() == BEFORE);
     rules.insert(place.unwrap_or(rules.len()), Arc::new(texts::TextCalls));
     rules
@@ -379,9 +390,12 @@ impl QueryPlanner for IslandPlanner {
         Self: 'out,
     {
         Box::pin(async move {
-            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(expand::WindowPlanner)])
-                .create_physical_plan(plan, session)
-                .await
+            DefaultPhysicalPlanner::with_extension_planners(vec![
+                Arc::new(expand::WindowPlanner),
+                Arc::new(anomaly::AnomalyPlanner),
+            ])
+            .create_physical_plan(plan, session)
+            .await
         })
     }
 }

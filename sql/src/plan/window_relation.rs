@@ -50,7 +50,7 @@ impl RelationPlanner for WindowRelations {
         } = &relation
             && Function::find(name).is_none()
         {
-            let known = ["tumble", "hop", "cumulate", "session"].into_iter();
+            let known = ["tumble", "hop", "cumulate", "session", "detect_anomalies"].into_iter();
             let found = name.to_string();
             let error = unknown(codes::UNKNOWN_FUNCTION, "table function", &found, known);
             return Err(error.at(place_of(name.span())).into());
@@ -217,25 +217,7 @@ impl Call {
 
     /// The first argument: a table's name, `TABLE(name)` or a query in parentheses.
     fn table(&self, expr: &SqlExpr) -> Result<TableFactor> {
-        let named = |idents: Vec<Ident>| table_factor(ObjectName::from(idents));
-        match expr {
-            SqlExpr::Identifier(ident) => Ok(named(vec![ident.clone()])),
-            SqlExpr::CompoundIdentifier(idents) => Ok(named(idents.clone())),
-            SqlExpr::Subquery(query) => Ok(TableFactor::Derived {
-                lateral: false,
-                subquery: query.clone(),
-                alias: None,
-                sample: None,
-            }),
-            SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("table") => {
-                match single_argument(&call.args) {
-                    Some(inner) => self.table(inner),
-                    None => Err(self.table_error(expr)),
-                }
-            }
-            SqlExpr::Nested(inner) => self.table(inner),
-            _ => Err(self.table_error(expr)),
-        }
+        table_of(expr).ok_or_else(|| self.table_error(expr))
     }
 
     fn table_error(&self, expr: &SqlExpr) -> Error {
@@ -351,6 +333,26 @@ impl Call {
             (_, []) => return Err(self.count_error(2)),
         };
         WindowSpec::new(kind, offset.first().copied().unwrap_or(0))
+    }
+}
+
+/// The table that an argument names: a table's name, `TABLE(name)` or a query in parentheses.
+pub(super) fn table_of(expr: &SqlExpr) -> Option<TableFactor> {
+    let named = |idents: Vec<Ident>| table_factor(ObjectName::from(idents));
+    match expr {
+        SqlExpr::Identifier(ident) => Some(named(vec![ident.clone()])),
+        SqlExpr::CompoundIdentifier(idents) => Some(named(idents.clone())),
+        SqlExpr::Subquery(query) => Some(TableFactor::Derived {
+            lateral: false,
+            subquery: query.clone(),
+            alias: None,
+            sample: None,
+        }),
+        SqlExpr::Function(call) if call.name.to_string().eq_ignore_ascii_case("table") => {
+            table_of(single_argument(&call.args)?)
+        }
+        SqlExpr::Nested(inner) => table_of(inner),
+        _ => None,
     }
 }
 

@@ -63,7 +63,7 @@ fn unknown_names() {
         "SELECT * FROM generate_series(1, 5)",
         expect![[r#"
             error[E0105]: line 1, column 15: unknown table function "generate_series"
-              hint: known: tumble, hop, cumulate, session"#]],
+              hint: known: tumble, hop, cumulate, session, detect_anomalies"#]],
     );
 }
 

@@ -1,5 +1,6 @@
 //! Scripts in, graphs, rows and errors out, over a connector that holds its rows in memory.
 
+mod anomalies;
 mod errors;
 mod estimates;
 mod explain;

@@ -46,14 +46,14 @@ fn window_queries_not_in_streaming() {
         "SELECT id, row_number() OVER (ORDER BY ts) AS n FROM orders",
         expect![[r#"
             error[E0110]: line 2, column 1: a window function (OVER) cannot run in streaming mode
-              detail: only ROW_NUMBER() OVER (...) with a filter that asks for the first rows can run
+              detail: only ANOMALY(...) OVER (...), and ROW_NUMBER() OVER (...) with a filter that asks for the first rows, can run
               hint: filter by row_number <= n, aggregate over TUMBLE or HOP, or use --mode batch"#]],
     );
     streaming(
         "SELECT * FROM (SELECT id, rank() OVER (ORDER BY ts) AS n FROM orders) WHERE n <= 3",
         expect![[r#"
             error[E0110]: line 2, column 1: a window function (OVER) cannot run in streaming mode
-              detail: only ROW_NUMBER() OVER (...) with a filter that asks for the first rows can run
+              detail: only ANOMALY(...) OVER (...), and ROW_NUMBER() OVER (...) with a filter that asks for the first rows, can run
               hint: filter by row_number <= n, aggregate over TUMBLE or HOP, or use --mode batch"#]],
     );
     streaming(

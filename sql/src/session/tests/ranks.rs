@@ -77,7 +77,7 @@ fn numbers_as_text_have_no_bound() {
             SELECT id, row_number() OVER (ORDER BY id) AS rn FROM orders) WHERE CAST(rn AS VARCHAR) < '5'",
         expect_test::expect![[r#"
             error[E0110]: line 1, column 34: a window function (OVER) cannot run in streaming mode
-              detail: only ROW_NUMBER() OVER (...) with a filter that asks for the first rows can run
+              detail: only ANOMALY(...) OVER (...), and ROW_NUMBER() OVER (...) with a filter that asks for the first rows, can run
               hint: filter by row_number <= n, aggregate over TUMBLE or HOP, or use --mode batch"#]],
     );
 }

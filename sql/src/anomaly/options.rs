@@ -1,0 +1,344 @@
+//! The options of a detector, by name: each is checked as it is set, so that an error has its place.
+
+use weir_anomaly::{Config, Direction, Learn, Method, Season};
+use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::options::{parse_duration, unknown};
+
+/// What an option does to a configuration; says what it may be when the value is none.
+type Apply = fn(&mut Config, &str) -> Result<(), &'static str>;
+
+/// Every option, with what it may be.
+const OPTIONS: [(&str, Apply); 15] = [
+    ("method", |_, _| Ok(())),
+    ("sensitivity", |config, value| {
+        config.sensitivity = number(value).ok_or("a number such as 0.99")?;
+        Ok(())
+    }),
+    ("direction", |config, value| {
+        const DIRECTIONS: &[(&str, Direction)] = &[
+            ("both", Direction::Both),
+            ("up", Direction::Up),
+            ("down", Direction::Down),
+        ];
+        config.direction = word(value, DIRECTIONS).ok_or("up, down or both")?;
+        Ok(())
+    }),
+    ("learn", |config, value| {
+        const LEARNS: &[(&str, Learn)] = &[
+            ("always", Learn::Always),
+            ("except anomalies", Learn::ExceptAnomalies),
+            ("frozen", Learn::Frozen),
+        ];
+        let words = value.replace('_', " ");
+        config.learn = word(&words, LEARNS).ok_or("always, except anomalies or frozen")?;
+        Ok(())
+    }),
+    ("warmup", |config, value| {
+        (config.warmup_rows, config.warmup_time) = span(value)?;
+        Ok(())
+    }),
+    ("debounce", |config, value| {
+        (config.debounce_rows, config.debounce_time) = span(value)?;
+        Ok(())
+    }),
+    ("seasonality", |config, value| {
+        config.season = season(value)?;
+        Ok(())
+    }),
+    ("memory", |config, value| {
+        config.memory_rows = rows(value).ok_or(ROWS)?;
+        Ok(())
+    }),
+    ("rebaseline", |config, value| {
+        config.rebaseline_rows = rows(value).ok_or(ROWS)?;
+        Ok(())
+    }),
+    ("shingle", |config, value| {
+        config.shingle = count(value)?;
+        Ok(())
+    }),
+    ("trees", |config, value| {
+        config.trees = count(value)?;
+        Ok(())
+    }),
+    ("samples", |config, value| {
+        config.samples = count(value)?;
+        Ok(())
+    }),
+    ("range", |config, value| {
+        config.range = Some(pair(value).ok_or(PAIR)?);
+        Ok(())
+    }),
+    ("allowed", |config, value| {
+        config.allowed = pair(value).ok_or(PAIR)?;
+        Ok(())
+    }),
+    ("seed", |config, value| {
+        config.seed = value.trim().parse().map_err(|_| "a whole number")?;
+        Ok(())
+    }),
+];
+
+const ROWS: &str = "a number of rows such as 100 ROWS";
+const PAIR: &str = "two numbers such as (0, 100)";
+const SPAN: &str = "a number of rows or a time, such as 100 ROWS, 30 MINUTES or INTERVAL '2' DAY";
+const SEASON: &str = "auto, none, hourly, daily, weekly, a number of rows or a time";
+
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
+const WEEK: i64 = 7 * DAY;
+
+/// What separates options in [`Options::to_text`]: no value has it.
+const SEPARATOR: &str = "; ";
+
+/// The options that were given, and what they come to.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    config: Config,
+    given: Vec<(&'static str, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            config: Config::new(Method::Auto),
+            given: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Whether a word is the name of an option.
+    pub(crate) fn is_name(word: &str) -> bool {
+        OPTIONS
+            .iter()
+            .any(|(name, _)| word.eq_ignore_ascii_case(name))
+    }
+
+    /// Sets an option.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let found = OPTIONS
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let Some((name, apply)) = found else {
+            let known = OPTIONS.iter().map(|(name, _)| *name);
+            return Err(unknown(
+                codes::ANOMALY,
+                "option",
+                &name.to_lowercase(),
+                known,
+            ));
+        };
+        if self.given.iter().any(|(given, _)| given == name) {
+            return Err(wrong(format!("option \"{name}\" is given twice")));
+        }
+        if *name == "method" {
+            self.config.method = method(value)?;
+        }
+        let may_be = |what: &str| wrong(format!("{name} must be {what}, not \"{value}\""));
+        apply(&mut self.config, value).map_err(may_be)?;
+        // A table's columns are counted later.
+        self.config
+            .check()
+            .map_err(|error| wrong(error.to_string()))?;
+        self.given.push((name, value.to_owned()));
+        Ok(())
+    }
+
+    /// What the options come to, for one column.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// One text that [`Options::from_text`] reads.
+    pub(crate) fn to_text(&self) -> String {
+        let given = self.given.iter();
+        let given: Vec<String> = given
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        given.join(SEPARATOR)
+    }
+
+    /// Reads what [`Options::to_text`] made.
+    pub(crate) fn from_text(text: &str) -> Result<Self> {
+        let mut options = Self::default();
+        for option in text.split(SEPARATOR).filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once(' ').unwrap_or((option, ""));
+            options.set(name, value)?;
+        }
+        Ok(options)
+    }
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(Kind::Invalid, codes::ANOMALY, message)
+        .hint("the options and what they may be are in docs/anomalies.md")
+}
+
+fn method(name: &str) -> Result<Method> {
+    Method::from_name(name).map_err(|_| {
+        let known: Vec<&str> = Method::all().map(Method::name).collect();
+        unknown(codes::ANOMALY, "method", name, known.into_iter())
+    })
+}
+
+fn word<T: Copy>(value: &str, known: &[(&str, T)]) -> Option<T> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let value = words.join(" ");
+    let found = known
+        .iter()
+        .find(|(name, _)| value.eq_ignore_ascii_case(name));
+    found.map(|(_, meaning)| *meaning)
+}
+
+fn number(value: &str) -> Option<f64> {
+    let number: f64 = value.trim().parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+fn count(value: &str) -> Result<usize, &'static str> {
+    value.trim().parse().map_err(|_| "a whole number")
+}
+
+/// `100` or `100 ROWS`.
+fn rows(value: &str) -> Option<u32> {
+    let mut words = value.split_whitespace();
+    let rows = words.next()?.parse().ok()?;
+    let unit = words.next().unwrap_or("rows");
+    let is_rows = unit.eq_ignore_ascii_case("rows") || unit.eq_ignore_ascii_case("row");
+    (is_rows && words.next().is_none()).then_some(rows)
+}
+
+/// A time in microseconds, also one of several parts: `1 day 12 hours`.
+fn micros(value: &str) -> Option<i64> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let mut sum = 0_i64;
+    for part in words.chunks(2) {
+        let (number, unit) = match part {
+            [number, unit] => (*number, unit.to_lowercase()),
+            [one] => (*one, String::new()),
+            _ => return None,
+        };
+        let time = match unit.as_str() {
+            "w" | "week" | "weeks" => {
+                parse_duration(&format!("{}d", number.parse::<f64>().ok()? * 7.0))
+            }
+            unit => parse_duration(&format!("{number}{unit}")),
+        };
+        sum = sum.checked_add(i64::try_from(time?.as_micros()).ok()?)?;
+    }
+    (!words.is_empty()).then_some(sum)
+}
+
+/// Rows, or a time: the other one is none then.
+fn span(value: &str) -> Result<(u32, i64), &'static str> {
+    if let Some(rows) = rows(value) {
+        return Ok((rows, 0));
+    }
+    micros(value).map(|time| (0, time)).ok_or(SPAN)
+}
+
+/// The longest of the seasons that are named: the others repeat within it.
+fn season(value: &str) -> Result<Season, &'static str> {
+    let value = value.trim().trim_start_matches('(').trim_end_matches(')');
+    let mut longest = 0_i64;
+    for name in value.split(',') {
+        let length = match name.trim().to_lowercase().as_str() {
+            "auto" if !value.contains(',') => return Ok(Season::Auto),
+            "none" if !value.contains(',') => return Ok(Season::None),
+            "hourly" => HOUR,
+            "daily" => DAY,
+            "weekly" => WEEK,
+            other => match (rows(other), value.contains(',')) {
+                (Some(rows), false) => return Ok(Season::Rows(rows)),
+                _ => micros(other).filter(|time| *time > 0).ok_or(SEASON)?,
+            },
+        };
+        let (short, long) = (longest.min(length), longest.max(length));
+        if short > 0 && long % short != 0 {
+            return Err("seasons of which the longest is a multiple of the others");
+        }
+        longest = long;
+    }
+    Ok(Season::Time(longest))
+}
+
+/// Two numbers.
+fn pair(value: &str) -> Option<(f64, f64)> {
+    let value = value.trim().trim_start_matches('(').trim_end_matches(')');
+    let (low, high) = value.split_once(',')?;
+    Some((number(low)?, number(high)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(options: &[(&str, &str)]) -> Result<Config> {
+        let mut all = Options::default();
+        for (name, value) in options {
+            all.set(name, value)?;
+        }
+        let again = Options::from_text(&all.to_text()).unwrap();
+        assert_eq!(again.config(), all.config());
+        Ok(all.config().clone())
+    }
+
+    #[test]
+    fn options_are_what_they_say() {
+        let config = of(&[
+            ("METHOD", "RCF"),
+            ("Sensitivity", "0.999"),
+            ("warmup", "2 DAYS"),
+            ("debounce", "30 ROWS"),
+            ("learn", "EXCEPT_ANOMALIES"),
+            ("direction", "Up"),
+            ("seasonality", "(daily, weekly)"),
+            ("shingle", "12"),
+            ("range", "-1.5, 1e3"),
+        ])
+        .unwrap();
+        assert_eq!(config.method, Method::Forest);
+        assert_eq!((config.warmup_rows, config.warmup_time), (0, 2 * DAY));
+        assert_eq!((config.debounce_rows, config.debounce_time), (30, 0));
+        assert_eq!(config.learn, Learn::ExceptAnomalies);
+        assert_eq!(config.direction, Direction::Up);
+        assert_eq!(config.season, Season::Time(WEEK));
+        assert_eq!(config.range, Some((-1.5, 1000.0)));
+        assert_eq!(
+            of(&[("seasonality", "48 rows")]).unwrap().season,
+            Season::Rows(48)
+        );
+        assert_eq!(
+            of(&[("warmup", "1 day 12 h")]).unwrap().warmup_time,
+            DAY * 3 / 2
+        );
+        assert_eq!(of(&[("warmup", "1 w")]).unwrap().warmup_time, WEEK);
+        assert_eq!(of(&[]).unwrap(), Config::new(Method::Auto));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let cases = [
+            ("method", "rcff"),
+            ("metod", "rcf"),
+            ("sensitivity", "1"),
+            ("sensitivity", "high"),
+            ("warmup", "2 moons"),
+            ("warmup", ""),
+            ("seasonality", "daily, 48 rows"),
+            ("seasonality", "daily, 5 hours"),
+            ("seasonality", "1 row"),
+            ("shingle", "100"),
+            ("range", "5, 1"),
+            ("allowed", "5"),
+            ("direction", "left"),
+        ];
+        for (name, value) in cases {
+            let error = of(&[(name, value)]).unwrap_err();
+            assert_eq!(error.code(), codes::ANOMALY, "{name} {value}");
+            assert!(error.hint_text().is_some(), "{name} {value}");
+        }
+        assert!(of(&[("trees", "5"), ("trees", "6")]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Takes `ANOMALY(...) OVER (...)` out of window nodes.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{Column, Result as DfResult, ScalarValue, internal_err};
+use datafusion::logical_expr::expr::WindowFunctionParams;
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, LogicalPlanBuilder, Window, WindowFunctionDefinition,
+};
+
+use super::node::{AnomalyNode, Judging};
+use crate::anomaly::FUNCTION;
+
+/// Replaces each call by a node below what else its window node computes.
+pub(in crate::plan) fn extract(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let has_calls = |node: &LogicalPlan| match node {
+        LogicalPlan::Window(window) => window.window_expr.iter().any(|e| call(e).is_some()),
+        _ => false,
+    };
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= has_calls(node);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if !found {
+        return Ok(plan);
+    }
+    let replaced = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Window(window) if has_calls(&LogicalPlan::Window(window.clone())) => {
+            Ok(Transformed::yes(replace(window)?))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(replaced.data)
+}
+
+fn replace(window: Window) -> DfResult<LogicalPlan> {
+    let inputs = window.input.schema().fields().len();
+    let mut plan = Arc::unwrap_or_clone(window.input);
+    let columns = window.schema.columns();
+    let mut others = Vec::new();
+    for (expr, column) in window
+        .window_expr
+        .into_iter()
+        .zip(columns.iter().skip(inputs))
+    {
+        match call(&expr) {
+            Some(call) => {
+                let judging = judging(call)?;
+                let node = AnomalyNode::plan(plan, judging, column.name.clone())?;
+                plan = LogicalPlan::Extension(Extension {
+                    node: Arc::new(node),
+                });
+            }
+            None => others.push(expr),
+        }
+    }
+    if others.is_empty() {
+        return Ok(plan);
+    }
+    let columns = columns.into_iter().map(Expr::Column);
+    LogicalPlanBuilder::from(plan)
+        .window(others)?
+        .project(columns)?
+        .build()
+}
+
+fn call(expr: &Expr) -> Option<&WindowFunctionParams> {
+    match expr {
+        Expr::Alias(alias) => call(&alias.expr),
+        Expr::WindowFunction(function) => match &function.fun {
+            WindowFunctionDefinition::WindowUDF(udf) if udf.name() == FUNCTION => {
+                Some(&function.params)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn judging(call: &WindowFunctionParams) -> DfResult<Judging> {
+    let Some((Expr::Literal(ScalarValue::Utf8(Some(options)), _), values)) = call.args.split_last()
+    else {
+        return internal_err!("the options of an anomaly function are not its last argument");
+    };
+    Ok(Judging {
+        values: values.iter().map(|e| (name_of(e), e.clone())).collect(),
+        partition: call.partition_by.clone(),
+        order: call.order_by.clone(),
+        options: options.clone(),
+    })
+}
+
+/// What a verdict calls a value: the name of a column, or what was written.
+pub(super) fn name_of(value: &Expr) -> String {
+    match value {
+        Expr::Column(Column { name, .. }) => name.clone(),
+        Expr::Cast(cast) => name_of(&cast.expr),
+        other => other.human_display().to_string(),
+    }
+}
