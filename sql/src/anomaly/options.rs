@@ -1,6 +1,7 @@
 //! The options of a detector, by name: each is checked as it is set, so that an error has its place.
 
-use weir_anomaly::{Config, Direction, Learn, Method, Season};
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use weir_anomaly::{Config, Direction, Exclusions, Learn, Method, Season};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::options::{parse_duration, unknown};
 
@@ -8,7 +9,7 @@ use weir_engine::options::{parse_duration, unknown};
 type Apply = fn(&mut Config, &str) -> Result<(), &'static str>;
 
 /// Every option, with what it may be.
-const OPTIONS: [(&str, Apply); 15] = [
+const OPTIONS: [(&str, Apply); 16] = [
     ("method", |_, _| Ok(())),
     ("sensitivity", |config, value| {
         config.sensitivity = number(value).ok_or("a number such as 0.99")?;
@@ -73,6 +74,10 @@ const OPTIONS: [(&str, Apply); 15] = [
         config.allowed = pair(value).ok_or(PAIR)?;
         Ok(())
     }),
+    ("exclude", |config, value| {
+        config.exclude = exclusions(value).ok_or(RANGES)?;
+        Ok(())
+    }),
     ("seed", |config, value| {
         config.seed = value.trim().parse().map_err(|_| "a whole number")?;
         Ok(())
@@ -81,6 +86,7 @@ const OPTIONS: [(&str, Apply); 15] = [
 
 const ROWS: &str = "a number of rows such as 100 ROWS";
 const PAIR: &str = "two numbers such as (0, 100)";
+const RANGES: &str = "pairs of times such as ('2026-12-24 00:00:00', '2026-12-27 00:00:00')";
 const SPAN: &str = "a number of rows or a time, such as 100 ROWS, 30 MINUTES or INTERVAL '2' DAY";
 const SEASON: &str = "auto, none, hourly, daily, weekly, a number of rows or a time";
 
@@ -108,6 +114,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The names of all options.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        OPTIONS.iter().map(|(name, _)| *name)
+    }
+
     /// Whether a word is the name of an option.
     pub(crate) fn is_name(word: &str) -> bool {
         OPTIONS
@@ -263,6 +274,21 @@ fn season(value: &str) -> Result<Season, &'static str> {
     Ok(Season::Time(longest))
 }
 
+/// Ranges of time, each with its first and its last moment.
+fn exclusions(value: &str) -> Option<Exclusions> {
+    let value = value.trim().trim_start_matches('(').trim_end_matches(')');
+    let time = |text: &str| {
+        let time = string_to_datetime(&chrono::Utc, text.trim()).ok()?;
+        Some(time.timestamp_micros())
+    };
+    let times: Vec<i64> = value.split(',').map(time).collect::<Option<_>>()?;
+    let pairs = times.chunks(2).map(|pair| match pair {
+        [from, to] if from <= to => Some((*from, *to)),
+        _ => None,
+    });
+    Exclusions::new(pairs.collect::<Option<Vec<_>>>()?).ok()
+}
+
 /// Two numbers.
 fn pair(value: &str) -> Option<(f64, f64)> {
     let value = value.trim().trim_start_matches('(').trim_end_matches(')');
@@ -296,6 +322,10 @@ mod tests {
             ("seasonality", "(daily, weekly)"),
             ("shingle", "12"),
             ("range", "-1.5, 1e3"),
+            (
+                "exclude",
+                "2026-01-01, 2026-01-02 12:00:00, 2026-02-01, 2026-02-01T01:00:00Z",
+            ),
         ])
         .unwrap();
         assert_eq!(config.method, Method::Forest);
@@ -314,6 +344,10 @@ mod tests {
             DAY * 3 / 2
         );
         assert_eq!(of(&[("warmup", "1 w")]).unwrap().warmup_time, WEEK);
+        let day = 1_767_225_600_000_000;
+        let excluded = |time| config.exclude.contains(time);
+        assert!(!excluded(day - 1) && excluded(day) && excluded(day + DAY * 3 / 2));
+        assert!(!excluded(day + 2 * DAY) && excluded(day + 31 * DAY));
         assert_eq!(of(&[]).unwrap(), Config::new(Method::Auto));
     }
 
@@ -333,6 +367,9 @@ mod tests {
             ("range", "5, 1"),
             ("allowed", "5"),
             ("direction", "left"),
+            ("exclude", "2026-01-01"),
+            ("exclude", "2026-01-02, 2026-01-01"),
+            ("exclude", "new year, 2026-01-01"),
         ];
         for (name, value) in cases {
             let error = of(&[(name, value)]).unwrap_err();

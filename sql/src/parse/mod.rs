@@ -8,6 +8,7 @@
 //! Nothing here looks at the catalog: whether a name exists is the planner's business.
 
 pub(crate) mod anomaly;
+mod anomaly_model;
 mod bounds;
 mod columns;
 mod constraint;

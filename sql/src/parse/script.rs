@@ -8,7 +8,7 @@ use weir_engine::error::{Error, Kind, Place, codes};
 
 use super::dialect::WeirDialect;
 use super::scan::{OpenKind, advance, scan};
-use super::{anomaly, bounds, place_of, windows};
+use super::{anomaly, anomaly_model, bounds, place_of, windows};
 use crate::variables::Variables;
 
 /// One statement, not parsed yet.
@@ -115,6 +115,7 @@ fn piece(mut tokens: Vec<TokenWithSpan>, source: &mut Source<'_>) -> Result<Opti
     let (start, end) = (first.span.start, last.span.end);
     bounds::check(&tokens)?;
     windows::drop_table_words(&mut tokens);
+    anomaly_model::expand(&mut tokens)?;
     anomaly::name_options(&mut tokens);
     Ok(Some(Piece {
         place: Place {
