@@ -5,6 +5,7 @@
 //! `bash tests/run` does a few of each. `CHAOS_KILLS`, `CHAOS_ZOMBIES` and `CHAOS_SEED` ask for
 //! more: see `docs/reliability/README.md`.
 
+mod anomaly;
 mod checker;
 mod damage;
 mod disk;
