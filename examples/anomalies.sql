@@ -3,7 +3,7 @@
 --   cargo run --release -- run examples/anomalies.sql
 --
 -- Shows: ANOMALY(...) OVER (...) with a season, a warm-up and a debounce; DETECT_ANOMALIES over several columns of
--- windows; the verdict's expected value, bounds, direction and shares. What is found of the taxis: Labor Day, the night
+-- windows; an ANOMALY MODEL that keeps what it finds; the verdict's expected value, bounds, direction and shares. What is found of the taxis: Labor Day, the night
 -- after Halloween, the marathon with the end of summer time, Thanksgiving, Christmas and New Year. Of the machine: a first
 -- disturbance, its shutdown in December, a false alarm, and the day on which it failed.
 
@@ -44,3 +44,12 @@ SELECT hour, mean, spread, score, contribution['spread'] AS share_of_spread
 FROM DETECT_ANOMALIES(TABLE hours, time_col => DESCRIPTOR(hour), cols => ARRAY['mean', 'spread'],
                       method => 'rcf', sensitivity => 0.995, warmup => INTERVAL '7' DAY, debounce => INTERVAL '2' DAY)
 WHERE is_anomaly;
+
+-- Kept by the pipeline: weir sql -c "SELECT * FROM quiet_nights", and among those of all models in weir.anomalies.
+CREATE ANOMALY MODEL quiet_nights ON (
+    SELECT window_end AS night, sum(value) AS passengers
+    FROM TUMBLE(taxi, "timestamp", INTERVAL '6 hours')
+    GROUP BY window_start, window_end
+) ORDER BY night TARGET passengers
+  METHOD seasonal SEASONALITY weekly SENSITIVITY 0.999 WARMUP 4 WEEKS DEBOUNCE 2 DAYS
+  DIRECTION down EXCLUDE ('2014-09-01', '2014-09-02');

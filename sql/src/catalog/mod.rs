@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
+use datafusion::sql::sqlparser::ast::Query;
 use weir_engine::changelog::OP_COLUMN;
 use weir_engine::connector::Connector;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
@@ -20,7 +21,7 @@ use weir_engine::options::{GivenOptions, unknown};
 use crate::ast::{Existing, Name, ObjectKind};
 use crate::plan::{Tables, errors::unknown_table};
 use crate::stored::StoredView;
-use crate::system::SystemTables;
+use crate::system::{SystemTables, anomalies_of, is_anomalies, is_model, query_of};
 use create_sink::SinkTable;
 use source::SourceTable;
 
@@ -359,6 +360,19 @@ impl Tables for Catalog {
                 }
             },
         }
+    }
+
+    fn query(&self, name: &str) -> Result<Option<Box<Query>>> {
+        if !is_anomalies(name) {
+            return query_of(name);
+        }
+        let is_kept = |entry: &Entry| match &entry.object {
+            Object::MaterializedView(view) => is_model(&view.schema()),
+            Object::Stored(view) => is_model(&view.schema()),
+            _ => false,
+        };
+        let models = self.entries.iter().filter(|(_, entry)| is_kept(entry));
+        anomalies_of(models.map(|(name, _)| name.as_str())).map(Some)
     }
 }
 

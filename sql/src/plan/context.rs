@@ -17,7 +17,7 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::planner::SqlToRel;
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, Statement, TimezoneInfo};
+use datafusion::sql::sqlparser::ast::{DataType as SqlType, Query, Statement, TimezoneInfo};
 use parking_lot::Mutex;
 use weir_engine::error::Result;
 
@@ -25,6 +25,11 @@ use weir_engine::error::Result;
 pub(crate) trait Tables {
     /// Finds a source or a view.
     fn table(&self, name: &str) -> Result<Arc<dyn TableProvider>>;
+
+    /// Finds a table of the schema `weir` that is a query.
+    fn query(&self, name: &str) -> Result<Option<Box<Query>>> {
+        crate::system::query_of(name)
+    }
 }
 
 /// No tables at all: for expressions of their own.
@@ -53,7 +58,7 @@ impl ContextProvider for PlanContext<'_> {
                 return Err(super::errors::unknown_table(&full, std::iter::empty()).into());
             }
         };
-        let provider = match crate::system::query_of(&table)? {
+        let provider = match self.tables.query(&table)? {
             Some(query) => {
                 let plan = SqlToRel::new(self).sql_statement_to_plan(Statement::Query(query))?;
                 Arc::new(ViewTable::new(plan, None))

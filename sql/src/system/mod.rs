@@ -3,6 +3,7 @@
 //! `weir.quality_results` and `weir.profiles` are read from files; the others are queries over these, so that they
 //! say the same of any history, also of one that was kept before they were changed.
 
+mod anomalies;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use weir_engine::rules::{RESULTS, results_schema};
 
 use crate::parse::skeleton;
 use crate::profile;
+pub(crate) use anomalies::{anomalies_of, is_anomalies, is_model};
 use kept::KeptTable;
 
 /// The schema.
@@ -65,7 +67,8 @@ pub(crate) fn query_of(name: &str) -> Result<Option<Box<Query>>> {
 /// The full names of its tables.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     let views = VIEWS.iter().map(|(name, _)| *name);
-    [RESULTS, profile::KEPT].into_iter().chain(views).map(full)
+    let others = [RESULTS, profile::KEPT, anomalies::NAME].into_iter();
+    others.chain(views).map(full)
 }
 
 fn full(name: &str) -> String {
