@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result as DfResult, Statistics};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext as DataFusionContext};
 use datafusion_physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion_physical_plan::EmptyRecordBatchStream;
 use datafusion_physical_plan::execution_plan::{
     Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
@@ -59,6 +61,7 @@ pub struct ScanExec {
     properties: Arc<PlanProperties>,
     metrics: Arc<SubtaskMetrics>,
     feed: Mutex<Option<Arc<Feed>>>,
+    in_order: AtomicBool,
 }
 
 impl ScanExec {
@@ -82,7 +85,14 @@ impl ScanExec {
             properties: Arc::new(properties),
             metrics: Arc::default(),
             feed: Mutex::default(),
+            in_order: AtomicBool::new(false),
         }
+    }
+
+    /// Reads all splits one after the other, in one partition: another leaf over the same source has
+    /// the rows in the same order.
+    pub fn read_in_order(&self) {
+        self.in_order.store(true, Relaxed);
     }
 
     /// The scan.
@@ -182,6 +192,9 @@ impl ExecutionPlan for ScanExec {
             .session_config()
             .get_extension::<JobContext>()
             .ok_or_else(|| Error::internal("a scan runs outside a job"))?;
+        if partition > 0 && self.in_order.load(Relaxed) {
+            return Ok(Box::pin(EmptyRecordBatchStream::new(self.schema())));
+        }
         let count = self.properties.partitioning.partition_count();
         let scan = self.scan();
         let task = TaskContext {

@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::message::EventTime;
 use crate::rules::Judge;
+use crate::rules::keyed::Stage;
 use crate::source::Source;
 use crate::watermark::{End, deciding_rows};
 
@@ -41,6 +42,13 @@ pub struct ScanRules {
     pub columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     /// The rules over them.
     pub judge: Arc<Judge>,
+}
+
+impl ScanRules {
+    fn schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|(_, field)| Arc::clone(field));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
 }
 
 /// Rows as a query reads them, with those of the read rows that they are; `None` if all.
@@ -103,6 +111,27 @@ impl Scan {
                 .map(|(_, f)| Arc::clone(f))
                 .collect::<Vec<_>>(),
         ))
+    }
+
+    /// The rules over keys, which are asked behind the scan: it has to be [`Scan::whole`] for them.
+    pub fn stages(&self) -> Vec<Arc<Stage>> {
+        match &self.rules {
+            Some(rules) => Stage::all(&rules.judge, &rules.schema()),
+            None => Vec::new(),
+        }
+    }
+
+    /// The same scan with all columns that rules need.
+    pub fn whole(&self) -> Self {
+        let mut scan = self.clone();
+        if let Some(rules) = &self.rules {
+            scan.columns.clone_from(&rules.columns);
+            let given =
+                |(_, field): &(_, FieldRef)| scan.columns.iter().any(|(_, other)| other == field);
+            let required = self.required.iter().filter(|column| !given(column));
+            scan.required = required.cloned().collect();
+        }
+        scan
     }
 
     /// One line for EXPLAIN.

@@ -1,5 +1,6 @@
 //! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
 
+mod keyed;
 mod rule;
 
 use std::fmt;
@@ -9,6 +10,8 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
 
+pub(crate) use keyed::list;
+pub use keyed::{Asks, Keyed};
 pub use rule::{Constraint, CreateExpectation, Expectation, OnOverflow, OnViolation, Scope};
 
 /// A name as folded (lower case unless quoted), with its place.

@@ -48,6 +48,7 @@ files! {
     hop
     insert
     join
+    keyed_rules
     materialized_view
     metadata
     names

@@ -188,6 +188,8 @@ pub enum Consumes {
     Filters,
     /// Each row goes on or is kept back by a rule.
     Judges,
+    /// The same for the rules of a source: what they keep back is counted by its name.
+    JudgesSource,
     /// Each row goes on, some time later.
     Delays,
     /// Rows end here and become others: aggregation, join.

@@ -99,8 +99,8 @@ impl Table {
 pub struct Judge {
     table: Arc<Table>,
     rules: Vec<Rule>,
-    /// The same, rewritten to use what [`Fused`] computes first.
-    program: Vec<Rule>,
+    /// Those that look at one row, with their numbers, rewritten to use what [`Fused`] computes first.
+    program: Vec<(usize, Rule)>,
     fused: Fused,
     kept: Kept,
 }
@@ -124,9 +124,11 @@ impl Judge {
     ) -> Result<Self> {
         let rules = rules.iter().map(|rule| rule.over(schema));
         let rules = rules.collect::<Result<Vec<Rule>>>()?;
-        let mut program = rules.clone();
+        let single = |(_, rule): &(usize, Rule)| rule.keyed.is_none();
+        let numbered = rules.iter().cloned().enumerate();
+        let mut program: Vec<_> = numbered.filter(single).collect();
         let (mut always, mut guarded) = (Vec::new(), Vec::new());
-        for rule in &mut program {
+        for (_, rule) in &mut program {
             let has_guard = rule.when.is_some();
             always.extend(&mut rule.when);
             match has_guard {
@@ -159,31 +161,51 @@ impl Judge {
         &self.rules
     }
 
-    /// Judges the rows of a batch. What is kept back, and the counts, go to the dead letters of the
-    /// task; `origin` is the file or partition that they came from.
+    /// Whether some rules are over keys: [`Stage`](super::Stage)s ask them.
+    pub fn has_stages(&self) -> bool {
+        self.program.len() < self.rules.len()
+    }
+
+    /// Judges the rows of a batch, each by itself. What is kept back, and the counts, go to the dead
+    /// letters of the task; `origin` is the file or partition that they came from.
     pub fn judge(
         &self,
         batch: RecordBatch,
         origin: Option<&str>,
         task: &TaskContext,
     ) -> Result<Judged> {
-        let rows = batch.num_rows();
-        if rows == 0 {
+        if batch.num_rows() == 0 || self.program.is_empty() {
             return Ok(Judged {
                 rows: batch,
                 published: None,
             });
         }
         let prepared = self.fused.prepare(&batch)?;
-        let asked = self.program.iter().map(|rule| Verdict::of(rule, &prepared));
-        let verdicts = asked.collect::<Result<Vec<_>>>()?;
-        let fate = Fate::of(&self.rules, &verdicts);
+        let mut verdicts = vec![Verdict::default(); self.rules.len()];
+        for (at, rule) in &self.program {
+            if let Some(verdict) = verdicts.get_mut(*at) {
+                *verdict = Verdict::of(rule, &prepared)?;
+            }
+        }
+        self.settle(batch, &verdicts, (origin, task), !self.has_stages())
+    }
+
+    /// Does what the rules say with the rows of a batch. A row is counted where its fate is decided:
+    /// one that goes on is if this is the `last` that is asked of it.
+    pub(super) fn settle(
+        &self,
+        batch: RecordBatch,
+        verdicts: &[Verdict],
+        (origin, task): (Option<&str>, &TaskContext),
+        last: bool,
+    ) -> Result<Judged> {
+        let fate = Fate::of(&self.rules, verdicts);
         if let Some((at, broken)) = &fate.failed {
             let row = broken.set_indices().next().unwrap_or(0);
             return Err(self.failed(*at, &batch, row));
         }
+        let rows = batch.num_rows();
         let mut counts = Counts {
-            rows_in: rows as u64,
             rules: verdicts.iter().map(counted).collect(),
             ..Counts::default()
         };
@@ -193,7 +215,7 @@ impl Judge {
             counts.quarantined += bad.count_set_bits() as u64;
             if !letters.is_muted() {
                 let now = task.job.env.clock().now_micros();
-                let bad = self.kept.rows(&batch, bad, &verdicts, origin, now)?;
+                let bad = self.kept.rows(&batch, bad, verdicts, origin, now)?;
                 kept.push((Arc::clone(into), bad));
             }
         }
@@ -208,9 +230,12 @@ impl Judge {
             Some(published) => filter_record_batch(&good, published)?,
             None => good,
         };
-        counts.published = good.num_rows() as u64;
+        (counts.rows_in, counts.published) = match last {
+            true => (rows as u64, good.num_rows() as u64),
+            false => ((rows - good.num_rows()) as u64, 0),
+        };
         if let Some(wanted) = letters.samples_wanted(&self.table, &counts) {
-            counts.samples = samples(&wanted, &verdicts, &sampled);
+            counts.samples = samples(&wanted, verdicts, &sampled);
         }
         letters.judged(&self.table, &counts, kept, &task.job)?;
         Ok(Judged {
@@ -264,7 +289,9 @@ impl Judge {
 
 impl fmt::Display for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
+        // Those over keys are told where they run.
+        let rules = self.rules.iter().filter(|rule| rule.keyed.is_none());
+        let rules: Vec<String> = rules.map(ToString::to_string).collect();
         write!(f, "rules=[{}]", rules.join("; "))?;
         match self.fused.shared() {
             0 => Ok(()),

@@ -10,14 +10,18 @@
 //! Rules over many rows are [`check`]s: an aggregation measures, and an operator behind it judges what was
 //! measured. What all of them find goes with the epoch too, as rows of a table ([`results`]).
 //!
-//! A verdict over a row is a pure function of it. Both sides of an update are judged alike: the
-//! retraction of a row that was kept back is kept back too.
+//! Rules over keys ([`keyed`]) look at the rows that came before too: they have state, and come behind
+//! the others, in stages of their own.
+//!
+//! A verdict of a rule over single rows is a pure function of the row. Both sides of an update are
+//! judged alike: the retraction of a row that was kept back is kept back too.
 
 mod check;
 mod fate;
 mod fused;
 mod judge;
 mod kept;
+pub mod keyed;
 pub(crate) mod ledger;
 mod operator;
 pub(crate) mod results;

@@ -10,6 +10,7 @@ use datafusion_physical_expr::utils::{collect_columns, reassign_expr_columns};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
+use super::keyed::Keyed;
 use crate::error::Result;
 
 /// What happens to a row that breaks a rule. Where a row breaks several, the strongest counts: the
@@ -73,8 +74,11 @@ pub struct Rule {
     pub text: String,
     /// The rows that it is about; all without it.
     pub when: Option<Arc<dyn PhysicalExpr>>,
-    /// What has to be true.
+    /// What has to be true. Of a rule over keys it is true by itself, unless it is computed over the
+    /// last row too.
     pub expect: Arc<dyn PhysicalExpr>,
+    /// What has to hold between rows of one key.
+    pub keyed: Option<Keyed>,
     /// What happens to a row for which it is not.
     pub action: Action,
     /// Whether a row for which it is null breaks it.
@@ -109,7 +113,15 @@ impl Rule {
     /// The names of the columns that decide it.
     pub fn observed(&self) -> BTreeSet<String> {
         let when = self.when.iter().flat_map(names_in);
-        when.chain(names_in(&self.expect)).collect()
+        match &self.keyed {
+            None => when.chain(names_in(&self.expect)).collect(),
+            Some(keyed) => {
+                // The columns of the last row are none of this one.
+                let row = names_in(&self.expect).into_iter();
+                let row = row.filter(|name| !keyed.is_last(name));
+                when.chain(row).chain(keyed.observed()).collect()
+            }
+        }
     }
 
     /// The same rule over rows that have its columns in other places.
@@ -126,9 +138,18 @@ impl Rule {
             ),
             other => other.clone(),
         };
+        let keyed = self.keyed.as_ref().map(|keyed| keyed.over(schema));
+        let keyed = keyed.transpose()?;
+        let expect = match &keyed {
+            None => place(&self.expect)?,
+            Some(keyed) => {
+                reassign_expr_columns(Arc::clone(&self.expect), &*keyed.extended(schema)?)?
+            }
+        };
         Ok(Self {
             when: self.when.as_ref().map(place).transpose()?,
-            expect: place(&self.expect)?,
+            expect,
+            keyed,
             action,
             ..self.clone()
         })
@@ -137,7 +158,10 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.expect)?;
+        match &self.keyed {
+            Some(keyed) => write!(f, "{}: {keyed}", self.name)?,
+            None => write!(f, "{}: {}", self.name, self.expect)?,
+        }
         if let Some(when) = &self.when {
             write!(f, " when {when}")?;
         }

@@ -45,6 +45,26 @@ impl Verdict {
         }
     }
 
+    /// What was found out otherwise: of the rows that the rule is about those with an answer, and those
+    /// that break it.
+    pub(super) fn found(
+        rule: &Rule,
+        about: &BooleanBuffer,
+        known: BooleanBuffer,
+        broken: BooleanBuffer,
+    ) -> Self {
+        let unknown = about & &!&known;
+        let (violated, evaluated) = match rule.unknown_violates {
+            true => (&broken | &unknown, about.count_set_bits()),
+            false => (broken, known.count_set_bits()),
+        };
+        Self {
+            evaluated: evaluated as u64,
+            violated: some(violated),
+            unknown: some(unknown),
+        }
+    }
+
     fn read(rule: &Rule, answer: &BooleanArray, applies: Option<&BooleanBuffer>) -> Result<Self> {
         let about = applies.map_or(answer.len(), BooleanBuffer::count_set_bits);
         let among = |bits: BooleanBuffer| match applies {
@@ -76,14 +96,14 @@ fn some(bits: BooleanBuffer) -> Option<BooleanBuffer> {
     (bits.count_set_bits() > 0).then_some(bits)
 }
 
-fn truth(array: &dyn Array) -> Result<&BooleanArray> {
+pub(super) fn truth(array: &dyn Array) -> Result<&BooleanArray> {
     array
         .as_boolean_opt()
         .ok_or_else(|| Error::internal("a rule gave no truth values"))
 }
 
 /// The rows for which it is neither false nor null.
-fn is_true(array: &BooleanArray) -> BooleanBuffer {
+pub(super) fn is_true(array: &BooleanArray) -> BooleanBuffer {
     match array.nulls() {
         Some(nulls) => array.values() & nulls.inner(),
         None => array.values().clone(),

@@ -16,6 +16,7 @@ use crate::graph::{Edge, Graph, NodeIndex, NodeKind};
 use crate::island::ScanExec;
 use crate::metrics::Metrics;
 use crate::operator::Consumes;
+use crate::rules::keyed::StageExec;
 
 /// The rows of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -164,6 +165,7 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
         Consumes::Judges => flow.ruled += dropped,
         // Rows that wait are on their way.
         Consumes::Delays => return true,
+        Consumes::JudgesSource => {}
         Consumes::Filters | Consumes::Folds => flow.filtered += dropped,
     }
     flow.rows = flow.rows.saturating_sub(dropped);
@@ -187,6 +189,12 @@ fn island_flows(plan: &Arc<dyn ExecutionPlan>) -> Vec<Flow> {
         }];
     }
     let mut flows: Vec<Flow> = plan.children().into_iter().flat_map(island_flows).collect();
+    if let Some(stage) = plan.downcast_ref::<StageExec>() {
+        for flow in &mut flows {
+            flow.rows = stage.counters().rows_out.load(Relaxed);
+        }
+        return flows;
+    }
     if let (Some(filter), [flow]) = (plan.downcast_ref::<FilterExec>(), flows.as_mut_slice()) {
         let out = filter.metrics().and_then(|m| m.output_rows()).unwrap_or(0) as u64;
         if !flow.folded {

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::rules::Grade;
 
-use super::Name;
+use super::{Keyed, Name};
 
 /// One rule of a table.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Constraint {
     pub scope: Option<Scope>,
     /// `MOSTLY ratio`: the share of the rows of a scope that has to hold the expression.
     pub mostly: Option<f64>,
-    /// `PER (columns)`: rows with other values have verdicts of their own.
+    /// `PER (columns)`: rows with other values have verdicts of their own, or are another key's.
     pub per: Vec<Name>,
     /// Where its expression stands.
     pub place: Place,
@@ -38,6 +38,8 @@ pub struct Constraint {
 pub enum Expectation {
     /// `EXPECT (expr)`: each row by itself, or an aggregate of many.
     Row(Box<Expr>),
+    /// Each row with those before it that have its key.
+    Keyed(Keyed),
     /// `EXPECT FRESH (column, interval)`: the newest row is not older, by the clock.
     Fresh {
         /// The time of a row.

@@ -69,6 +69,8 @@ pub(crate) struct Catalog {
     entries: BTreeMap<String, Entry>,
     /// The tables of the schema `weir`.
     system: SystemTables,
+    /// Views that queries of the script can't read, with the rule because of which.
+    withheld: BTreeMap<String, String>,
 }
 
 /// The word for a kind of object.
@@ -79,6 +81,17 @@ pub(crate) fn word(kind: ObjectKind) -> &'static str {
         ObjectKind::MaterializedView => "materialized view",
         ObjectKind::Sink => "sink",
     }
+}
+
+fn withheld(view: &str, rule: &str) -> Error {
+    let message =
+        format!("view \"{view}\" cannot be read in this script because of rule \"{rule}\"");
+    Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+        .detail(
+            "queries compute a view anew, and which of its rows break a rule over keys depends on the \
+             order in which they come",
+        )
+        .hint("put the rule on a source or a sink, or let it warn")
 }
 
 /// What CREATE does with a name.
@@ -178,7 +191,16 @@ impl Catalog {
 
     /// Adds or replaces an object.
     pub(crate) fn put(&mut self, name: &str, entry: Entry) {
+        self.withheld.remove(name);
         self.entries.insert(name.to_owned(), entry);
+    }
+
+    /// Says that queries can't read a view because of a rule, or that they can.
+    pub(crate) fn withhold(&mut self, view: &str, rule: Option<&str>) {
+        match rule {
+            Some(rule) => self.withheld.insert(view.to_owned(), rule.to_owned()),
+            None => self.withheld.remove(view),
+        };
     }
 
     /// Finds an object; the error names the nearest.
@@ -338,6 +360,9 @@ impl Tables for Catalog {
                 Ok(source)
             }
             Some(Object::View(view) | Object::MaterializedView(view)) => {
+                if let Some(rule) = self.withheld.get(name) {
+                    return Err(withheld(name, rule));
+                }
                 let view: Arc<ViewTable> = Arc::clone(view);
                 Ok(view)
             }

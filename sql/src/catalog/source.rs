@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
 use parking_lot::Mutex;
 use weir_engine::changelog::is_changelog;
 use weir_engine::connector::{Connector, LookupRequest, SourceRequest};
@@ -19,12 +20,13 @@ use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::island::ScanExec;
 use weir_engine::lookup::Lookup;
 use weir_engine::rules::Rule;
+use weir_engine::rules::keyed::StageExec;
 use weir_engine::source::{Boundedness, Source};
 
 use crate::ast::Constraint;
 use crate::plan::Planner;
 use crate::rules::check::is_check;
-use crate::rules::{Ruled, plan};
+use crate::rules::{Arrival, Ruled, plan};
 use crate::settings::Mode;
 
 /// A column of the table: an expression over the columns of [`Source::schema`].
@@ -182,6 +184,10 @@ impl SourceTable {
             table: self.name(),
             schema: &self.schema,
             clock: !self.is_changelog(),
+            arrival: match self.is_changelog() {
+                true => Arrival::Changes,
+                false => Arrival::Rows(self.watermark.as_ref().map(|found| found.name.as_str())),
+            },
             fixed: &fixed,
         };
         let planned = plan(planner, &ruled, constraints)?;
@@ -268,9 +274,31 @@ impl SourceTable {
             None => self.scan(source, projection, false)?,
         };
         let estimate = scan.declared.estimate(&scan.projection).await;
-        let scan = ScanExec::new(Arc::new(scan), partitions, estimate.as_ref());
-        Ok(Arc::new(scan))
+        let stages = scan.stages();
+        if stages.is_empty() {
+            let scan = ScanExec::new(Arc::new(scan), partitions, estimate.as_ref());
+            return Ok(Arc::new(scan));
+        }
+        let wanted = scan.schema();
+        let scan = ScanExec::new(Arc::new(scan.whole()), partitions, estimate.as_ref());
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(scan);
+        for stage in stages {
+            plan = Arc::new(StageExec::new(plan, self.name().into(), stage));
+        }
+        pick(plan, &wanted)
     }
+}
+
+/// Picks columns by their names.
+fn pick(plan: Arc<dyn ExecutionPlan>, wanted: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+    let given = plan.schema();
+    let columns = wanted.fields().iter().map(|field| {
+        let column: Arc<dyn PhysicalExpr> =
+            Arc::new(Column::new_with_schema(field.name(), &given)?);
+        Ok((column, field.name().clone()))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
 impl TableProvider for SourceTable {

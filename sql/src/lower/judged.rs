@@ -1,15 +1,20 @@
-//! The rules of a view or a sink: one node in front of where its rows become visible.
+//! The rules of a view or a sink: in front of where its rows become visible one node for all rules over
+//! single rows, and one for each key of the others.
 
 use std::sync::Arc;
 
 use weir_engine::changelog::rows_schema;
 use weir_engine::error::Result;
+use weir_engine::graph::{Edge, Node, NodeKind, Partitioning};
+use weir_engine::operator::OperatorFactory;
+use weir_engine::rules::keyed::{KeyedFactory, Stage};
 use weir_engine::rules::{Judge, Rule, RulesFactory};
 
 use super::Lowering;
 use super::flow::{Flow, Role};
+use super::nodes::spread;
 use crate::ast::Constraint;
-use crate::rules::{Ruled, plan};
+use crate::rules::{Arrival, Ruled, plan};
 
 impl Lowering<'_> {
     /// Adds the node that judges the rows of a table, if it has rules.
@@ -28,22 +33,66 @@ impl Lowering<'_> {
             .filter_map(|at| rows.fields().get(*at))
             .map(|field| (field.name().clone(), "changes find their row by it"))
             .collect();
-        let ruled = Ruled {
-            table,
-            schema: &rows,
-            clock: !flow.is_changelog(),
-            fixed: &fixed,
-        };
-        let planned = plan(self.target.planner, &ruled, constraints)?;
-        let rules: Vec<Rule> = planned.into_iter().map(|planned| planned.rule).collect();
         let time = flow.roles.iter().position(|role| *role == Role::EventTime);
         let time = time
             .and_then(|at| rows.fields().get(at))
             .map(|field| field.name().as_str());
+        let arrival = match (flow.is_changelog(), flow.watermarked) {
+            (true, _) => Arrival::Changes,
+            (false, true) => Arrival::Rows(time),
+            (false, false) if self.is_streaming() => Arrival::Rows(None),
+            (false, false) => Arrival::Ended,
+        };
+        let ruled = Ruled {
+            table,
+            schema: &rows,
+            clock: !flow.is_changelog(),
+            arrival,
+            fixed: &fixed,
+        };
+        let planned = plan(self.target.planner, &ruled, constraints)?;
+        let rules: Vec<Rule> = planned.into_iter().map(|planned| planned.rule).collect();
         let judge = Arc::new(Judge::try_new(table, &rules, &flow.schema, time)?);
-        let factory = RulesFactory::new(table, judge, Arc::clone(&flow.schema));
-        let (at, schema) =
-            self.follow(flow.at, flow.parallelism, "rules", "", Arc::new(factory))?;
-        Ok(Flow { at, schema, ..flow })
+        let parallelism = flow.parallelism;
+        let mut flow = flow;
+        if judge.rules().iter().any(|rule| rule.keyed.is_none()) {
+            let factory = RulesFactory::new(table, Arc::clone(&judge), Arc::clone(&flow.schema));
+            let (at, schema) = self.follow(flow.at, parallelism, "rules", "", Arc::new(factory))?;
+            flow = Flow { at, schema, ..flow };
+        }
+        for stage in Stage::all(&judge, &flow.schema) {
+            flow = self.stage(flow, table, stage)?;
+        }
+        Ok(flow)
+    }
+
+    /// Adds the node of rules over keys.
+    fn stage(&mut self, flow: Flow, table: &str, stage: Arc<Stage>) -> Result<Flow> {
+        let (parallelism, partitioning) = match stage.exchange() {
+            None => (1, spread(&flow, 1)),
+            Some(key) => (self.target.parallelism, Partitioning::Hash(key)),
+        };
+        let id = format!("{}/rules({})", self.target.prefix, stage.name());
+        let factory = KeyedFactory::new(table, stage, false);
+        let schema = factory.schema();
+        let at = self.graph.add(Node {
+            id: id.into(),
+            name: table.to_owned(),
+            kind: NodeKind::Operator(Arc::new(factory)),
+            parallelism,
+            schema: Arc::clone(&schema),
+        })?;
+        self.graph.connect(Edge {
+            from: flow.at,
+            to: at,
+            input: 0,
+            partitioning,
+        })?;
+        Ok(Flow {
+            at,
+            schema,
+            parallelism,
+            ..flow
+        })
     }
 }

@@ -49,7 +49,7 @@ use crate::settings::Mode;
 pub(crate) use checks::add_check;
 use flow::Flow;
 pub(crate) use outlet::add_outlet;
-pub(crate) use share::share;
+pub(crate) use share::{agree, share};
 pub(crate) use sinks::{SinkInputs, SinkQuery, add_sink};
 pub(crate) use views::add_view;
 
@@ -85,6 +85,16 @@ fn reads_changes(plan: &LogicalPlan) -> Result<bool> {
     let mut changes = false;
     for_each_source(plan, &mut |_, table| changes |= table.is_changelog())?;
     Ok(changes)
+}
+
+/// Whether a plan reads a source with rules over keys. In batch mode all of its readers are islands,
+/// which can read it in one order.
+fn has_keyed_rules(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    for_each_source(plan, &mut |_, table| {
+        found |= table.rules().iter().any(|rule| rule.keyed.is_some());
+    })?;
+    Ok(found)
 }
 
 /// The tables over the sources that a plan reads, by name.
@@ -141,7 +151,8 @@ impl Target<'_> {
         // Changes are nothing that DataFusion knows.
         let streaming = self.mode == Mode::Streaming || reads_changes(plan)?;
         let windows = has_windows(plan)? && closes_windows(plan, &sources)?;
-        if streaming || windows || asked::asks_only(plan)? {
+        let operators = windows || asked::asks_only(plan)?;
+        if streaming || operators && !has_keyed_rules(plan)? {
             let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
             let asks = !streaming && asked::asks_only(&optimised)?;
             // A failed attempt must leave no nodes behind.

@@ -6,6 +6,8 @@
 //! changed script has more readers or fewer.
 //! Scans within islands stay, since DataFusion asks each of them for its rows at its own pace; all
 //! but one are quiet, and that one reads the columns of all, so that it finds every bad row.
+//!
+//! The rules of a source over keys follow right behind its node, before the ways of its readers part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
-use weir_engine::error::{Error, Result};
+use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
 use weir_engine::island::ScanExec;
+use weir_engine::operator::OperatorFactory;
 use weir_engine::operator::project_filter::ProjectFilter;
+use weir_engine::rules::keyed::KeyedFactory;
 use weir_engine::scan::{Scan, ScanRules};
 
 /// A scan within an island.
@@ -51,7 +55,9 @@ pub(crate) fn share(graph: Graph) -> Result<Graph> {
     let mut replaced = BTreeMap::new();
     for group in groups(&graph) {
         let all = group.scans()?;
-        if all.len() < 2 {
+        let stages = group.first.stages();
+        group.agree(!stages.is_empty())?;
+        if all.len() < 2 && (stages.is_empty() || group.nodes.is_empty()) {
             continue;
         }
         let reads: BTreeSet<usize> = all
@@ -62,7 +68,7 @@ pub(crate) fn share(graph: Graph) -> Result<Graph> {
         group.quieten(&reads)?;
         match group.nodes.as_slice() {
             [] => {}
-            [(at, scan)] => {
+            [(at, scan)] if stages.is_empty() => {
                 replaced.insert(*at, Arc::new(merge(std::slice::from_ref(scan), &reads)?));
             }
             nodes => {
@@ -84,6 +90,27 @@ impl Group {
         Ok(scans)
     }
 
+    /// Which row breaks a rule over keys depends on the order in which rows come: all readers have to
+    /// have the same one.
+    fn agree(&self, has_stages: bool) -> Result<()> {
+        if !has_stages || self.leaves.is_empty() {
+            return Ok(());
+        }
+        if !self.nodes.is_empty() {
+            let name = &self.first.name;
+            let message = format!("source \"{name}\" is read as a stream and as a table");
+            return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+                .detail("its rules over keys would be asked twice, in two orders")
+                .hint("declare a second source over the same data for the table"));
+        }
+        if self.leaves.len() > 1 {
+            for leaf in &self.leaves {
+                leaf.exec()?.read_in_order();
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves the counts to the nodes, or to one of the islands' scans if there are no nodes.
     fn quieten(&self, reads: &[usize]) -> Result<()> {
         let whole = self.leaves.iter().position(|leaf| !leaf.may_stop);
@@ -103,6 +130,15 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// Lets all scans of a source in an island that runs by itself have its rows in one order, where that
+/// matters.
+pub(crate) fn agree(island: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let mut groups = Vec::new();
+    leaves(island, false, &mut groups);
+    let mut groups = groups.iter();
+    groups.try_for_each(|group| group.agree(!group.first.stages().is_empty()))
 }
 
 /// The scans of a graph by source, in the order of the graph.
@@ -170,14 +206,18 @@ fn merge(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Scan> {
     if let Some(watermark) = &mut watermark {
         watermark.expr = rebase(&watermark.expr, first, reads)?;
     }
-    Ok(Scan {
+    let scan = Scan {
         projection: reads.to_vec(),
         columns,
         required,
         rules: rules(scans, reads)?,
         watermark,
         ..first.as_ref().clone()
-    })
+    };
+    match scan.stages().is_empty() {
+        true => Ok(scan),
+        false => Ok(scan.whole()),
+    }
 }
 
 /// The rules of the source over the columns that any of the scans needs.
@@ -258,23 +298,29 @@ fn rebuild(
         let from = match added.get(&number) {
             Some(from) => *from,
             None => {
+                let id = ids.of(scan);
                 let from = graph.add(Node {
-                    id: ids.of(scan),
+                    id: Arc::clone(&id),
                     kind: NodeKind::Scan(Arc::clone(scan)),
                     schema: scan.schema(),
                     ..node.clone()
                 })?;
+                let from = stages(&mut graph, from, &id, scan)?;
                 added.insert(number, from);
                 from
             }
         };
         node.kind = NodeKind::Operator(Arc::new(pick(&node, scan)?));
+        let partitioning = match graph.node(from)?.parallelism == node.parallelism {
+            true => Partitioning::Forward,
+            false => Partitioning::Rebalance,
+        };
         let to = graph.add(node)?;
         graph.connect(Edge {
             from,
             to,
             input: 0,
-            partitioning: Partitioning::Forward,
+            partitioning,
         })?;
         moved.insert(at, to);
     }
@@ -290,6 +336,36 @@ fn rebuild(
         })?;
     }
     Ok(graph)
+}
+
+/// Adds the rules over keys behind the scan of a source; gives the node from which its rows go on.
+fn stages(graph: &mut Graph, scan: NodeIndex, id: &str, of: &Scan) -> Result<NodeIndex> {
+    let mut from = scan;
+    let parallelism = graph.node(scan)?.parallelism;
+    for stage in of.stages() {
+        let (parallelism, partitioning) = match stage.exchange() {
+            None if graph.node(from)?.parallelism == 1 => (1, Partitioning::Forward),
+            None => (1, Partitioning::Rebalance),
+            Some(key) => (parallelism, Partitioning::Hash(key)),
+        };
+        let name = stage.name();
+        let factory = KeyedFactory::new(&of.name, stage, true);
+        let to = graph.add(Node {
+            id: format!("{id}/rules({name})").into(),
+            name: of.name.clone(),
+            schema: factory.schema(),
+            kind: NodeKind::Operator(Arc::new(factory)),
+            parallelism,
+        })?;
+        graph.connect(Edge {
+            from,
+            to,
+            input: 0,
+            partitioning,
+        })?;
+        from = to;
+    }
+    Ok(from)
 }
 
 /// The ids of the nodes that read sources: a script may drop a source and declare another one of its

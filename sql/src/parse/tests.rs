@@ -151,18 +151,20 @@ fn expectation(o: &mut String, e: &CreateExpectation) {
 fn constraints(o: &mut String, constraints: &[Constraint]) {
     for rule in constraints {
         let expect = match &rule.expectation {
-            Expectation::Row(expect) => expect.to_string(),
+            Expectation::Row(expect) => format!("({expect})"),
+            Expectation::Keyed(keyed) => keyed.to_string(),
             other => format!("{other:?}"),
         };
-        let place = rule.place;
+        let (rule_name, place) = (name(&rule.name), rule.place);
         write!(
             o,
-            "\n  rule {} ({expect}) @{}:{}",
-            name(&rule.name),
-            place.line,
-            place.column
+            "\n  rule {rule_name} {expect} @{}:{}",
+            place.line, place.column
         )
         .unwrap();
+        if !rule.per.is_empty() {
+            write!(o, " per ({})", names(&rule.per)).unwrap();
+        }
         if let Some(when) = &rule.when {
             write!(o, " when {when}").unwrap();
         }

@@ -20,10 +20,13 @@ use weir_engine::rules::Action;
 
 use super::Planned;
 
-/// The rows of a view's plan that its rules let through.
+/// The rows of a view's plan that its rules let through. Those over keys are left out: a view of which
+/// they keep rows back is not read, see [`withheld`].
 pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Result<LogicalPlan> {
+    let single = |rule: &&Planned| rule.rule.keyed.is_none();
     let any = |wanted: fn(&Action) -> bool| {
-        let chosen = rules.iter().filter(|rule| wanted(&rule.rule.action));
+        let chosen = rules.iter().filter(single);
+        let chosen = chosen.filter(|rule| wanted(&rule.rule.action));
         chosen
             .map(broken)
             .try_fold(None, |all: Option<Expr>, next| {
@@ -44,7 +47,8 @@ pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Res
         let call = ScalarFunction::new_udf(Arc::new(function), arguments);
         builder = builder.filter(Expr::ScalarFunction(call))?;
     }
-    let sets: Vec<&Planned> = rules.iter().filter(|rule| !rule.set.is_empty()).collect();
+    let sets = rules.iter().filter(single);
+    let sets: Vec<&Planned> = sets.filter(|rule| !rule.set.is_empty()).collect();
     if sets.is_empty() {
         return Ok(builder.build()?);
     }
@@ -61,6 +65,14 @@ pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Res
         exprs.push(value.alias(name));
     }
     Ok(builder.project(exprs)?.build()?)
+}
+
+/// The name of a rule because of which a view cannot be read: it changes what the view shows, by the
+/// order in which rows come, and a query that computes them anew has them in another one.
+pub(crate) fn withheld(rules: &[Planned]) -> Option<&str> {
+    let keyed = rules.iter().filter(|rule| rule.rule.keyed.is_some());
+    let mut keyed = keyed.filter(|rule| !matches!(rule.rule.action, Action::Warn));
+    keyed.next().map(|rule| rule.rule.name.as_str())
 }
 
 /// Whether a row breaks a rule; never null.

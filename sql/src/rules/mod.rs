@@ -6,7 +6,8 @@
 
 pub(crate) mod check;
 pub(crate) mod copy;
+mod keyed;
 mod planning;
 mod text;
 
-pub(crate) use planning::{Planned, Ruled, plan};
+pub(crate) use planning::{Arrival, Planned, Ruled, plan};

@@ -10,8 +10,8 @@ use weir_engine::limits;
 use weir_engine::options::unknown;
 use weir_engine::rules::{Action, Overflow, Rule, is_kept_column};
 
-use super::check;
 use super::text::text;
+use super::{check, keyed};
 use crate::ast::{Constraint, Expectation, Name, OnOverflow, OnViolation};
 use crate::plan::Planner;
 
@@ -24,8 +24,23 @@ pub(crate) struct Ruled<'a> {
     pub(crate) schema: &'a SchemaRef,
     /// Whether a rule may ask for the time: its rows are never taken back, and judged once.
     pub(crate) clock: bool,
+    /// How its rows come.
+    pub(crate) arrival: Arrival<'a>,
     /// Columns that no rule may set, with the reason.
     pub(crate) fixed: &'a [(String, &'static str)],
+}
+
+/// How the rows of a table come, as far as rules over keys go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival<'a> {
+    /// That is known when its query is lowered: rules are planned again there.
+    Unknown,
+    /// One after the other, with this event time if they have a watermark.
+    Rows(Option<&'a str>),
+    /// All of them, and then the end: there is no watermark to wait for.
+    Ended,
+    /// They are taken back.
+    Changes,
 }
 
 /// A rule as planned.
@@ -60,14 +75,23 @@ pub(crate) fn plan(
 
 fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<Planned> {
     let place = constraint.place;
-    let Expectation::Row(sql) = &constraint.expectation else {
-        return Err(Error::internal(
-            "a rule over many rows is planned as one over rows",
-        ));
-    };
     let row = |sql| planner.row_expr(sql, ruled.schema, ruled.clock, place);
-    let expect = row(sql)?;
-    check_truth(&expect.compiled.data_type(ruled.schema)?, "EXPECT", place)?;
+    let (expect, compiled, keyed) = match &constraint.expectation {
+        Expectation::Row(sql) => {
+            let expect = row(sql)?;
+            check_truth(&expect.compiled.data_type(ruled.schema)?, "EXPECT", place)?;
+            (expect.expr, expect.compiled, None)
+        }
+        Expectation::Keyed(asks) => {
+            let planned = keyed::plan(planner, ruled, constraint, asks)?;
+            (planned.expect, planned.compiled, Some(planned.keyed))
+        }
+        _ => {
+            return Err(Error::internal(
+                "a rule over many rows is planned as one over rows",
+            ));
+        }
+    };
     let when = constraint.when.as_ref().map(row).transpose()?;
     if let Some(when) = &when {
         check_truth(&when.compiled.data_type(ruled.schema)?, "WHEN", place)?;
@@ -78,7 +102,8 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             name: constraint.name.text.clone(),
             text: text(constraint),
             when: when.as_ref().map(|when| Arc::clone(&when.compiled)),
-            expect: expect.compiled,
+            expect: compiled,
+            keyed,
             action,
             unknown_violates: constraint.unknown_violates,
             overflow: constraint.on_overflow.map(|limit| match limit {
@@ -87,13 +112,13 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             }),
             grade: constraint.grade.clone(),
         },
-        expect: expect.expr,
+        expect,
         when: when.map(|when| when.expr),
         set,
     })
 }
 
-fn check_truth(found: &DataType, clause: &str, place: Place) -> Result<()> {
+pub(super) fn check_truth(found: &DataType, clause: &str, place: Place) -> Result<()> {
     if *found == DataType::Boolean {
         return Ok(());
     }

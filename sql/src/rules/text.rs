@@ -1,6 +1,6 @@
 //! A rule as it was understood, as text: its version is a hash of it, and results show it.
 
-use crate::ast::{Constraint, Expectation, Name, OnViolation, Scope};
+use crate::ast::{Constraint, Expectation, OnViolation, Scope, list};
 
 /// The rule as it was understood: what it does differs where this does.
 pub(super) fn text(constraint: &Constraint) -> String {
@@ -42,6 +42,7 @@ pub(super) fn text(constraint: &Constraint) -> String {
 fn expectation(expectation: &Expectation) -> String {
     match expectation {
         Expectation::Row(expr) => format!("EXPECT ({expr})"),
+        Expectation::Keyed(keyed) => format!("EXPECT {keyed}"),
         Expectation::Fresh { column, within } => {
             format!("EXPECT FRESH ({}, {within})", column.text)
         }
@@ -70,11 +71,6 @@ fn expectation(expectation: &Expectation) -> String {
             format!("EXPECT SCHEMA ({}){strict}", columns.join(", "))
         }
     }
-}
-
-fn list(names: &[Name]) -> String {
-    let names: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
-    names.join(", ")
 }
 
 /// The scope as SQL writes it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use weir_engine::error::{Error, Result};
+use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::graph::Graph;
 
 use super::insert::Insert;
@@ -16,8 +16,20 @@ use crate::catalog::create_sink::SinkTable;
 use crate::catalog::source::SourceTable;
 use crate::lower::{add_check, tables_read};
 use crate::rules::check::{self, CheckPlan, Checked};
-use crate::rules::{self, Ruled};
+use crate::rules::{self, Arrival, Planned, Ruled};
 use crate::settings::Mode;
+
+/// Refuses rules over many rows of a table whose rows a query can't compute anew.
+fn measured(plans: Vec<CheckPlan>, rules: &[Planned]) -> Result<Vec<CheckPlan>> {
+    let (Some(plan), Some(rule)) = (plans.first(), rules::copy::withheld(rules)) else {
+        return Ok(plans);
+    };
+    let message = format!("a rule over many rows beside \"{rule}\", which keeps rows back by key");
+    Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+        .detail("the rows of the table would be computed anew, and come in another order")
+        .hint("put one of them on a source, or let the rule over keys warn")
+        .at(Some(plan.place)))
+}
 
 impl Session {
     /// Plans rules over many rows of a source.
@@ -34,7 +46,8 @@ impl Session {
     /// Plans rules over many rows of a materialized view.
     pub(super) fn view_checks(&self, view: &Materialized) -> Result<Vec<CheckPlan>> {
         let table = self.view_table(view, "")?;
-        self.checks_of(&view.name, Arc::new(table), None, &view.constraints)
+        let plans = self.checks_of(&view.name, Arc::new(table), None, &view.constraints)?;
+        measured(plans, &view.rules(&self.planner)?)
     }
 
     /// Plans rules over many rows of a sink, which are those of the queries that are inserted into it.
@@ -57,12 +70,14 @@ impl Session {
             table: &sink.name,
             schema: &first.columns,
             clock: true,
+            arrival: Arrival::Unknown,
             fixed: &[],
         };
         let planned = rules::plan(&self.planner, &ruled, &constraints)?;
         let rows = rules::copy::published(&sink.name, all, &planned)?;
         let table = ViewTable::new(rows, None);
-        self.checks_of(&sink.name, Arc::new(table), None, &constraints)
+        let plans = self.checks_of(&sink.name, Arc::new(table), None, &constraints)?;
+        measured(plans, &planned)
     }
 
     fn checks_of(

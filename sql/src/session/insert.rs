@@ -17,7 +17,7 @@ use super::{Materialized, Pipeline, Session, partition};
 use crate::ast::{Emit, Name};
 use crate::catalog::{check_reserved, create_sink::SinkTable};
 use crate::lower::{SinkInputs, SinkQuery, add_sink, add_view, is_bounded, share};
-use crate::rules::{self, Ruled};
+use crate::rules::{self, Arrival, Ruled};
 use crate::settings::Mode;
 
 /// A query with the sink that takes its rows.
@@ -88,6 +88,7 @@ impl Session {
             table: &sink.name,
             schema: &columns,
             clock: true,
+            arrival: Arrival::Unknown,
             fixed: &[],
         };
         rules::plan(&self.planner, &ruled, &sink.constraints.lock())?;

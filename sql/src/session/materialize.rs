@@ -11,7 +11,7 @@ use super::{Outcome, Session, insert};
 use crate::ast::{Constraint, CreateMaterializedView, Emit, ObjectKind, Statement};
 use crate::catalog::{Create, Object};
 use crate::plan::Planner;
-use crate::rules::{self, Planned, Ruled};
+use crate::rules::{self, Arrival, Planned, Ruled};
 
 /// A query whose rows are kept up to date under a name.
 #[derive(Debug, Clone)]
@@ -31,11 +31,12 @@ pub(crate) struct Materialized {
 impl Materialized {
     /// Plans its rules over the columns of its query. They can't ask for the time: queries that read the
     /// view judge its rows again.
-    fn rules(&self, planner: &Planner) -> Result<Vec<Planned>> {
+    pub(super) fn rules(&self, planner: &Planner) -> Result<Vec<Planned>> {
         let ruled = Ruled {
             table: &self.name,
             schema: self.plan.schema().inner(),
             clock: false,
+            arrival: Arrival::Unknown,
             fixed: &[],
         };
         rules::plan(planner, &ruled, &self.constraints)
@@ -59,9 +60,10 @@ impl Session {
         let (view, uses) = self.plan_materialized(create, statement.place)?;
         let table = self.view_table(&view, &statement.text)?;
         self.views.retain(|other| other.name != view.name);
-        self.views.push(view);
+        self.views.push(view.clone());
         let object = Object::MaterializedView(Arc::new(table));
         self.put(&create.name, object, statement, uses);
+        self.withhold(&view)?;
         Ok(Outcome::Added)
     }
 
@@ -84,6 +86,14 @@ impl Session {
         view.rules(&self.planner)?;
         self.view_checks(&view)?;
         Ok((view, planned.uses))
+    }
+
+    /// Notes whether queries may read a view.
+    pub(super) fn withhold(&mut self, view: &Materialized) -> Result<()> {
+        let rules = view.rules(&self.planner)?;
+        let rule = rules::copy::withheld(&rules);
+        self.catalog.withhold(&view.name, rule);
+        Ok(())
     }
 
     /// The view as other queries read it: with the rows that its rules let through.

@@ -12,6 +12,7 @@ use weir_engine::job::JobContext;
 use weir_engine::metrics::Metrics;
 
 use super::Session;
+use crate::lower::agree;
 
 impl Session {
     /// Runs a query; rows that cannot be decoded are left out, as a pipeline's dead letters are, and so
@@ -22,6 +23,7 @@ impl Session {
         place: Option<Place>,
     ) -> Result<SendableRecordBatchStream> {
         let island = self.planner.island(plan, place).await?;
+        agree(&island).map_err(|error| error.at(place))?;
         self.run_island(island)
     }
 

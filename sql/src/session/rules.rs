@@ -10,7 +10,7 @@ use super::{Materialized, Session};
 use crate::ast::{Constraint, CreateExpectation};
 use crate::catalog::{Entry, Object, word};
 use crate::parse::{check_new, taken};
-use crate::rules::{self, Ruled};
+use crate::rules::{self, Arrival, Ruled};
 
 impl Session {
     pub(super) fn create_expectation(&mut self, create: &CreateExpectation) -> Result<()> {
@@ -38,6 +38,7 @@ impl Session {
                         table: &sink.name,
                         schema: columns,
                         clock: true,
+                        arrival: Arrival::Unknown,
                         fixed: &[],
                     };
                     rules::plan(&self.planner, &ruled, std::slice::from_ref(rule))?;
@@ -87,6 +88,7 @@ impl Session {
         let (text, uses) = (entry.text.clone(), entry.uses.clone());
         let object = Object::MaterializedView(Arc::new(self.view_table(&view, &text)?));
         self.catalog.put(name, Entry { object, text, uses });
+        self.withhold(&view)?;
         if let Some(place) = at.and_then(|at| self.views.get_mut(at)) {
             *place = view;
         }

@@ -89,6 +89,7 @@ pub(super) fn rule(name: &str, expect: Arc<dyn PhysicalExpr>, action: Action) ->
         text: format!("EXPECT ({expect}) {action}"),
         when: None,
         expect,
+        keyed: None,
         action,
         unknown_violates: false,
         overflow: None,

@@ -11,6 +11,7 @@ fn table(overflow: Option<Overflow>) -> Arc<Table> {
         text: "r".to_owned(),
         when: None,
         expect: Arc::new(Literal::new(ScalarValue::Boolean(Some(true)))),
+        keyed: None,
         action: Action::Drop,
         unknown_violates: false,
         overflow,

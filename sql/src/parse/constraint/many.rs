@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 
 use super::{not_yet, number, upper, wrong};
-use crate::ast::{Expectation, Scope};
+use crate::ast::{Asks, Expectation, Scope};
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
 use crate::parse::{skeleton, syntax};
@@ -53,6 +53,11 @@ pub(super) fn dimension(expectation: &Expectation) -> &'static str {
         Expectation::Fresh { .. } | Expectation::Daily { .. } => "timeliness",
         Expectation::Schema { .. } => "schema",
         Expectation::SameRows { .. } | Expectation::Equals { .. } => "accuracy",
+        Expectation::Keyed(keyed) => match keyed.asks {
+            Asks::Unique { .. } => "uniqueness",
+            Asks::Last(_) => "validity",
+            _ => "consistency",
+        },
         _ => "validity",
     }
 }

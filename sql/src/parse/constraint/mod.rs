@@ -1,6 +1,7 @@
 //! `CONSTRAINT name EXPECT (expr) [WHEN (expr)] ...` and `CREATE EXPECTATION`. What belongs to rules and
 //! is not built yet is refused by name, never passed over.
 
+mod keyed;
 mod many;
 
 use datafusion::sql::sqlparser::ast::Expr;
@@ -11,7 +12,7 @@ use weir_engine::options::nearest;
 use weir_engine::rules::Grade;
 
 use crate::ast::{
-    Constraint, CreateExpectation, Expectation, Name, OnOverflow, OnViolation, Scope,
+    Asks, Constraint, CreateExpectation, Expectation, Keyed, Name, OnOverflow, OnViolation, Scope,
 };
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
@@ -86,19 +87,7 @@ fn is_expect(word: &str) -> bool {
 fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
     cursor.expect(&["EXPECT"])?;
     let place = cursor.place();
-    let expectation = match many::expectation(cursor)? {
-        Some(expectation) => expectation,
-        None => {
-            if let Some(refused) = kept_for_later(cursor) {
-                return Err(refused);
-            }
-            let expr = parenthesis(cursor, "the expression of a rule stands in parentheses")?;
-            match many::compared(cursor, &expr)? {
-                Some(compared) => compared,
-                None => Expectation::Row(Box::new(expr)),
-            }
-        }
-    };
+    let expectation = expected(cursor)?;
     let dimension = many::dimension(&expectation);
     let mut constraint = Constraint {
         name,
@@ -129,7 +118,38 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         }
         seen.push(clause);
     }
-    Ok(constraint)
+    let of_many = constraint.scope.is_some() || constraint.mostly.is_some();
+    match &constraint.expectation {
+        Expectation::Keyed(_) if of_many => {
+            let hint = "count what such a rule finds in weir.quality_results";
+            Err(unsupported("a rule over keys with SCOPE, EVERY or MOSTLY", hint).at(Some(place)))
+        }
+        _ => Ok(constraint),
+    }
+}
+
+/// Takes what stands between EXPECT and the clauses.
+fn expected(cursor: &mut Cursor<'_>) -> Result<Expectation> {
+    if let Some(expectation) = many::expectation(cursor)? {
+        return Ok(expectation);
+    }
+    if let Some(keyed) = keyed::parse(cursor)? {
+        return Ok(Expectation::Keyed(keyed));
+    }
+    if let Some(refused) = kept_for_later(cursor) {
+        return Err(refused);
+    }
+    let expr = parenthesis(cursor, "the expression of a rule stands in parentheses")?;
+    if let Some(compared) = many::compared(cursor, &expr)? {
+        return Ok(compared);
+    }
+    match keyed::looks_back(&expr) {
+        true => Ok(Expectation::Keyed(Keyed {
+            asks: Asks::Last(Box::new(expr)),
+            order: None,
+        })),
+        false => Ok(Expectation::Row(Box::new(expr))),
+    }
 }
 
 /// Takes one clause of a rule and gives its name, or `None` where the rule ends.
@@ -140,6 +160,13 @@ fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'sta
     if cursor.accept(&["when"]) {
         rule.when = Some(parenthesis(cursor, "the condition stands in parentheses")?);
         return Ok(Some("WHEN"));
+    }
+    if cursor.at_words(&["order", "by"])
+        && let Expectation::Keyed(keyed) = &mut rule.expectation
+    {
+        cursor.expect(&["ORDER", "BY"])?;
+        keyed.order = Some(keyed::order(cursor)?);
+        return Ok(Some("ORDER BY"));
     }
     if cursor.accept(&["dimension"]) {
         rule.grade.dimension = one_of(cursor, "dimension", &DIMENSIONS)?;
@@ -312,21 +339,14 @@ fn parenthesis(cursor: &mut Cursor<'_>, hint: &str) -> Result<Expr> {
 
 /// The rules of other kinds, by the words that they begin with.
 fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 6] = [
-        "unique",
-        "increasing",
-        "decreasing",
-        "transition",
-        "no",
-        "normal",
-    ];
+    const WORDS: [&str; 2] = ["no", "normal"];
     let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
     found.then(|| not_yet(&format!("EXPECT {}", upper(cursor)), cursor.place()))
 }
 
 /// The clauses of rules of other kinds, behind the expression.
 fn later_clause(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 4] = ["determines", "references", "last", "using"];
+    const WORDS: [&str; 3] = ["references", "last", "using"];
     let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
     found.then(|| not_yet(&format!("{} of a rule", upper(cursor)), cursor.place()))
 }

@@ -23,6 +23,11 @@ pub(super) fn check(
     let mut observed = Vec::new();
     let mut reads = names(&rule.per);
     let ask = match &rule.expectation {
+        Expectation::Keyed(_) => {
+            return Err(Error::internal(
+                "a rule over keys is planned as one over many rows",
+            ));
+        }
         Expectation::Row(expr) => {
             reads.extend(measures::columns(expr));
             over_rows(planner, rule, expr, columns, &mut observed)?

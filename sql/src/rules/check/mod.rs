@@ -91,6 +91,7 @@ pub(crate) fn is_check(planner: &Planner, constraint: &Constraint) -> bool {
                 || !constraint.per.is_empty()
                 || !measures::aggregates(planner, expr).is_empty()
         }
+        Expectation::Keyed(_) => false,
         _ => true,
     }
 }

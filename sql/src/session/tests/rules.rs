@@ -11,14 +11,14 @@ use super::runs::try_run;
 use super::*;
 
 /// What a pipeline did.
-struct Done {
-    rows: Vec<String>,
-    letters: DeadLetters,
-    store: Arc<MemoryStore>,
-    accounts: Vec<weir_engine::runtime::SourceAccount>,
+pub(super) struct Done {
+    pub(super) rows: Vec<String>,
+    pub(super) letters: DeadLetters,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) accounts: Vec<weir_engine::runtime::SourceAccount>,
 }
 
-async fn done(parallelism: u32, mode: &str, script: &str) -> Result<Done> {
+pub(super) async fn done(parallelism: u32, mode: &str, script: &str) -> Result<Done> {
     let memory = Memory::default();
     let written: Written = Arc::clone(&memory.written);
     let mut session = session_with(parallelism, memory);
@@ -41,7 +41,7 @@ async fn done(parallelism: u32, mode: &str, script: &str) -> Result<Done> {
 }
 
 /// The ids of quarantined rows.
-fn ids(store: &MemoryStore, table: &str) -> Vec<i64> {
+pub(super) fn ids(store: &MemoryStore, table: &str) -> Vec<i64> {
     let mut ids = Vec::new();
     for rows in store.rows(table) {
         let column = rows.column_by_name("id").unwrap();
@@ -52,7 +52,7 @@ fn ids(store: &MemoryStore, table: &str) -> Vec<i64> {
     ids
 }
 
-fn told(tallies: &[TableTally]) -> Vec<String> {
+pub(super) fn told(tallies: &[TableTally]) -> Vec<String> {
     tallies
         .iter()
         .map(|t| {
@@ -76,7 +76,7 @@ fn told(tallies: &[TableTally]) -> Vec<String> {
 }
 
 /// Runs a script in both modes with one subtask and three.
-fn each(script: &str, look: impl Fn(Done, &str)) {
+pub(super) fn each(script: &str, look: impl Fn(Done, &str)) {
     block_on(async {
         for mode in ["batch", "streaming"] {
             for parallelism in [1, 3] {

@@ -1,0 +1,262 @@
+//! The rules of a table that have one key: what is asked at once, behind one exchange.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::PhysicalExpr;
+
+use super::ask::{Ask, Keyed, names};
+use super::fingerprint;
+use super::memory::{Asked, Memory, memory};
+use crate::error::{Error, Result};
+use crate::job::TaskContext;
+use crate::rules::fused::with_rows;
+use crate::rules::judge::Judge;
+use crate::rules::rule::Rule;
+use crate::rules::verdict::{Verdict, is_true, truth};
+use crate::updating::codec::evaluate;
+
+/// The rules of a table that have one key and one order.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    judge: Arc<Judge>,
+    schema: SchemaRef,
+    /// The numbers of its rules among those of the table.
+    rules: Vec<usize>,
+    keyed: Keyed,
+    /// All rows go through one subtask.
+    is_single: bool,
+    /// Nothing of the table's rules comes behind it.
+    is_last: bool,
+}
+
+impl Stage {
+    /// The stages of a table's rules, over the rows that its other rules let through.
+    ///
+    /// Behind an exchange by one key, rows of other keys overtake one another. So the stages for which
+    /// the order of arrival counts come first, and are in one subtask if there are several of them.
+    pub fn all(judge: &Arc<Judge>, schema: &SchemaRef) -> Vec<Arc<Self>> {
+        let mut stages: Vec<Self> = Vec::new();
+        for (at, rule) in judge.rules().iter().enumerate() {
+            let Some(keyed) = &rule.keyed else {
+                continue;
+            };
+            let same = |stage: &&mut Self| {
+                let other = &stage.keyed;
+                other.key == keyed.key
+                    && other.nulls_equal == keyed.nulls_equal
+                    && other.order == keyed.order
+            };
+            match stages.iter_mut().find(same) {
+                Some(stage) => stage.rules.push(at),
+                None => stages.push(Self {
+                    judge: Arc::clone(judge),
+                    schema: Arc::clone(schema),
+                    rules: vec![at],
+                    keyed: keyed.clone(),
+                    is_single: keyed.key.is_empty(),
+                    is_last: false,
+                }),
+            }
+        }
+        let (mut stages, others): (Vec<_>, Vec<_>) =
+            stages.into_iter().partition(Self::goes_by_arrival);
+        if stages.len() > 1 {
+            stages.iter_mut().for_each(|stage| stage.is_single = true);
+        }
+        stages.extend(others);
+        if let Some(last) = stages.last_mut() {
+            last.is_last = true;
+        }
+        stages.into_iter().map(Arc::new).collect()
+    }
+
+    /// Whether how many rows break its rules depends on the order in which they arrive.
+    fn goes_by_arrival(&self) -> bool {
+        let mut rules = self.keyed();
+        self.keyed.order.is_none() && rules.any(|(_, _, keyed)| !matches!(keyed.ask, Ask::Unique))
+    }
+
+    /// What the exchange in front goes by; `None` if all rows go to one subtask.
+    pub fn exchange(&self) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
+        (!self.is_single).then(|| self.keyed.key.clone())
+    }
+
+    /// Tells it from the other stages of the table.
+    pub fn name(&self) -> String {
+        let mut name = names(&self.keyed.key);
+        if self.keyed.nulls_equal {
+            name.push('*');
+        }
+        if let Some(order) = &self.keyed.order {
+            name.push_str(&format!(" by {}", names(std::slice::from_ref(order))));
+        }
+        name
+    }
+
+    /// What rows are told apart by.
+    pub(super) fn key(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.keyed.key
+    }
+
+    /// The rows that come and go.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The time in whose order rows are asked.
+    pub(super) fn order(&self) -> Option<&Arc<dyn PhysicalExpr>> {
+        self.keyed.order.as_ref()
+    }
+
+    /// Names the state: stages of the same go on with it.
+    pub(super) fn fingerprint(&self) -> Result<String> {
+        let types = self.keyed.key.iter().map(|key| key.data_type(&self.schema));
+        let types = types.collect::<std::result::Result<Vec<_>, _>>()?;
+        let rules = self
+            .keyed()
+            .map(|(_, _, keyed)| keyed.ask.fingerprint(&self.schema));
+        let rules = rules.collect::<Result<Vec<_>>>()?;
+        Ok(format!(
+            "rules per {} of {types:?}: {}",
+            self.name(),
+            rules.join("; ")
+        ))
+    }
+
+    /// What its rules remember, at the beginning.
+    pub(super) fn memories(&self) -> Result<Vec<Box<dyn Memory>>> {
+        self.keyed()
+            .map(|(_, _, keyed)| memory(&keyed.ask, &self.schema))
+            .collect()
+    }
+
+    fn keyed(&self) -> impl Iterator<Item = (usize, &Rule, &Keyed)> {
+        self.rules.iter().filter_map(|at| {
+            let rule = self.judge.rules().get(*at)?;
+            Some((*at, rule, rule.keyed.as_ref()?))
+        })
+    }
+
+    /// Asks all rules about rows, in order; gives those that go on.
+    pub(super) fn judge(
+        &self,
+        batch: RecordBatch,
+        memories: &mut [Box<dyn Memory>],
+        task: &TaskContext,
+    ) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let columns = evaluate(&self.keyed.key, &batch)?;
+        let keys = fingerprint::keys(&columns, rows)?;
+        let mut about = BooleanBuffer::new_set(rows);
+        if !self.keyed.nulls_equal {
+            about = without_nulls(about, &columns);
+        }
+        if let Some(order) = self.order() {
+            about = without_nulls(about, &evaluate(std::slice::from_ref(order), &batch)?);
+        }
+        let mut verdicts = vec![Verdict::default(); self.judge.rules().len()];
+        for ((at, rule, keyed), memory) in self.keyed().zip(memories) {
+            let question = Question {
+                rule,
+                keyed,
+                keys: &keys,
+                about: &about,
+            };
+            if let Some(verdict) = verdicts.get_mut(at) {
+                *verdict = question.ask(&batch, &mut **memory)?;
+            }
+        }
+        let judged = self
+            .judge
+            .settle(batch, &verdicts, (None, task), self.is_last)?;
+        Ok(judged.rows)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules: Vec<_> = self.keyed().map(|(_, rule, _)| rule.to_string()).collect();
+        write!(f, "rules=[{}]", rules.join("; "))
+    }
+}
+
+/// One rule over the rows of a batch.
+struct Question<'a> {
+    rule: &'a Rule,
+    keyed: &'a Keyed,
+    keys: &'a [u128],
+    /// The rows whose key is known.
+    about: &'a BooleanBuffer,
+}
+
+impl Question<'_> {
+    fn ask(&self, batch: &RecordBatch, memory: &mut dyn Memory) -> Result<Verdict> {
+        let rows = batch.num_rows();
+        let applies = match &self.rule.when {
+            Some(when) => is_true(truth(&when.evaluate(batch)?.into_array(rows)?)?),
+            None => BooleanBuffer::new_set(rows),
+        };
+        let values = self.keyed.ask.values().into_iter().cloned();
+        let values = evaluate(&values.collect::<Vec<_>>(), batch)?;
+        let needed = values.get(..self.keyed.ask.needs()).unwrap_or_default();
+        let known = without_nulls(&applies & self.about, needed);
+        let asked = Asked {
+            keys: self.keys,
+            known: &known,
+            values: &values,
+        };
+        if let Some(last) = memory.last(&asked)? {
+            return self.with_last(batch, last, &applies, &known);
+        }
+        let mut broken = BooleanBufferBuilder::new(rows);
+        broken.append_n(rows, false);
+        memory.ask(&asked, &mut broken)?;
+        Ok(Verdict::found(self.rule, &applies, known, broken.finish()))
+    }
+
+    /// Computes the expression of the rule over rows and the last ones before them.
+    fn with_last(
+        &self,
+        batch: &RecordBatch,
+        last: Vec<ArrayRef>,
+        applies: &BooleanBuffer,
+        known: &BooleanBuffer,
+    ) -> Result<Verdict> {
+        let rows = batch.num_rows();
+        let mut columns = batch.columns().to_vec();
+        columns.extend(last);
+        let schema = self.keyed.extended(&batch.schema())?;
+        let batch = with_rows(schema, columns, rows)?;
+        let selection = BooleanArray::new(known.clone(), None);
+        let answer = self.rule.expect.evaluate_selection(&batch, &selection)?;
+        let answer = answer.into_array(rows)?;
+        let answer = truth(&answer)?;
+        if answer.len() != rows {
+            return Err(Error::internal("a rule answered for other rows"));
+        }
+        let known = match answer.nulls() {
+            Some(nulls) => known & nulls.inner(),
+            None => known.clone(),
+        };
+        let broken = &!answer.values() & &known;
+        Ok(Verdict::found(self.rule, applies, known, broken))
+    }
+}
+
+/// The rows of a choice in which no column is null.
+fn without_nulls(rows: BooleanBuffer, columns: &[ArrayRef]) -> BooleanBuffer {
+    columns.iter().fold(rows, |rows, column| {
+        match column
+            .logical_nulls()
+            .filter(|nulls| nulls.null_count() > 0)
+        {
+            Some(nulls) => &rows & nulls.inner(),
+            None => rows,
+        }
+    })
+}

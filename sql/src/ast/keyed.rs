@@ -1,0 +1,113 @@
+//! Rules over keys as parsed: what has to hold between a row and those before it.
+
+use std::fmt;
+use std::time::Duration;
+
+use datafusion::sql::sqlparser::ast::Expr;
+
+use super::Name;
+
+/// A rule over the rows of a key.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// What has to hold.
+    pub asks: Asks,
+    /// `ORDER BY column`: the order in which rows are asked, if it is not that of their arrival.
+    pub order: Option<Name>,
+}
+
+/// What has to hold between rows of a key.
+#[derive(Debug, Clone)]
+pub enum Asks {
+    /// `UNIQUE (a, b) [WITHIN INTERVAL ..]`, or `UNIQUE (*)`.
+    Unique {
+        /// The columns; all if there are none.
+        columns: Vec<Name>,
+        /// How far apart in event time rows may be equal.
+        within: Option<Duration>,
+    },
+    /// `(a) DETERMINES (b)`.
+    Determines {
+        /// The columns that determine.
+        from: Vec<Name>,
+        /// The columns that are determined.
+        to: Vec<Name>,
+    },
+    /// `TRANSITION (state) IN ((from, to), ...)`.
+    Transition {
+        /// The column of the state.
+        state: Name,
+        /// The pairs.
+        pairs: Vec<(Expr, Expr)>,
+    },
+    /// `INCREASING | DECREASING [STRICTLY] (column)`.
+    Ordered {
+        /// The column.
+        column: Name,
+        /// `DECREASING`.
+        descending: bool,
+        /// `STRICTLY`.
+        strictly: bool,
+    },
+    /// `SEQUENTIAL (column)`.
+    Sequential(Name),
+    /// `NO OVERLAP (from, to)`.
+    Apart {
+        /// The column where a range begins.
+        from: Name,
+        /// The column where it ends.
+        to: Name,
+    },
+    /// An expression with `lag(column)`.
+    Last(Box<Expr>),
+}
+
+impl fmt::Display for Keyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.asks {
+            Asks::Unique { columns, within } => {
+                match columns.as_slice() {
+                    [] => f.write_str("UNIQUE (*)")?,
+                    columns => write!(f, "UNIQUE ({})", list(columns))?,
+                }
+                if let Some(within) = within {
+                    write!(f, " WITHIN {within:?}")?;
+                }
+            }
+            Asks::Determines { from, to } => {
+                write!(f, "({}) DETERMINES ({})", list(from), list(to))?;
+            }
+            Asks::Transition { state, pairs } => {
+                let pairs = pairs.iter().map(|(from, to)| format!("({from}, {to})"));
+                let pairs: Vec<_> = pairs.collect();
+                write!(f, "TRANSITION ({}) IN ({})", state.text, pairs.join(", "))?;
+            }
+            Asks::Ordered {
+                column,
+                descending,
+                strictly,
+            } => {
+                let word = if *descending {
+                    "DECREASING"
+                } else {
+                    "INCREASING"
+                };
+                let strictly = if *strictly { " STRICTLY" } else { "" };
+                write!(f, "{word}{strictly} ({})", column.text)?;
+            }
+            Asks::Sequential(column) => write!(f, "SEQUENTIAL ({})", column.text)?,
+            Asks::Apart { from, to } => write!(f, "NO OVERLAP ({}, {})", from.text, to.text)?,
+            Asks::Last(expr) => write!(f, "({expr})")?,
+        }
+        match &self.order {
+            Some(order) => write!(f, " ORDER BY {}", order.text),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The names of columns, as they stand in a list.
+pub(crate) fn list(names: &[Name]) -> String {
+    let names: Vec<_> = names.iter().map(|name| name.text.as_str()).collect();
+    names.join(", ")
+}
