@@ -11,6 +11,7 @@ use datafusion_physical_plan::ExecutionPlan;
 use crate::error::{Error, Result};
 use crate::join::LookupJoinFactory;
 use crate::operator::OperatorFactory;
+use crate::rules::Reference;
 use crate::scan::Scan;
 use crate::sink::Sink;
 
@@ -95,9 +96,21 @@ pub struct Edge {
 pub struct Graph {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
+    /// Tables whose keys the rules of the nodes ask for: they are read before anything else.
+    references: Vec<Arc<Reference>>,
 }
 
 impl Graph {
+    /// Adds a table that rules refer to.
+    pub fn refer(&mut self, reference: Arc<Reference>) {
+        self.references.push(reference);
+    }
+
+    /// The tables that rules refer to.
+    pub fn references(&self) -> &[Arc<Reference>] {
+        &self.references
+    }
+
     /// Adds a node; its id must be new.
     pub fn add(&mut self, node: Node) -> Result<NodeIndex> {
         if self.nodes.iter().any(|other| other.id == node.id) {

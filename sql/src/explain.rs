@@ -107,7 +107,7 @@ async fn analyze_query(
         .planner()
         .island(plan, Some(statement.place))
         .await?;
-    let mut rows = session.run_island(Arc::clone(&island))?;
+    let mut rows = session.run_island(Arc::clone(&island)).await?;
     while rows.try_next().await?.is_some() {}
     table(
         &DisplayableExecutionPlan::with_metrics(&*island)

@@ -78,9 +78,12 @@ impl Job {
         let progress = CheckpointProgress::default();
         let told = progress.clone();
         let run = async move {
-            let result = match checkpoints {
-                None => run(&graph, context, time).await.map(|()| JobEnd::Finished),
-                Some(options) => checkpointed::run(&graph, context, time, options, told).await,
+            let result = match (refer(&graph, &context).await, checkpoints) {
+                (Err(error), _) => Err(error),
+                (Ok(()), None) => run(&graph, context, time).await.map(|()| JobEnd::Finished),
+                (Ok(()), Some(options)) => {
+                    checkpointed::run(&graph, context, time, options, told).await
+                }
             };
             drop(give.send(result));
         };
@@ -104,6 +107,19 @@ impl Job {
             .await
             .map_err(|_| Error::internal("the job gave no result"))?
     }
+}
+
+/// Reads the tables that rules refer to.
+async fn refer(graph: &Graph, context: &JobContext) -> Result<()> {
+    for reference in graph.references() {
+        let (reference, job) = (Arc::clone(reference), context.clone());
+        let (give, result) = oneshot::channel();
+        let load = async move { drop(give.send(reference.load(&job).await)) };
+        context.env.spawn(Work::Cpu, load).join().await?;
+        let lost = |_| Error::internal("a table that rules refer to was not read");
+        result.await.map_err(lost)??;
+    }
+    Ok(())
 }
 
 /// Whether all sources of a graph have an end.

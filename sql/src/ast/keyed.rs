@@ -58,6 +58,15 @@ pub enum Asks {
         /// The column where it ends.
         to: Name,
     },
+    /// `(column) REFERENCES table(column)`.
+    References {
+        /// The columns of the row.
+        columns: Vec<Name>,
+        /// The other table.
+        table: Name,
+        /// Its columns.
+        to: Vec<Name>,
+    },
     /// An expression with `lag(column)`.
     Last(Box<Expr>),
 }
@@ -97,6 +106,15 @@ impl fmt::Display for Keyed {
             }
             Asks::Sequential(column) => write!(f, "SEQUENTIAL ({})", column.text)?,
             Asks::Apart { from, to } => write!(f, "NO OVERLAP ({}, {})", from.text, to.text)?,
+            Asks::References { columns, table, to } => {
+                write!(
+                    f,
+                    "({}) REFERENCES {}({})",
+                    list(columns),
+                    table.text,
+                    list(to)
+                )?;
+            }
             Asks::Last(expr) => write!(f, "({expr})")?,
         }
         match &self.order {

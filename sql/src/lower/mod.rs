@@ -81,7 +81,7 @@ pub(crate) fn is_bounded(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Whether a plan reads a source whose rows are changes.
-fn reads_changes(plan: &LogicalPlan) -> Result<bool> {
+pub(crate) fn reads_changes(plan: &LogicalPlan) -> Result<bool> {
     let mut changes = false;
     for_each_source(plan, &mut |_, table| changes |= table.is_changelog())?;
     Ok(changes)

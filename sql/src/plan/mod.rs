@@ -47,6 +47,7 @@ use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 
 use crate::profile::ProfileOf;
+use crate::rules::References;
 use crate::settings::Settings;
 pub(crate) use context::Tables;
 use context::{NoTables, PlanContext};
@@ -57,6 +58,7 @@ pub(crate) struct Planner {
     state: SessionState,
     streaming: Streaming,
     state_ttl: Option<Duration>,
+    references: Arc<References>,
 }
 
 /// How plans are optimised for the runtime's own operators.
@@ -126,7 +128,18 @@ impl Planner {
             streaming: Streaming::of(&state),
             state,
             state_ttl: settings.state_ttl(),
+            references: Arc::default(),
         }
+    }
+
+    /// The same with what the rules of the script so far refer to.
+    pub(crate) fn with_references(self, references: Arc<References>) -> Self {
+        Self { references, ..self }
+    }
+
+    /// What the rules of the script refer to.
+    pub(crate) fn references(&self) -> &Arc<References> {
+        &self.references
     }
 
     /// How long state is kept that no row touches, where event time does not end it.

@@ -2,7 +2,6 @@
 //! order of rows is there.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
@@ -12,13 +11,12 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, lit, try_cast};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
-use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, visit_expressions_mut,
-};
+use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
 use weir_engine::rules::keyed::{Ask, Keyed};
 
+use super::lag::lags;
 use super::planning::{Arrival, Ruled};
 use crate::ast::{self, Asks, Constraint, Name};
 use crate::plan::Planner;
@@ -70,6 +68,27 @@ pub(super) fn plan(
         expect: lit(true),
         compiled: planner.compile(lit(true), &empty)?,
     })
+}
+
+/// Whether a row refers to another table, for a rule that asks so: it needs no other row.
+pub(super) fn referring(
+    planner: &Planner,
+    ruled: &Ruled<'_>,
+    constraint: &Constraint,
+    keyed: &ast::Keyed,
+) -> Result<Option<(Expr, Arc<dyn PhysicalExpr>)>> {
+    let Asks::References { columns, table, to } = &keyed.asks else {
+        return Ok(None);
+    };
+    if let Some(name) = constraint.per.first().or(keyed.order.as_ref()) {
+        let message = "REFERENCES looks at each row by itself, without PER and ORDER BY";
+        return Err(Error::new(Kind::Invalid, codes::RULE, message).at(name.place));
+    }
+    let references = planner.references();
+    let expr = references.expr(ruled, columns, (table, to), constraint.place)?;
+    let schema = DFSchema::try_from(Arc::clone(ruled.schema))?;
+    let compiled = planner.compile(expr.clone(), &schema)?;
+    Ok(Some((expr, compiled)))
 }
 
 type Column1 = Arc<dyn PhysicalExpr>;
@@ -134,30 +153,31 @@ impl Planning<'_> {
                 )
             }
             Asks::Sequential(column) => (per, Ask::Sequential(self.whole(column)?)),
-            Asks::Apart { from, to } => {
-                let (begin, end) = (self.column(from)?, self.column(to)?);
-                self.check_ordered(from, &begin)?;
-                let (one, other) = (self.type_of(&begin)?, self.type_of(&end)?);
-                if one != other {
-                    let message = format!(
-                        "\"{}\" is {one} and \"{}\" is {other}: a range has two ends of one type",
-                        from.text, to.text
-                    );
-                    let error = Error::new(Kind::Invalid, codes::TYPE, message);
-                    return Err(error
-                        .hint("declare both with one type, or cast one in a view")
-                        .at(to.place));
-                }
-                (
-                    per,
-                    Ask::Apart {
-                        from: begin,
-                        to: end,
-                    },
-                )
+            Asks::Apart { from, to } => (per, self.apart(from, to)?),
+            Asks::Last(_) | Asks::References { .. } => {
+                return Err(Error::internal("a rule over one row has no key"));
             }
-            Asks::Last(_) => return Err(Error::internal("an expression is no list of columns")),
         })
+    }
+
+    /// Ranges between two columns.
+    fn apart(&self, from: &Name, to: &Name) -> Result<Ask> {
+        let (begin, end) = (self.column(from)?, self.column(to)?);
+        self.check_ordered(from, &begin)?;
+        let (one, other) = (self.type_of(&begin)?, self.type_of(&end)?);
+        if one == other {
+            return Ok(Ask::Apart {
+                from: begin,
+                to: end,
+            });
+        }
+        let message = format!(
+            "\"{}\" is {one} and \"{}\" is {other}: a range has two ends of one type",
+            from.text, to.text
+        );
+        Err(Error::new(Kind::Invalid, codes::TYPE, message)
+            .hint("declare both with one type, or cast one in a view")
+            .at(to.place))
     }
 
     /// An expression with `lag(column)`: the columns of the row before stand behind those of the row.
@@ -378,53 +398,4 @@ impl Planning<'_> {
             .hint(hint.to_owned())
             .at(Some(self.place))
     }
-}
-
-/// Puts a column in the place of each `lag(column)`; gives the columns, each once.
-fn lags(sql: &mut SqlExpr, place: Place) -> Result<Vec<Name>> {
-    let mut names: Vec<Name> = Vec::new();
-    let found = visit_expressions_mut(sql, |part| {
-        let SqlExpr::Function(call) = part else {
-            return ControlFlow::Continue(());
-        };
-        if call.over.is_some() || !call.name.to_string().eq_ignore_ascii_case("lag") {
-            return ControlFlow::Continue(());
-        }
-        let Some(name) = argument(&call.args) else {
-            return ControlFlow::Break(call.to_string());
-        };
-        *part = SqlExpr::Identifier(Ident::with_quote('"', format!("lag({})", name.text)));
-        if names.iter().all(|known| known.text != name.text) {
-            names.push(name);
-        }
-        ControlFlow::Continue(())
-    });
-    match found.break_value() {
-        None => Ok(names),
-        Some(call) => Err(Error::new(
-            Kind::Invalid,
-            codes::RULE,
-            format!("{call}: lag takes one column in a rule"),
-        )
-        .hint("write lag(column): the value of the row of the key that came before")
-        .at(Some(place))),
-    }
-}
-
-fn argument(arguments: &FunctionArguments) -> Option<Name> {
-    let FunctionArguments::List(list) = arguments else {
-        return None;
-    };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Identifier(column)))] =
-        list.args.as_slice()
-    else {
-        return None;
-    };
-    Some(Name {
-        text: match column.quote_style {
-            Some(_) => column.value.clone(),
-            None => column.value.to_lowercase(),
-        },
-        place: crate::plan::errors::place_of(column.span),
-    })
 }

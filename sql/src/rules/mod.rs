@@ -7,7 +7,10 @@
 pub(crate) mod check;
 pub(crate) mod copy;
 mod keyed;
+mod lag;
 mod planning;
+mod reference;
 mod text;
 
 pub(crate) use planning::{Arrival, Planned, Ruled, plan};
+pub(crate) use reference::{Due, References};

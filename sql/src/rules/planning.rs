@@ -82,10 +82,13 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             check_truth(&expect.compiled.data_type(ruled.schema)?, "EXPECT", place)?;
             (expect.expr, expect.compiled, None)
         }
-        Expectation::Keyed(asks) => {
-            let planned = keyed::plan(planner, ruled, constraint, asks)?;
-            (planned.expect, planned.compiled, Some(planned.keyed))
-        }
+        Expectation::Keyed(asks) => match keyed::referring(planner, ruled, constraint, asks)? {
+            Some((expect, compiled)) => (expect, compiled, None),
+            None => {
+                let planned = keyed::plan(planner, ruled, constraint, asks)?;
+                (planned.expect, planned.compiled, Some(planned.keyed))
+            }
+        },
         _ => {
             return Err(Error::internal(
                 "a rule over many rows is planned as one over rows",

@@ -148,7 +148,8 @@ impl Session {
         }
         self.add_checks(&mut graph, inserts, views, how).await?;
         let name = self.settings.name().unwrap_or("pipeline").to_owned();
-        let graph = share(graph)?;
+        let mut graph = share(graph)?;
+        self.add_references(&mut graph, mode).await?;
         Ok(Pipeline { graph, mode, name })
     }
 }

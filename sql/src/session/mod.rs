@@ -7,6 +7,7 @@ mod outlet;
 mod partition;
 mod profile;
 mod query;
+mod references;
 mod rules;
 pub(crate) mod show;
 mod stored;
@@ -165,6 +166,7 @@ impl Session {
 
     async fn execute_kind(&mut self, statement: &Statement) -> Result<Outcome> {
         let place = statement.place;
+        self.refer(&statement.kind)?;
         match &statement.kind {
             StatementKind::CreateSource(create) => {
                 self.create_source(create, statement).await?;
@@ -208,7 +210,9 @@ impl Session {
                 self.settings
                     .set(&name.text, value)
                     .map_err(|error| error.at(name.place))?;
-                self.planner = Planner::new(Arc::clone(&self.runtime), &self.settings, &self.env);
+                let references = Arc::clone(self.planner.references());
+                self.planner = Planner::new(Arc::clone(&self.runtime), &self.settings, &self.env)
+                    .with_references(references);
                 Ok(Outcome::Done("SET".to_owned()))
             }
             StatementKind::Show(show) => show::show(self, show),

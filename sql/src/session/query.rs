@@ -24,10 +24,10 @@ impl Session {
     ) -> Result<SendableRecordBatchStream> {
         let island = self.planner.island(plan, place).await?;
         agree(&island).map_err(|error| error.at(place))?;
-        self.run_island(island)
+        self.run_island(island).await
     }
 
-    pub(crate) fn run_island(
+    pub(crate) async fn run_island(
         &self,
         island: Arc<dyn ExecutionPlan>,
     ) -> Result<SendableRecordBatchStream> {
@@ -42,6 +42,7 @@ impl Session {
             pipeline: "query".into(),
             run_id: self.env.next_id().into(),
         };
+        self.load_references(&island, &job).await?;
         Ok(execute_stream(island, island::context(&job))?)
     }
 }

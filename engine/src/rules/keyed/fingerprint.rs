@@ -27,7 +27,7 @@ pub(super) type ByKey<V> = HashMap<u128, V, BuildHasherDefault<Low>>;
 
 /// Takes the lower half of a number as its hash.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Low(u64);
+pub(in crate::rules) struct Low(u64);
 
 impl Hasher for Low {
     fn finish(&self) -> u64 {
@@ -67,7 +67,7 @@ pub(super) fn keys(columns: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
 }
 
 /// The numbers of values that no exchange goes by.
-pub(super) fn values(columns: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
+pub(in crate::rules) fn values(columns: &[ArrayRef], rows: usize) -> Result<Vec<u128>> {
     let parts = columns.iter().map(Part::of).collect::<Result<Vec<_>>>()?;
     if let [part] = parts.as_slice()
         && let Some((bytes, width)) = part.fixed()

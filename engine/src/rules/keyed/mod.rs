@@ -12,7 +12,7 @@
 
 mod ask;
 mod exec;
-mod fingerprint;
+pub(super) mod fingerprint;
 mod last;
 mod memory;
 mod operator;

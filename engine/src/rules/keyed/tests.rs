@@ -1,6 +1,7 @@
 //! Rules over keys against an independent answer, row by row in plain code: for random rows in batches
 //! of random sizes, with checkpoints, crashes, other parallelism and little memory in between.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -266,6 +267,7 @@ fn ids(batches: &[RecordBatch]) -> BTreeMap<i64, usize> {
 
 #[test]
 fn each_rule_lets_through_what_plain_code_does() {
+    let files = Cell::new(0);
     seeds(|seed, rng| {
         let kind = KINDS[usize::try_from(seed).unwrap() % KINDS.len()];
         let (before, after) = parallelisms(seed);
@@ -299,7 +301,9 @@ fn each_rule_lets_through_what_plain_code_does() {
         );
         let found: BTreeSet<i64> = found.into_keys().collect();
         assert_eq!(found, expected(kind, &all), "{kind} {before} -> {after}");
+        files.set(files.get() + fleet.files);
     });
+    assert!(files.get() > 0, "no state was on disk");
 }
 
 #[test]

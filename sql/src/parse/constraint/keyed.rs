@@ -1,5 +1,5 @@
 //! Rules over keys: `UNIQUE (..)`, `(..) DETERMINES (..)`, `TRANSITION (..) IN (..)`, `INCREASING (..)`,
-//! `SEQUENTIAL (..)`, `NO OVERLAP (..)`, and expressions with `lag(column)`.
+//! `SEQUENTIAL (..)`, `NO OVERLAP (..)`, `(..) REFERENCES ..`, and expressions with `lag(column)`.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use weir_engine::options::parse_duration;
 
 use super::wrong;
 use crate::ast::{Asks, Keyed, Name};
+use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
 use crate::parse::unsupported::unsupported;
 
@@ -47,6 +48,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Keyed>> {
         cursor.expect(&["DETERMINES"])?;
         let to = columns(cursor)?;
         Asks::Determines { from, to }
+    } else if behind_columns(cursor).is_some_and(|word| word.eq_ignore_ascii_case("references")) {
+        references(cursor)?
     } else {
         return Ok(None);
     };
@@ -129,6 +132,19 @@ fn transition(cursor: &mut Cursor<'_>) -> Result<Asks> {
             return Ok(Asks::Transition { state, pairs });
         }
     }
+}
+
+fn references(cursor: &mut Cursor<'_>) -> Result<Asks> {
+    let columns = columns(cursor)?;
+    cursor.expect(&["REFERENCES"])?;
+    let table = object_name(cursor, "the table that is referred to")?;
+    let to = cursor.names("the name of a column")?;
+    if cursor.at_words(&["grace"]) {
+        let hint = "the other table is read when the job starts: a row that it doesn't have then would wait \
+                    for nothing";
+        return Err(unsupported("GRACE", hint).at(Some(cursor.place())));
+    }
+    Ok(Asks::References { columns, table, to })
 }
 
 fn interval(cursor: &mut Cursor<'_>) -> Result<Duration> {

@@ -112,6 +112,7 @@ fn rules_over_keys() {
         "r EXPECT DECREASING STRICTLY (a) WHEN (b > 0) PER (c)",
         "r EXPECT SEQUENTIAL (a)",
         "r EXPECT NO OVERLAP (a, b) PER (c)",
+        "r EXPECT (a, b) REFERENCES c(d, e)",
         "r EXPECT (abs(a - lag(a)) < 10) ORDER BY ts ASC PER (b)",
     ];
     let parsed: Vec<String> = rules.map(error).into();
@@ -138,6 +139,9 @@ fn rules_over_keys() {
           rule r@1:29 NO OVERLAP (a, b) @1:38 per (c) consistency warning 1 warn
           x = "1" @1:75
         1:1 source a@1:15
+          rule r@1:29 (a, b) REFERENCES c(d, e) @1:38 consistency warning 1 warn
+          x = "1" @1:75
+        1:1 source a@1:15
           rule r@1:29 (abs(a - lag(a)) < 10) ORDER BY ts @1:38 per (b) validity warning 1 warn
           x = "1" @1:96
     "#]].assert_eq(&parsed.concat());
@@ -146,8 +150,8 @@ fn rules_over_keys() {
 #[test]
 fn what_is_kept_for_later() {
     let rules = [
-        "r EXPECT (a) REFERENCES b(c)",
-        "r EXPECT (a, b) REFERENCES b(c, d)",
+        "r EXPECT (a) REFERENCES b(c) GRACE INTERVAL '1' HOUR",
+        "r EXPECT (a + 1) REFERENCES b(c)",
         "r EXPECT NORMAL (count(*))",
         "r EXPECT NO OUTLIERS (a)",
         "r EXPECT (count(*) > 0) SCOPE LAST (10 ROWS)",
@@ -157,9 +161,9 @@ fn what_is_kept_for_later() {
     ];
     let errors: Vec<String> = rules.map(error).into();
     expect![[r#"
-        error[E0109]: line 1, column 42: REFERENCES of a rule is not supported in this version
-          hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
-        error[E0109]: line 1, column 40: a rule over a list of columns is not supported in this version
+        error[E0109]: line 1, column 58: GRACE is not supported in this version
+          hint: the other table is read when the job starts: a row that it doesn't have then would wait for nothing
+        error[E0109]: line 1, column 46: REFERENCES of a rule is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
         error[E0109]: line 1, column 38: EXPECT NORMAL is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)

@@ -9,6 +9,7 @@ mod memory;
 mod modes;
 mod queries;
 mod ranks;
+mod references;
 mod rules;
 mod runs;
 mod sharing;

@@ -1,0 +1,84 @@
+//! Tables that rules refer to: looked up where a rule is declared, and planned with each job.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use weir_engine::error::{Error, Kind, Result, codes};
+use weir_engine::graph::Graph;
+use weir_engine::job::JobContext;
+use weir_engine::rules::Reference;
+
+use super::Session;
+use crate::ast::{Asks, Constraint, Expectation, StatementKind};
+use crate::lower::{agree, is_bounded, reads_changes};
+use crate::plan::Tables;
+use crate::rules::Due;
+use crate::settings::Mode;
+
+impl Session {
+    /// Looks up the tables that the rules of a statement refer to.
+    pub(super) fn refer(&self, statement: &StatementKind) -> Result<()> {
+        let constraints: &[Constraint] = match statement {
+            StatementKind::CreateSource(create) => &create.constraints,
+            StatementKind::CreateMaterializedView(create) => &create.constraints,
+            StatementKind::CreateSink(create) => &create.constraints,
+            StatementKind::CreateExpectation(create) => std::slice::from_ref(&create.constraint),
+            StatementKind::Explain { statement, .. } => return self.refer(&statement.kind),
+            _ => return Ok(()),
+        };
+        for constraint in constraints {
+            let Expectation::Keyed(keyed) = &constraint.expectation else {
+                continue;
+            };
+            if let Asks::References { table, to, .. } = &keyed.asks {
+                let provider = self.catalog.table(&table.text);
+                let provider = provider.map_err(|error| error.at(table.place))?;
+                let references = self.planner.references();
+                references.add(&self.planner, (table, provider), to, constraint.place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans the reading of the tables that the rules of a plan refer to; `plan` is how it is shown, with
+    /// all of its rules.
+    async fn due(&self, mode: Mode, plan: &str) -> Result<Vec<Arc<Reference>>> {
+        let mut all = Vec::new();
+        let asked = |due: &Due| plan.contains(due.reference.name());
+        for due in self.planner.references().due()?.into_iter().filter(asked) {
+            let ends = mode == Mode::Batch || is_bounded(&due.plan)?;
+            if !ends || reads_changes(&due.plan)? {
+                let message = format!("REFERENCES {}: the table is a stream", due.reference.name());
+                return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+                    .detail("its keys are read when the job starts, and a stream has no end")
+                    .hint("refer to a source that ends, such as files")
+                    .at(Some(due.place)));
+            }
+            let island = self.planner.island(&due.plan, Some(due.place)).await?;
+            agree(&island)?;
+            due.reference.set_plan(island);
+            all.push(due.reference);
+        }
+        Ok(all)
+    }
+
+    /// Lets a pipeline read the tables that rules refer to.
+    pub(super) async fn add_references(&self, graph: &mut Graph, mode: Mode) -> Result<()> {
+        let all = self.due(mode, &graph.to_string()).await?;
+        all.into_iter().for_each(|reference| graph.refer(reference));
+        Ok(())
+    }
+
+    /// Reads the tables that rules refer to, for a bare query.
+    pub(super) async fn load_references(
+        &self,
+        island: &Arc<dyn ExecutionPlan>,
+        job: &JobContext,
+    ) -> Result<()> {
+        let plan = displayable(&**island).indent(true).to_string();
+        for reference in self.due(Mode::Batch, &plan).await? {
+            reference.load(job).await?;
+        }
+        Ok(())
+    }
+}
