@@ -41,7 +41,7 @@ install() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- duckdb polars datafusion flink spark bytewax pathway tpch
+    set -- duckdb polars datafusion flink spark bytewax pathway tpch pandera pointblank great_expectations
 fi
 for peer in "$@"; do
     [ -f "requirements/$peer.txt" ] || { echo "no peer is called $peer" >&2; exit 1; }

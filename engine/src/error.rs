@@ -112,6 +112,13 @@ impl Error {
         self
     }
 
+    /// Says another place: of what was written, where the error is of what was made of it.
+    #[must_use]
+    pub fn moved(mut self, place: Place) -> Self {
+        self.inner.place = Some(place);
+        self
+    }
+
     /// Adds the error underneath.
     #[must_use]
     pub fn caused_by(

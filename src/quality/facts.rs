@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use weir_engine::error::{Error, Kind, codes};
 use weir_engine::job::Stop;
@@ -13,6 +14,12 @@ use crate::failure::Failure;
 
 /// Points of a chart at most: more than a page has room for.
 const POINTS_MAX: usize = 500;
+/// Windows of a series at most.
+const WINDOWS_MAX: usize = 2_000;
+/// Series that a report shows at most.
+const SERIES_MAX: usize = 12;
+/// What a model says of a window, among what was observed.
+const OF_MODELS: [&str; 4] = ["expected", "lower", "upper", "score"];
 /// Issues that a report tells at most, the newest first.
 const ISSUES_MAX: usize = 100;
 
@@ -115,6 +122,36 @@ pub struct Issue {
     pub samples: Option<String>,
 }
 
+/// What a model said of the windows of a segment.
+#[derive(Debug)]
+pub struct Series {
+    /// The table and the rule, and the segment if there is one.
+    pub name: String,
+    /// Its windows in the order of time.
+    pub points: Vec<Point>,
+}
+
+/// What a model said of a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    /// Its start, in microseconds since 1970.
+    pub at: i64,
+    /// What was measured.
+    pub value: f64,
+    /// What would have been normal, if the model says so.
+    pub band: Option<(f64, f64)>,
+    /// Whether it is an anomaly.
+    pub is_anomaly: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Told {
+    name: String,
+    at: i64,
+    observed: String,
+    passed: Option<bool>,
+}
+
 /// What a report tells.
 #[derive(Debug)]
 pub struct Facts {
@@ -128,6 +165,8 @@ pub struct Facts {
     pub rules: Vec<Rule>,
     /// Issues, those that are not resolved first.
     pub issues: Vec<Issue>,
+    /// What models said of windows.
+    pub series: Vec<Series>,
 }
 
 impl Facts {
@@ -162,7 +201,15 @@ impl Facts {
              FROM weir.quality_issues WHERE {filter}
              ORDER BY CASE status WHEN 'resolved' THEN 1 ELSE 0 END, opened_at DESC, table_name, rule LIMIT {ISSUES_MAX}"
         ))?;
+        let told: Vec<Told> = rows(program, &format!(
+            "SELECT DISTINCT ON (name, pane_start) concat(table_name, '.', rule, coalesce(' ' || segment, '')) AS name,
+                 CAST(CAST(pane_start AS TIMESTAMP) AS BIGINT) AS at, observed, passed
+             FROM weir.quality_results
+             WHERE expectation LIKE 'EXPECT NORMAL (%' AND observed IS NOT NULL AND {filter}
+             ORDER BY name, pane_start, recorded_at DESC"
+        ))?;
         let facts = Self {
+            series: series(told),
             now: program.host().env().clock().now_micros(),
             subject,
             scores,
@@ -198,6 +245,46 @@ impl Facts {
         let named = scores.filter_map(|score| Some((score.name.as_str(), score.score?)));
         named.collect()
     }
+}
+
+/// The windows of each rule and segment about what is normal.
+fn series(told: Vec<Told>) -> Vec<Series> {
+    let mut all: BTreeMap<String, Vec<Point>> = BTreeMap::new();
+    for one in told {
+        let Ok(seen) = serde_json::from_str::<Map<String, Value>>(&one.observed) else {
+            continue;
+        };
+        let number = |name: &str| seen.get(name).and_then(Value::as_f64);
+        let measured = seen
+            .iter()
+            .find(|(name, _)| !OF_MODELS.contains(&name.as_str()));
+        let Some(value) = measured.and_then(|(_, value)| value.as_f64()) else {
+            continue;
+        };
+        let point = Point {
+            at: one.at,
+            value,
+            band: number("lower").zip(number("upper")),
+            is_anomaly: one.passed == Some(false),
+        };
+        all.entry(one.name).or_default().push(point);
+    }
+    let newest = |(name, mut points): (String, Vec<Point>)| {
+        points.drain(..points.len().saturating_sub(WINDOWS_MAX));
+        Series { name, points }
+    };
+    let mut all: Vec<Series> = all.into_iter().map(newest).collect();
+    // Those with the most anomalies first.
+    let anomalies = |series: &Series| {
+        series
+            .points
+            .iter()
+            .filter(|point| point.is_anomaly)
+            .count()
+    };
+    all.sort_by_key(|series| std::cmp::Reverse(anomalies(series)));
+    all.truncate(SERIES_MAX);
+    all
 }
 
 /// The exponentially weighted mean of scores: where they are heading.

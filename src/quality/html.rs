@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::chart::{Line, shares};
-use super::facts::{Facts, Issue, Rule, trend};
+use super::chart::{Line, band, shares};
+use super::facts::{Facts, Issue, Rule, Series, trend};
 use super::text::{share, time};
 
 const STYLE: &str = include_str!("report.css");
@@ -26,12 +26,13 @@ pub fn page(facts: &Facts) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>Quality of {name}</title><style>{STYLE}</style></head><body>\
          <header><h1>Quality of {name}</h1><p>{} of {} rules hold, {open} open issues. As of {} UTC.</p></header>\
-         <main>{}{}{}</main></body></html>\n",
+         <main>{}{}{}{}</main></body></html>\n",
         facts.rules.len() - failing,
         facts.rules.len(),
         time(facts.now),
         tables(facts),
         rules(facts),
+        series(facts),
         issues(facts),
     )
 }
@@ -109,6 +110,29 @@ fn rule(rule: &Rule) -> String {
         bar(rule.score),
         share(rule.score),
     )
+}
+
+/// What models said of windows.
+fn series(facts: &Facts) -> String {
+    if facts.series.is_empty() {
+        return String::new();
+    }
+    let one = |series: &Series| {
+        let name = escape(&series.name);
+        let anomalies = series
+            .points
+            .iter()
+            .filter(|point| point.is_anomaly)
+            .count();
+        format!(
+            "<article><figure><h3>{name}</h3>{}<figcaption>{} windows, {anomalies} anomalies (dots); the band is what the \
+             model took for normal</figcaption></figure></article>",
+            band(&series.points, &format!("{name} over time")),
+            series.points.len(),
+        )
+    };
+    let all: String = facts.series.iter().map(one).collect();
+    format!("<section id=\"series\"><h2>Anomalies</h2>{all}</section>")
 }
 
 /// The issues, those that are not resolved first, with rows that show them.

@@ -16,6 +16,7 @@ use crate::settings;
 
 pub(crate) mod messages;
 pub(crate) mod nexmark;
+pub(crate) mod orders;
 pub(crate) mod records;
 pub(crate) mod topics;
 pub(crate) mod tpch;

@@ -41,6 +41,8 @@ pub(crate) struct Job {
     pub(crate) checkpoints: bool,
     /// Rows that the program must say it has read.
     pub(crate) rows: Option<u64>,
+    /// Of Weir: a query over what the job has kept of itself, whose rows are the answer in place of the job's.
+    pub(crate) found: Option<String>,
 }
 
 /// How a job is run and timed.
@@ -128,7 +130,7 @@ pub(crate) trait Program: fmt::Debug {
 }
 
 /// Peers, each with `peers/NAME_peer.py` and `peers/requirements/NAME.txt`.
-pub(crate) const PEERS: [&str; 7] = [
+pub(crate) const PEERS: [&str; 10] = [
     "duckdb",
     "polars",
     "datafusion",
@@ -136,6 +138,9 @@ pub(crate) const PEERS: [&str; 7] = [
     "spark",
     "bytewax",
     "pathway",
+    "pandera",
+    "pointblank",
+    "great_expectations",
 ];
 
 /// Starts a program; an error says why it is missing.

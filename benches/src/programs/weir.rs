@@ -212,6 +212,12 @@ impl Program for Weir {
             let copy =
                 format!("CREATE SINK kept WITH ({FILES}); INSERT INTO kept SELECT * FROM result");
             self.ask(&copy, folder)?;
+        } else if let Some(found) = &job.found {
+            let told =
+                self.run_script(&script(job, &sink("connector = 'blackhole'")), folder, &[])?;
+            check_rows(&told.summary, job)?;
+            let copy = format!("CREATE SINK kept WITH ({FILES}); INSERT INTO kept {found}");
+            self.ask(&copy, folder)?;
         } else if job.into == Into::Bucket {
             let prefix = fresh_prefix();
             let told = self.run_script(&script(job, &sink(&bucket(job, &prefix))), folder, &[])?;

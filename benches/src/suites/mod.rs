@@ -13,6 +13,7 @@ mod latency;
 mod memory;
 mod nexmark;
 mod parquet;
+mod quality;
 mod scale;
 mod window;
 
@@ -66,6 +67,7 @@ pub(crate) fn all() -> Vec<Entry> {
         entry::<scale::Scale>(),
         entry::<checkpoint::Checkpoint>(),
         entry::<latency::Latency>(),
+        entry::<quality::Quality>(),
         entry::<anomaly::Anomaly>(),
     ]
 }

@@ -1,6 +1,6 @@
 //! Rules as parsed: `CONSTRAINT name EXPECT ...` within a table, `CREATE EXPECTATION` outside.
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Query};
+use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, FunctionArg, Query};
 use weir_engine::error::Place;
 use weir_engine::rules::Grade;
 
@@ -69,6 +69,13 @@ pub enum Expectation {
         right: Box<Query>,
         /// How far they may be apart, as a share of the query's value.
         tolerance: f64,
+    },
+    /// `EXPECT NORMAL (aggregate, ... [, option ...])`: what a window measures is no anomaly.
+    Normal {
+        /// The aggregates.
+        values: Vec<Expr>,
+        /// The options of the model, as in `ANOMALY`.
+        options: Vec<FunctionArg>,
     },
     /// `EXPECT SCHEMA (column type, ...) [STRICT]`.
     Schema {

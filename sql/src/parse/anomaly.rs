@@ -16,6 +16,9 @@ use crate::anomaly::options::Options;
 use crate::anomaly::value::text_of;
 use crate::anomaly::{FORM, FUNCTION};
 
+/// The word of a rule that takes the same options: `EXPECT NORMAL (value, METHOD 'rcf')`.
+const RULE: &str = "normal";
+
 /// Puts `=>` between the names and the values of options: `METHOD 'rcf'` becomes `METHOD => 'rcf'`.
 pub(super) fn name_options(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 0;
@@ -35,7 +38,12 @@ pub(super) fn name_options(tokens: &mut Vec<TokenWithSpan>) {
 }
 
 fn is_function(token: &TokenWithSpan) -> bool {
-    word(token).is_some_and(|word| word.value.eq_ignore_ascii_case(FUNCTION))
+    let names = [FUNCTION, RULE];
+    word(token).is_some_and(|word| {
+        names
+            .iter()
+            .any(|name| word.value.eq_ignore_ascii_case(name))
+    })
 }
 
 fn word(token: &TokenWithSpan) -> Option<&Word> {

@@ -62,6 +62,12 @@ fn expectation(expectation: &Expectation) -> String {
             right,
             tolerance,
         } => format!("EXPECT ({left}) = ({right}) TOLERANCE {tolerance}"),
+        Expectation::Normal { values, options } => {
+            let values = values.iter().map(ToString::to_string);
+            let options = options.iter().map(ToString::to_string);
+            let all: Vec<String> = values.chain(options).collect();
+            format!("EXPECT NORMAL ({})", all.join(", "))
+        }
         Expectation::Schema { columns, strict } => {
             let columns: Vec<String> = columns
                 .iter()

@@ -271,3 +271,38 @@ fn a_rule_over_many_rows_ends_the_job() {
         assert!(place.files("out").is_empty(), "{:?}", place.files("out"));
     }
 }
+
+#[test]
+fn what_is_not_normal_is_told() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/nyc_taxi.csv");
+    for mode in ["batch", "streaming"] {
+        let script = format!(
+            "SET pipeline.mode = '{mode}'; SET pipeline.state = 'state';
+             CREATE SOURCE taxi (
+                 \"timestamp\" TIMESTAMP NOT NULL, value BIGINT NOT NULL,
+                 WATERMARK FOR \"timestamp\" AS \"timestamp\" - INTERVAL '30 minutes',
+                 CONSTRAINT usual EXPECT NORMAL (sum(value), METHOD 'seasonal', SEASONALITY weekly, SENSITIVITY 0.999,
+                     WARMUP 4 WEEKS, DEBOUNCE 2 DAYS) EVERY INTERVAL '6' HOUR
+             ) WITH (connector = 'file', path = '{}', format = 'csv');
+             CREATE SINK out WITH (connector = 'blackhole') AS SELECT * FROM taxi;",
+            data.display()
+        );
+        let place = Place::new();
+        place.run(&script, &[]).ok();
+        let told = results(&place.path().join("state"));
+        // Four weeks of four windows a day are learned from first.
+        assert_eq!(
+            told.iter().filter(|told| told.passed.is_none()).count(),
+            112
+        );
+        let days = told.iter().filter(|told| told.passed == Some(false));
+        let day = |told: &Told| {
+            told.pane
+                .map(|(start, _)| (start - START).div_euclid(24 * 60 * MINUTE))
+        };
+        let mut days: Vec<_> = days.filter_map(day).collect();
+        days.sort_unstable();
+        // Labor Day, Thanksgiving, Christmas of 2014, and New Year: days before 2026.
+        assert_eq!(days, [-4140, -4053, -4025, -4018], "{mode}");
+    }
+}

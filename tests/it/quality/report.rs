@@ -120,3 +120,30 @@ fn the_page_opens_in_a_browser() {
     let bytes = std::fs::metadata(&picture).unwrap().len();
     assert!(bytes > 20_000, "a picture of {bytes} bytes shows nothing");
 }
+
+#[test]
+fn anomalies_are_marked_beside_what_was_expected() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/nyc_taxi.csv");
+    let place = Place::new();
+    let script = format!(
+        "CREATE SOURCE taxi (
+             \"timestamp\" TIMESTAMP NOT NULL, value BIGINT NOT NULL,
+             WATERMARK FOR \"timestamp\" AS \"timestamp\",
+             CONSTRAINT usual EXPECT NORMAL (sum(value), METHOD 'seasonal', SEASONALITY weekly, SENSITIVITY 0.999,
+                 WARMUP 4 WEEKS, DEBOUNCE 2 DAYS) EVERY INTERVAL '6' HOUR
+         ) WITH (connector = 'file', path = '{}', format = 'csv');
+         CREATE SINK out WITH (connector = 'blackhole') AS SELECT * FROM taxi;",
+        data.display()
+    );
+    place.run(&script, &[]).ok();
+    place
+        .weir(&["quality", "report", "taxi", "--html", "r.html"])
+        .ok();
+    let dom = browse(&place.path().join("r.html"), &place.path().join("r.png"));
+    assert_eq!(dom.matches("<circle class=\"anomaly\"").count(), 4);
+    assert!(
+        dom.contains("<title>2014-12-25 06:00:00: 59 k</title>"),
+        "Christmas is not told"
+    );
+    assert!(dom.contains("<polygon class=\"band\""));
+}

@@ -1,7 +1,9 @@
 //! Rules over many rows: what follows EXPECT where it is not an expression, and the clauses that say which
 //! rows one verdict is about.
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, Ident};
+use datafusion::sql::sqlparser::ast::{
+    ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 
@@ -43,6 +45,9 @@ pub(super) fn expectation(cursor: &mut Cursor<'_>) -> Result<Option<Expectation>
     }
     if cursor.accept(&["schema"]) {
         return schema(cursor).map(Some);
+    }
+    if cursor.at_words(&["normal"]) {
+        return normal(cursor).map(Some);
     }
     Ok(None)
 }
@@ -131,6 +136,29 @@ fn distinct(cursor: &mut Cursor<'_>) -> Result<Expectation> {
     Ok(Expectation::Row(Box::new(skeleton::expression(
         &text, &parts,
     )?)))
+}
+
+/// `NORMAL (aggregate, ... [, METHOD 'rcf' ...])`, which is read as a call.
+fn normal(cursor: &mut Cursor<'_>) -> Result<Expectation> {
+    let place = cursor.place();
+    let Expr::Function(call) = cursor.expr()? else {
+        return Err(wrong("NORMAL needs what is measured", place)
+            .hint("write EXPECT NORMAL (count(*)) EVERY INTERVAL '5' MINUTE"));
+    };
+    let (mut values, mut options) = (Vec::new(), Vec::new());
+    if let FunctionArguments::List(list) = call.args {
+        for argument in list.args {
+            match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => values.push(value),
+                option => options.push(option),
+            }
+        }
+    }
+    match values.is_empty() {
+        true => Err(wrong("NORMAL needs what is measured", place)
+            .hint("write EXPECT NORMAL (count(*)) EVERY INTERVAL '5' MINUTE")),
+        false => Ok(Expectation::Normal { values, options }),
+    }
 }
 
 /// `SCHEMA (id BIGINT, ...) [STRICT]`.

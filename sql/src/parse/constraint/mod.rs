@@ -339,7 +339,7 @@ fn parenthesis(cursor: &mut Cursor<'_>, hint: &str) -> Result<Expr> {
 
 /// The rules of other kinds, by the words that they begin with.
 fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 2] = ["no", "normal"];
+    const WORDS: [&str; 1] = ["no"];
     let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
     found.then(|| not_yet(&format!("EXPECT {}", upper(cursor)), cursor.place()))
 }

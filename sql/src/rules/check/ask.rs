@@ -55,6 +55,10 @@ pub(super) fn check(
             observed.push((right.to_string(), 2));
             Ask::Truth(0)
         }
+        Expectation::Normal { values, .. } => {
+            reads.extend(values.iter().flat_map(measures::columns));
+            over_models(values, columns, &mut observed)
+        }
         Expectation::Schema {
             columns: wanted,
             strict,
@@ -86,6 +90,15 @@ pub(super) fn check(
         columns: reads,
         observed,
     })
+}
+
+/// What a rule about what is normal asks. Its query has these columns behind the keys.
+fn over_models(values: &[SqlExpr], columns: &Columns, observed: &mut Vec<(String, usize)>) -> Ask {
+    let first = columns.items.len();
+    let named = values.iter().map(ToString::to_string);
+    let told = ["expected", "lower", "upper", "score"].map(str::to_owned);
+    observed.extend(named.chain(told).zip(first + 1..));
+    Ask::Truth(first)
 }
 
 /// What a rule with an expression asks: its truth, or the share of rows that hold it.

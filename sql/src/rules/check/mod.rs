@@ -169,6 +169,7 @@ fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> R
     }
     match &rule.expectation {
         Expectation::Row(expr) => check_expression(planner, rule, expr),
+        Expectation::Normal { .. } => check_windows(rule),
         Expectation::Fresh { .. } | Expectation::Daily { .. } | Expectation::Schema { .. } => {
             refuse_scope(rule, matches!(rule.expectation, Expectation::Schema { .. }))
         }
@@ -190,6 +191,23 @@ fn check_expression(planner: &Planner, rule: &Constraint, expr: &SqlExpr) -> Res
             Some(rule.place),
         )),
         _ => Ok(()),
+    }
+}
+
+/// Refuses a rule about what is usual without a series of windows.
+fn check_windows(rule: &Constraint) -> Result<()> {
+    let windowed = matches!(rule.scope, Some(Scope::Window { .. } | Scope::Every(_)));
+    match (windowed, rule.mostly) {
+        (true, None) => Ok(()),
+        (false, _) => Err(wrong(
+            "NORMAL compares windows with those before them, and the rule has none",
+            "write EXPECT NORMAL (count(*)) EVERY INTERVAL '5' MINUTE, or SCOPE WINDOW (TUMBLE (column, interval))",
+            rule.name.place,
+        )),
+        (true, Some(_)) => {
+            let hint = "leave MOSTLY out: SENSITIVITY says how seldom a window may be an anomaly";
+            Err(wrong("NORMAL has no share of rows", hint, rule.name.place))
+        }
     }
 }
 

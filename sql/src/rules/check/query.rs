@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, Query, SetExpr};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::rules::{Ask, Check};
 
@@ -32,15 +32,9 @@ impl<'a> Group<'a> {
 
     /// Whether a rule is measured by the same query.
     pub(super) fn takes(&self, rule: &Constraint) -> bool {
-        let alone = |rule: &Constraint| {
-            matches!(
-                rule.expectation,
-                Expectation::NoRows(_) | Expectation::SameRows { .. } | Expectation::Equals { .. }
-            )
-        };
         let same = |first: &Constraint| {
-            !alone(first)
-                && !alone(rule)
+            !is_alone(first)
+                && !is_alone(rule)
                 && scope_of(first) == scope_of(rule)
                 && scope_text(first) == scope_text(rule)
                 && names(&first.per) == names(&rule.per)
@@ -67,8 +61,10 @@ impl<'a> Group<'a> {
         for check in &checks {
             check_truth(check, &plan, &self.rules)?;
         }
+        let is_normal = matches!(first.expectation, Expectation::Normal { .. });
         let every = match &first.scope {
-            Some(Scope::Every(length)) => {
+            // A model learns from what is there.
+            Some(Scope::Every(length)) if !is_normal => {
                 let length = planner.interval(length, place)?;
                 if length <= 0 {
                     let error = Error::new(Kind::Invalid, codes::RULE, "EVERY needs a time");
@@ -150,6 +146,9 @@ impl<'a> Group<'a> {
         if let Expectation::Equals { left, .. } = &first.expectation {
             return both(planner, table, left, first);
         }
+        if let Expectation::Normal { values, options } = &first.expectation {
+            return usual(planner, table, parts, (values, options), first);
+        }
         let text = match parts.keys.is_empty() {
             true => format!("SELECT 1 FROM {}", parts.from),
             false => format!(
@@ -186,7 +185,12 @@ fn plan_query(
     query: &Query,
     first: &Constraint,
 ) -> Result<LogicalPlan> {
-    let planned = planner.query(table, query, Some(first.place))?;
+    let planned = planner.query(table, query, Some(first.place));
+    let planned = planned.map_err(|error| match is_alone(first) {
+        // Its parts stand in the query as text, at other places than in the script.
+        true => error.moved(first.place),
+        false => error,
+    })?;
     planner.analyze(planned.plan, Some(first.place))
 }
 
@@ -262,6 +266,50 @@ fn both(
     plan_query(planner, table, &query, rule)
 }
 
+/// What windows measure, with what a model says of it.
+fn usual(
+    planner: &Planner,
+    table: &Checked<'_>,
+    parts: &Parts,
+    (values, options): (&[SqlExpr], &[FunctionArg]),
+    rule: &Constraint,
+) -> Result<LogicalPlan> {
+    let keys = parts.keys.join(", ");
+    let names: Vec<String> = (0..values.len()).map(|at| format!("\"v{at}\"")).collect();
+    let named = values.iter().zip(&names);
+    let named: Vec<String> = named
+        .map(|(value, name)| format!("{value} AS {name}"))
+        .collect();
+    let options = options.iter().map(ToString::to_string);
+    let arguments: Vec<String> = names.iter().cloned().chain(options).collect();
+    let segments = match names_of(&rule.per) {
+        none if none.is_empty() => String::new(),
+        columns => format!("PARTITION BY {columns} "),
+    };
+    let condition = match &rule.when {
+        Some(when) => format!(" WHERE {when}"),
+        None => String::new(),
+    };
+    let text = format!(
+        "SELECT {keys}, CASE WHEN \"_a\".warmup THEN NULL ELSE NOT \"_a\".is_anomaly END AS m0, {values}, \
+         \"_a\".expected AS e0, \"_a\".lower AS e1, \"_a\".upper AS e2, \"_a\".score AS e3 FROM ( \
+         SELECT *, ANOMALY({arguments}) OVER ({segments}ORDER BY window_end) AS \"_a\" FROM ( \
+         SELECT {keys}, {measures} FROM {from}{condition} GROUP BY {keys}) AS measured) AS judged",
+        values = names.join(", "),
+        arguments = arguments.join(", "),
+        measures = named.join(", "),
+        from = parts.from,
+    );
+    let query = skeleton::query(&text).map_err(|error| error.moved(rule.place))?;
+    plan_query(planner, table, &query, rule)
+}
+
+/// The columns as SQL writes them.
+fn names_of(columns: &[Name]) -> String {
+    let names: Vec<String> = columns.iter().map(|name| quoted(&name.text)).collect();
+    names.join(", ")
+}
+
 /// Refuses a rule whose expression is no truth.
 fn check_truth(check: &Check, plan: &LogicalPlan, rules: &[&Constraint]) -> Result<()> {
     let Ask::Truth(at) = check.ask else {
@@ -285,6 +333,17 @@ pub(super) fn quoted(name: &str) -> String {
 
 pub(super) fn names(names: &[Name]) -> Vec<String> {
     names.iter().map(|name| name.text.clone()).collect()
+}
+
+/// Whether a rule has a query of its own.
+fn is_alone(rule: &Constraint) -> bool {
+    matches!(
+        rule.expectation,
+        Expectation::NoRows(_)
+            | Expectation::SameRows { .. }
+            | Expectation::Equals { .. }
+            | Expectation::Normal { .. }
+    )
 }
 
 /// What a rule looks at, in a word.

@@ -283,7 +283,7 @@ fn the_graph_shows_rules() {
     );
 }
 
-const WRONG: [&str; 17] = [
+const WRONG: [&str; 18] = [
     "EXPECT (amont > 0)",
     "EXPECT (amount)",
     "EXPECT (amount > 'x')",
@@ -291,6 +291,7 @@ const WRONG: [&str; 17] = [
     "EXPECT (amount > 0) SCOPE TABLE",
     "EXPECT (count(*)) PER (id)",
     "EXPECT (sum(sum(amount)) > 0)",
+    "EXPECT NORMAL (count(*), METHOD 'nope') SCOPE WINDOW (TUMBLE (ts, INTERVAL '1' HOUR))",
     "EXPECT (row_number() OVER (ORDER BY id) > 0)",
     "EXPECT (nope(amount))",
     "EXPECT (status ~ '(')",
@@ -343,6 +344,10 @@ fn what_cannot_be_planned() {
 
         EXPECT (sum(sum(amount)) > 0)
         error[E0114]: line 1, column 48: aggregate function calls cannot be nested: 'sum(this.amount)' is nested inside 'sum(sum(this.amount))'
+
+        EXPECT NORMAL (count(*), METHOD 'nope') SCOPE WINDOW (TUMBLE (ts, INTERVAL '1' HOUR))
+        error[E0117]: line 1, column 39: unknown method "nope"
+          hint: known: auto, ewma, robust_z, iqr, fixed, change, rate, cusum, page_hinkley, seasonal, holt_winters, rcf, half_space_trees, knn, context, extreme, spectral_residual, change_point, adwin, kswin, rare
 
         EXPECT (row_number() OVER (ORDER BY id) > 0)
         error[E0116]: line 1, column 40: row_number is computed over many rows, a rule looks at one

@@ -1,0 +1,1 @@
+CREATE VIEW orders AS SELECT * FROM read_parquet('${DATA}/*.parquet');
