@@ -54,6 +54,20 @@ fn name_of(table: &Name, columns: &[Name]) -> String {
     format!("{}({})", table.text, list(columns))
 }
 
+/// Whether values of two types can be the same: a date is no number, and a number no text.
+fn is_alike(one: &DataType, two: &DataType) -> bool {
+    let both = |is: fn(&DataType) -> bool| is(one) && is(two);
+    one == two
+        || both(DataType::is_numeric)
+        || both(DataType::is_temporal)
+        || both(|of| {
+            matches!(
+                of,
+                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+            )
+        })
+}
+
 impl References {
     /// Notes columns of a table that a rule refers to.
     pub(crate) fn add(
@@ -137,7 +151,7 @@ impl References {
                 return Err(error.at(column.place));
             };
             let (one, two) = (own.data_type(), other.data_type());
-            let Some(both) = comparison_coercion(one, two) else {
+            let Some(both) = comparison_coercion(one, two).filter(|_| is_alike(one, two)) else {
                 let message = format!(
                     "\"{}\" is {one} and \"{}\" of {} is {two}: they can't be compared",
                     column.text,
