@@ -268,7 +268,10 @@ fn a_rule_over_many_rows_ends_the_job() {
         );
         let ended = place.run(&script, &[]);
         ended.fails_with("E0304", &["many", "count(*)", "30"]);
-        assert!(place.files("out").is_empty(), "{:?}", place.files("out"));
+        // What was prepared for an epoch that never came may lie in the folder that readers pass over.
+        let mut shown = place.files("out");
+        shown.retain(|file| !file.starts_with("_temporary/"));
+        assert!(shown.is_empty(), "{shown:?}");
     }
 }
 
