@@ -279,8 +279,8 @@ fn size(settings: &Settings, statements: &[Statement], seed: Option<u64>) -> Hos
     }
 }
 
-/// Looks for the pipelines whose views, and whose results of rules, are tables: one may have been started
-/// since. A script that is run sees the results of its own pipeline.
+/// Looks for the pipelines whose views, rows in quarantine and results of rules are tables: one may have
+/// been started since. A script that is run sees what its own pipeline keeps.
 async fn look(
     session: &mut Session,
     views: Option<&Option<String>>,
@@ -291,8 +291,13 @@ async fn look(
             let found = views::find(place.as_deref(), env).await?;
             session.read_views(found.stores);
             session.read_history(found.histories);
+            session.read_quarantines(found.quarantines, false);
         }
-        None => session.read_history(views::own(session.settings())),
+        None => {
+            let own = views::own(session.settings(), env);
+            session.read_history(own.histories);
+            session.read_quarantines(own.quarantines, true);
+        }
     }
     Ok(())
 }

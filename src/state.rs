@@ -57,12 +57,14 @@ impl StatePlace {
     }
 
     /// Whether a graph is run with checkpoints, and how: when a place was given, when an input has
-    /// no end, and when the script keeps a view.
+    /// no end, when the script keeps a view, and when the run takes requests about rows in quarantine
+    /// `alone`.
     pub fn checkpoints(
         &self,
         settings: &Settings,
         graph: &Graph,
         env: &Env,
+        alone: bool,
     ) -> Result<Option<CheckpointOptions>> {
         let needs = graph.nodes().any(|(_, node)| match &node.kind {
             NodeKind::Scan(scan) => scan.source.boundedness() != Boundedness::Bounded,
@@ -70,10 +72,11 @@ impl StatePlace {
             NodeKind::Sink(sink) => sink.needs_checkpoints().is_some() && self.given,
             NodeKind::Island(_) | NodeKind::Lookup(_) => false,
         });
-        if !self.given && !needs {
+        if !self.given && !needs && !alone {
             return Ok(None);
         }
         Ok(Some(CheckpointOptions {
+            alone,
             store: self.store(env)?,
             interval: settings.checkpoint_interval(),
             retained: settings.checkpoints_retained(),

@@ -80,6 +80,17 @@ pub struct DeadLetterCount {
     pub rows: u64,
 }
 
+/// Rows that the run has taken out of quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TakenCount {
+    /// The quarantine table.
+    pub table: String,
+    /// `released` or `replayed`.
+    pub status: String,
+    /// How many.
+    pub rows: u64,
+}
+
 /// The checkpoints of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckpointSummary {
@@ -159,6 +170,9 @@ pub struct Summary {
     pub rules: Vec<TableTally>,
     /// Where quarantined rows are stored, when there are any.
     pub quarantine_path: Option<String>,
+    /// Rows taken out of quarantine, by table and by what became of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<TakenCount>,
     /// Checkpoints; absent when the run takes none.
     pub checkpoints: Option<CheckpointSummary>,
     /// Memory.
@@ -216,6 +230,11 @@ impl Summary {
         }
         if let Some(path) = &self.quarantine_path {
             line(&mut text, "stored in", path);
+        }
+        for taken in &self.taken {
+            let rows = units::count(taken.rows);
+            let words = format!("{:width$}  {rows} rows {}", taken.table, taken.status);
+            line(&mut text, "quarantine", &words);
         }
         if let Some(checkpoints) = &self.checkpoints {
             line(&mut text, "checkpoint", &checkpoints.text());
@@ -342,6 +361,7 @@ mod tests {
             dead_letters_path: Some(".weir/taxi/dead_letters".to_owned()),
             rules: Vec::new(),
             quarantine_path: None,
+            taken: Vec::new(),
             memory: MemorySummary {
                 budget: 512_000_000,
                 peak: Some(143_000_000),

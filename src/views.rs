@@ -1,17 +1,19 @@
-//! Where `weir sql` looks for materialized views and for what rules have found: the state of one pipeline,
-//! or a folder with those of several.
+//! Where `weir sql` looks for materialized views, rows in quarantine and what rules have found: the state
+//! of one pipeline, or a folder with those of several.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore as _;
-use weir_connectors::dead_letter::SYSTEM;
+use weir_connectors::dead_letter::{QUARANTINE, SYSTEM};
 use weir_connectors::history::LocalHistory;
+use weir_connectors::quarantine::LocalQuarantine;
 use weir_connectors::state;
 use weir_engine::checkpoint::Store;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::history::History;
+use weir_engine::quarantine::Quarantine;
 use weir_sql::settings::Settings;
 
 use crate::state::{StatePlace, open_store};
@@ -32,6 +34,8 @@ pub struct Found {
     pub stores: Vec<(String, Store)>,
     /// The tables of the schema `weir`, which are on the local disk.
     pub histories: Vec<Arc<dyn History>>,
+    /// Their rows in quarantine, which are there too.
+    pub quarantines: Vec<Arc<dyn Quarantine>>,
 }
 
 /// Finds what pipelines keep at or below a place, in the order of their names.
@@ -39,18 +43,33 @@ pub async fn find(place: Option<&str>, env: &Env) -> Result<Found> {
     let mut found = Found::default();
     for place in places(place).await? {
         if let Some(folder) = state::open(&place)?.local_root {
-            found.histories.push(Arc::new(LocalHistory::new(&folder)));
+            found.add(&folder, env);
         }
         found.stores.push((place.clone(), open_store(&place, env)?));
     }
     Ok(found)
 }
 
-/// What the pipeline of a script keeps. Where its state cannot be is told when it starts.
-pub fn own(settings: &Settings) -> Vec<Arc<dyn History>> {
-    let place = StatePlace::of(settings, settings.name().unwrap_or(UNNAMED));
-    let history = |place: StatePlace| Arc::new(LocalHistory::new(&place.folder())) as _;
-    place.into_iter().map(history).collect()
+/// What the pipeline of a script keeps beside its checkpoints. Where its state cannot be is told when
+/// it starts.
+pub fn own(settings: &Settings, env: &Env) -> Found {
+    let mut found = Found::default();
+    if let Ok(place) = StatePlace::of(settings, settings.name().unwrap_or(UNNAMED)) {
+        found.add(&place.folder(), env);
+    }
+    found
+}
+
+/// The quarantine in the folder of a pipeline's state.
+pub fn local(folder: &Path, env: &Env) -> Arc<dyn Quarantine> {
+    Arc::new(LocalQuarantine::new(folder, env.next_id().into()))
+}
+
+impl Found {
+    fn add(&mut self, folder: &Path, env: &Env) {
+        self.histories.push(Arc::new(LocalHistory::new(folder)));
+        self.quarantines.push(local(folder, env));
+    }
 }
 
 async fn places(place: Option<&str>) -> Result<Vec<String>> {
@@ -71,7 +90,10 @@ async fn places(place: Option<&str>) -> Result<Vec<String>> {
     })?;
     let folders = listed.common_prefixes.iter();
     let mut names: Vec<&str> = folders.filter_map(|folder| folder.filename()).collect();
-    if names.contains(&CHECKPOINTS) || names.contains(&SYSTEM) {
+    if [CHECKPOINTS, SYSTEM, QUARANTINE]
+        .iter()
+        .any(|own| names.contains(own))
+    {
         return Ok(vec![place.to_owned()]);
     }
     names.sort_unstable();

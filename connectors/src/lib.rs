@@ -16,6 +16,7 @@ pub mod kafka;
 pub mod nexmark;
 pub mod postgres;
 pub mod print;
+pub mod quarantine;
 pub mod state;
 pub mod store;
 

@@ -1,6 +1,10 @@
 //! Rows that are kept aside, with the epoch that they belong to: those that cannot be processed, with
 //! raw bytes, reason and place, counted per reason; and those that rules quarantine, as typed.
 
+mod requests;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +16,13 @@ use parking_lot::Mutex;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::JobContext;
 use crate::limits;
+use crate::quarantine::Quarantine;
 use crate::rules::ledger::{Counts, Ledger};
 use crate::rules::results::{RESULTS, RuleResult, results_batch};
 use crate::rules::{Table, TableTally};
 use crate::sink::CommitToken;
+pub(crate) use requests::Numbers;
+use requests::Taken;
 
 mod memory;
 
@@ -86,12 +93,15 @@ enum Visible {
 pub struct DeadLetters {
     inner: Arc<Inner>,
     muted: bool,
+    /// Whether requests about rows in quarantine are taken.
+    takes: bool,
     visible: Visible,
 }
 
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn DeadLetterStore>,
+    quarantine: Option<Arc<dyn Quarantine>>,
     state: Mutex<State>,
 }
 
@@ -102,6 +112,7 @@ struct State {
     ledger: Ledger,
     /// The names of the pipeline and of the run, once a rule was asked.
     run: Option<(Arc<str>, Arc<str>)>,
+    taken: Taken,
 }
 
 /// The letters of one epoch, or of none.
@@ -155,9 +166,11 @@ impl DeadLetters {
         Self {
             inner: Arc::new(Inner {
                 store,
+                quarantine: None,
                 state: Mutex::default(),
             }),
             muted: false,
+            takes: false,
             visible: Visible::AtOnce,
         }
     }
@@ -309,9 +322,15 @@ impl DeadLetters {
     }
 
     /// Goes on from what the rules of a pipeline have counted before; `whole` when nothing becomes
-    /// visible before the end.
-    pub(crate) fn begin(&self, counted: &[TableTally], whole: bool) {
+    /// visible before the end. `applied` is what requests of the quarantine it has taken.
+    pub(crate) fn begin(
+        &self,
+        counted: &[TableTally],
+        applied: Option<&Numbers>,
+        whole: bool,
+    ) -> Result<()> {
         self.inner.state.lock().ledger.begin(counted, whole);
+        self.begin_requests(applied)
     }
 
     /// Writes out the letters that go with no checkpoint.
@@ -341,6 +360,7 @@ impl DeadLetters {
             let token = self.inner.store.stage_system(RESULTS, &[rows])?;
             buffer.staged.push(token);
         }
+        buffer.staged.extend(self.settle_requests(epoch)?);
         if !buffer.letters.is_empty() {
             buffer.staged.push(self.inner.store.stage(buffer.letters)?);
         }
@@ -360,7 +380,10 @@ impl DeadLetters {
     pub fn commit(&self, tokens: &[CommitToken]) -> Result<()> {
         tokens
             .iter()
-            .try_for_each(|token| self.inner.store.commit(token))
+            .try_for_each(|token| match self.commit_requests(token)? {
+                true => Ok(()),
+                false => self.inner.store.commit(token),
+            })
     }
 
     /// Throws away what was staged and goes with no durable checkpoint.

@@ -381,6 +381,8 @@ pub mod codes {
         EXPRESSION = "E0303";
         /// A row breaks a rule that ends the job.
         RULE_BROKEN = "E0304";
+        /// Rows cannot come back from quarantine in this way.
+        QUARANTINE = "E0305";
         /// An operator failed.
         EXECUTION = "E0401";
         /// A task panicked.

@@ -26,6 +26,7 @@ pub mod message;
 pub mod metrics;
 pub mod operator;
 pub mod options;
+pub mod quarantine;
 pub mod rules;
 pub mod runtime;
 pub mod scan;

@@ -19,8 +19,9 @@ use crate::dead_letter::{DeadLetter, OnError};
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::message::EventTime;
-use crate::rules::Judge;
+use crate::quarantine::Request;
 use crate::rules::keyed::Stage;
+use crate::rules::{Judge, Origin};
 use crate::source::Source;
 use crate::watermark::{End, deciding_rows};
 
@@ -152,8 +153,13 @@ impl Scan {
     }
 
     /// Computes the output columns of read rows; rows that break NOT NULL go to the dead letters,
-    /// those that break a rule where it says.
-    pub fn shape(&self, batch: &RecordBatch, origin: &str, task: &TaskContext) -> Result<Shaped> {
+    /// those that break a rule where it says. `offset` says where a read row stands in its origin.
+    pub fn shape(
+        &self,
+        batch: &RecordBatch,
+        (origin, offset): (&str, &dyn Fn(usize) -> Option<u64>),
+        task: &TaskContext,
+    ) -> Result<Shaped> {
         let Some(rules) = &self.rules else {
             let (rows, valid) = self.typed(&self.columns, batch, origin, task)?;
             return Ok(Shaped {
@@ -163,23 +169,49 @@ impl Scan {
             });
         };
         let (rows, valid) = self.typed(&rules.columns, batch, origin, task)?;
-        let judged = rules.judge.judge(rows, Some(origin), task)?;
-        let given = judged.rows.schema();
-        let columns = self
-            .columns
-            .iter()
-            .map(|(_, field)| {
-                Ok(Arc::clone(
-                    judged.rows.column(given.index_of(field.name())?),
-                ))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(judged.rows.num_rows()));
+        let read: Option<Vec<usize>> = valid
+            .as_ref()
+            .map(|valid| valid.values().set_indices().collect());
+        let of_valid = |row: usize| match &read {
+            Some(read) => offset(*read.get(row)?),
+            None => offset(row),
+        };
+        let origin = Origin {
+            offset: Some(&of_valid),
+            ..Origin::of(origin)
+        };
+        let judged = rules.judge.judge(rows, &origin, task)?;
         Ok(Shaped {
-            rows: RecordBatch::try_new_with_options(self.schema(), columns, &options)?,
+            rows: self.given(&judged.rows)?,
             valid,
             published: judged.published,
         })
+    }
+
+    /// Takes rows out of quarantine, as a request about them asks.
+    pub(crate) fn again(&self, request: &Request, task: &TaskContext) -> Result<RecordBatch> {
+        let Some(rules) = &self.rules else {
+            return Err(Error::internal("a source without rules has no quarantine"));
+        };
+        let fields = rules.columns.iter().map(|(_, field)| Arc::clone(field));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self.given(&rules.judge.again(request, &schema, task)?)
+    }
+
+    /// The output columns of rows that have those that are judged.
+    fn given(&self, judged: &RecordBatch) -> Result<RecordBatch> {
+        let schema = judged.schema_ref();
+        let columns = self.columns.iter().map(|(_, field)| {
+            let at = schema.index_of(field.name())?;
+            Ok(Arc::clone(judged.column(at)))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(judged.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            self.schema(),
+            columns,
+            &options,
+        )?)
     }
 
     /// Computes columns of read rows, without the rows that break NOT NULL; says which are left.

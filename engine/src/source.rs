@@ -153,4 +153,11 @@ pub trait SplitReader: fmt::Debug + Send {
 
     /// Where to go on after what [`SplitReader::next`] has given.
     fn position(&self) -> Position;
+
+    /// Where a row of the last batch stands, for people: its number in the file, or its offset in
+    /// the partition. `None` where that is not known.
+    fn offset(&self, row: usize) -> Option<u64> {
+        let _ = row;
+        None
+    }
 }

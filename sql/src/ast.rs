@@ -1,6 +1,7 @@
 //! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
 
 mod keyed;
+mod quarantine;
 mod rule;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use weir_engine::options::GivenOptions;
 
 pub(crate) use keyed::list;
 pub use keyed::{Asks, Keyed};
+pub use quarantine::QuarantineRequest;
 pub use rule::{Constraint, CreateExpectation, Expectation, OnOverflow, OnViolation, Scope};
 
 /// A name as folded (lower case unless quoted), with its place.
@@ -93,6 +95,8 @@ pub enum StatementKind {
         /// The statement: a query, INSERT, CREATE SINK AS or CREATE MATERIALIZED VIEW.
         statement: Box<Statement>,
     },
+    /// `REPLAY`, `RELEASE` and `DISCARD` of rows in quarantine.
+    Quarantine(Box<QuarantineRequest>),
     /// `SUBSCRIBE TO (query)`.
     Subscribe(Box<Subscribe>),
     /// A bare query.
@@ -136,6 +140,8 @@ pub enum ObjectKind {
     MaterializedView,
     /// A sink.
     Sink,
+    /// Rows that rules have kept back.
+    Quarantine,
 }
 
 /// What SHOW lists.

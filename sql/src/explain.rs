@@ -52,7 +52,11 @@ pub(crate) async fn explain(
             emit,
         } => {
             let insert = session.plan_insert(sink, columns, (query, *emit), place)?;
-            session.lower(&[insert], &[]).await?.graph.to_string()
+            session
+                .lower(&[insert], &[], false)
+                .await?
+                .graph
+                .to_string()
         }
         StatementKind::CreateSink(create) => {
             let Some(query) = &create.query else {
@@ -60,11 +64,15 @@ pub(crate) async fn explain(
             };
             let sink = session.make_sink(create, place)?;
             let insert = session.plan_into(&sink, &[], (query, create.emit), place)?;
-            session.lower(&[insert], &[]).await?.graph.to_string()
+            session
+                .lower(&[insert], &[], false)
+                .await?
+                .graph
+                .to_string()
         }
         StatementKind::CreateMaterializedView(create) => {
             let (view, _) = session.plan_materialized(create, place)?;
-            session.lower(&[], &[view]).await?.graph.to_string()
+            session.lower(&[], &[view], false).await?.graph.to_string()
         }
         _ => return Err(nothing()),
     };

@@ -28,8 +28,10 @@ use crate::progress::{Display, Snapshot};
 use crate::state::StatePlace;
 use crate::summary::{
     CheckpointSummary, DeadLetterCount, Ending, MemorySummary, SinkSummary, SourceSummary, Summary,
+    TakenCount,
 };
 use crate::units;
+use crate::views;
 
 /// A running pipeline.
 #[derive(Debug)]
@@ -61,12 +63,14 @@ impl RunningJob {
         let run_id: Arc<str> = env.next_id().into();
         let place = StatePlace::of(settings, &pipeline.name).map_err(Failure::Script)?;
         let checkpoints = place
-            .checkpoints(settings, &pipeline.graph, &env)
+            .checkpoints(settings, &pipeline.graph, &env, pipeline.alone)
             .map_err(Failure::Script)?;
         let state = place.folder();
         let store = ParquetDeadLetters::local(&state, Arc::clone(&run_id));
         let store = store.keeping(settings.history());
-        let dead_letters = DeadLetters::new(Arc::new(store));
+        let takes = pipeline.alone || pipeline.mode == Mode::Streaming;
+        let dead_letters =
+            DeadLetters::new(Arc::new(store)).with_quarantine(views::local(&state, &env), takes);
         let metrics = Metrics::default();
         let context = JobContext {
             env: env.clone(),
@@ -268,6 +272,16 @@ impl View {
         any.then(|| place.display().to_string())
     }
 
+    fn taken(&self) -> Vec<TakenCount> {
+        let taken = self.dead_letters.taken().into_iter();
+        let count = |((table, status), rows): ((String, &str), u64)| TakenCount {
+            table,
+            status: status.to_owned(),
+            rows,
+        };
+        taken.map(count).collect()
+    }
+
     /// Rows that were kept aside before a failure are there to look at.
     fn with_letters(&self, error: Error) -> Error {
         match (self.dead_letters_shown(), error.kind(), error.hint_text()) {
@@ -331,6 +345,7 @@ impl View {
             dead_letters,
             dead_letters_path: self.dead_letters_shown(),
             quarantine_path: self.quarantine_shown(&rules),
+            taken: self.taken(),
             rules,
             checkpoints: self.checkpoint_summary(),
             memory: MemorySummary {

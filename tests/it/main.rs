@@ -24,6 +24,7 @@ mod memory;
 mod program;
 mod property;
 mod quality;
+mod quarantine;
 mod servers;
 mod streaming;
 mod tidy;

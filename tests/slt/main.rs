@@ -53,6 +53,7 @@ files! {
     metadata
     names
     profile
+    quarantine
     rules
     select
     session

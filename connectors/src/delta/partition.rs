@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, Schema};
 use weir_engine::error::{Error, Result};
 
+use crate::file_sink::unescape;
+
 /// What stands in the path for NULL.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -31,41 +33,4 @@ pub(super) fn values(path: &str, schema: &Schema) -> Result<HashMap<String, Opti
         values.insert(name, value);
     }
     Ok(values)
-}
-
-/// Puts back what [`crate::file_sink::escape`] has changed: `%` and two digits.
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        let mut ahead = rest.clone();
-        let code = match (c, ahead.next(), ahead.next()) {
-            ('%', Some(high), Some(low)) => high
-                .to_digit(16)
-                .zip(low.to_digit(16))
-                .and_then(|(high, low)| char::from_u32(high * 16 + low)),
-            _ => None,
-        };
-        match code {
-            Some(code) => {
-                out.push(code);
-                rest = ahead;
-            }
-            None => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unescape;
-    use crate::file_sink::escape;
-
-    #[test]
-    fn what_is_escaped_comes_back() {
-        for text in ["", "a b", "50%", "%41", "a=b/c:d", "ä%zz", "\"*?\\", "%"] {
-            assert_eq!(unescape(&escape(text)), text);
-        }
-    }
 }

@@ -146,6 +146,8 @@ pub(super) struct AvroReader {
     pub(super) skip: u64,
     /// Rows that are decoded, skipped ones included.
     pub(super) done: u64,
+    /// The number of the first row of the last batch, if its rows are in sequence.
+    pub(super) given: Option<u64>,
     /// The blocks at hand.
     pub(super) reader: Option<Reader<Cursor<Vec<u8>>>>,
     /// How far the input is.
@@ -264,10 +266,10 @@ impl SplitReader for AvroReader {
             let known = usize::try_from(self.skip.saturating_sub(first))
                 .unwrap_or(rows)
                 .min(rows);
-            let batch = batch.slice(known, rows - known);
-            let batch = self
-                .columns
-                .shape(&batch, &Offsets::From(first + known as u64))?;
+            let (first, rows) = (first + known as u64, rows - known);
+            let batch = batch.slice(known, rows);
+            let batch = self.columns.shape(&batch, &Offsets::From(first))?;
+            self.given = (batch.num_rows() == rows).then_some(first);
             if batch.num_rows() > 0 {
                 return Ok(Read::Rows {
                     batch,
@@ -279,6 +281,10 @@ impl SplitReader for AvroReader {
 
     fn position(&self) -> Position {
         Position(self.done.max(self.skip).to_string())
+    }
+
+    fn offset(&self, row: usize) -> Option<u64> {
+        Some(self.given? + row as u64)
     }
 }
 

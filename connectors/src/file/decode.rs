@@ -165,6 +165,7 @@ impl Opening<'_> {
             letters: self.letters,
             batch_rows: self.batch_rows,
             skip: self.done.unwrap_or(0),
+            given: None,
             done: 0,
             reader: None,
             state: avro::State::Open,

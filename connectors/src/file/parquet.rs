@@ -48,6 +48,8 @@ pub(super) struct ParquetReader {
     done: u64,
     /// The number in the file of the split's first row.
     first_row: u64,
+    /// That of the first row of the last batch, if its rows are in sequence.
+    given: Option<u64>,
     /// Bytes of the groups at hand that no batch has been charged with.
     bytes: u64,
 }
@@ -126,6 +128,7 @@ impl ParquetReader {
             skip: usize::try_from(left).unwrap_or(usize::MAX),
             done: skip,
             first_row,
+            given: None,
             bytes: 0,
         }
     }
@@ -202,9 +205,10 @@ impl SplitReader for ParquetReader {
                 None => self.reader = None,
                 Some(Err(error)) => self.damaged(&error.to_string())?,
                 Some(Ok(batch)) => {
-                    let offsets = Offsets::From(self.first_row + self.done);
-                    self.done += batch.num_rows() as u64;
-                    let batch = self.columns.shape(&batch, &offsets)?;
+                    let (first, rows) = (self.first_row + self.done, batch.num_rows());
+                    self.done += rows as u64;
+                    let batch = self.columns.shape(&batch, &Offsets::From(first))?;
+                    self.given = (batch.num_rows() == rows).then_some(first);
                     if batch.num_rows() > 0 {
                         return Ok(Read::Rows {
                             batch,
@@ -218,6 +222,10 @@ impl SplitReader for ParquetReader {
 
     fn position(&self) -> Position {
         Position(self.done.to_string())
+    }
+
+    fn offset(&self, row: usize) -> Option<u64> {
+        Some(self.given? + row as u64)
     }
 }
 

@@ -40,7 +40,7 @@ use weir_engine::error::Result;
 use weir_engine::options::Options;
 use weir_engine::sink::Sink;
 
-pub(crate) use partition::escape;
+pub(crate) use partition::{escape, unescape};
 pub use settings::OPTIONS;
 pub(crate) use settings::{
     PARTITION_BY, ROLL_INACTIVITY, ROLL_INTERVAL, ROLL_ROWS, ROLL_SIZE, ROW_GROUP_BYTES,

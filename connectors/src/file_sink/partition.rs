@@ -126,6 +126,30 @@ fn part(batch: &RecordBatch, key: Key, runs: &[Range<usize>]) -> Result<Part> {
     Ok(Part { key, first, rows })
 }
 
+/// Puts back what [`escape`] has changed: `%` and two digits.
+pub(crate) fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let mut ahead = rest.clone();
+        let code = match (c, ahead.next(), ahead.next()) {
+            ('%', Some(high), Some(low)) => high
+                .to_digit(16)
+                .zip(low.to_digit(16))
+                .and_then(|(high, low)| char::from_u32(high * 16 + low)),
+            _ => None,
+        };
+        match code {
+            Some(code) => {
+                out.push(code);
+                rest = ahead;
+            }
+            None => out.push(c),
+        }
+    }
+    out
+}
+
 /// Escapes a name or value as Hive does, so that it is one segment of a path and can be read back:
 /// `%` and two digits for what has a meaning in paths.
 pub(crate) fn escape(text: &str) -> String {
@@ -163,4 +187,16 @@ pub(crate) fn escape(text: &str) -> String {
 /// The columns that a partition can be made of have one value per row.
 pub(super) fn takes(data_type: &arrow::datatypes::DataType) -> bool {
     !data_type.is_nested()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escape, unescape};
+
+    #[test]
+    fn what_is_escaped_comes_back() {
+        for text in ["", "a b", "50%", "%41", "a=b/c:d", "ä%zz", "\"*?\\", "%"] {
+            assert_eq!(unescape(&escape(text)), text);
+        }
+    }
 }

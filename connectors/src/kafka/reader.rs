@@ -50,6 +50,8 @@ pub(super) struct Reader {
     env: Env,
     /// The block under way, with the number of its first record that is not decoded.
     block: Option<(Block, usize)>,
+    /// The offsets of the rows of the last batch.
+    given: Vec<Option<i64>>,
     position: Place,
 }
 
@@ -73,6 +75,7 @@ impl Reader {
             letters,
             env,
             block: None,
+            given: Vec::new(),
         }
     }
 
@@ -102,6 +105,10 @@ impl Reader {
         if let Some(next) = block.next() {
             self.position = Place::At(next);
         }
+        let records = decoded.origin.iter();
+        self.given.clear();
+        self.given
+            .extend(records.map(|record| block.offset(*record as usize)));
         Ok(Some((self.shape(&block, &decoded)?, bytes)))
     }
 
@@ -164,5 +171,9 @@ impl SplitReader for Reader {
 
     fn position(&self) -> Position {
         split::position(self.position)
+    }
+
+    fn offset(&self, row: usize) -> Option<u64> {
+        u64::try_from((*self.given.get(row)?)?).ok()
     }
 }

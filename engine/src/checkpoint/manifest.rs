@@ -4,6 +4,8 @@
 //! is flipped, lost or added is detected; a manifest of a newer format is told apart from a
 //! damaged one, because falling back behind it would repeat what it has committed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
@@ -52,6 +54,20 @@ pub struct Manifest {
     /// What rules have decided since the pipeline began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tallies: Vec<TableTally>,
+    /// What it has taken of the requests about rows in quarantine; none if it has no quarantine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<TakenRequests>,
+}
+
+/// How far a pipeline has come with the requests about its rows in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TakenRequests {
+    /// The last request of each table whose rows are in the epoch or before it.
+    pub applied: BTreeMap<String, u64>,
+    /// The run reads nothing else.
+    pub alone: bool,
+    /// The run goes on when its input has ended.
+    pub streaming: bool,
 }
 
 /// Why a manifest was written.

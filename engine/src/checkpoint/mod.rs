@@ -17,6 +17,7 @@ pub mod state_file;
 pub mod store;
 
 pub use manifest::{
-    Chain, Manifest, ManifestKind, NodeState, SavedToken, SinkCommit, StateFile, ViewInfo,
+    Chain, Manifest, ManifestKind, NodeState, SavedToken, SinkCommit, StateFile, TakenRequests,
+    ViewInfo,
 };
 pub use store::{Claim, Collected, Listed, Published, Rejected, Store};

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::job::{Stop, TaskContext};
 use crate::limits;
 use crate::message::EventTime;
+use crate::rules::Requests;
 use crate::scan::Scan;
 use crate::source::{Read, Split, SplitReader};
 
@@ -47,6 +48,8 @@ pub struct Reading {
     drift_max: Option<Duration>,
     /// Splits read to their end since the last report.
     finished: Vec<String>,
+    /// What is asked of rows that rules have kept back.
+    requests: Option<Requests>,
 }
 
 impl Reading {
@@ -60,7 +63,9 @@ impl Reading {
         if scan.quiet {
             task.job.dead_letters = task.job.dead_letters.muted();
         }
+        let rules = scan.rules.as_ref();
         Self {
+            requests: rules.and_then(|rules| Requests::of(&rules.judge, &task)),
             scan,
             feed,
             task,
@@ -84,6 +89,9 @@ impl Reading {
     pub async fn next(&mut self) -> Result<Next> {
         if self.task.job.is_stopping(Stop::Drain) {
             return Ok(Next::End);
+        }
+        if let Some(rows) = self.requested()? {
+            return Ok(Next::Rows(rows));
         }
         self.feed.discover().await?;
         self.open_more().await?;
@@ -118,6 +126,20 @@ impl Reading {
         Ok(Next::Wait)
     }
 
+    /// Takes rows out of quarantine. Whatever their time is, they move no watermark.
+    fn requested(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(requests) = &mut self.requests else {
+            return Ok(None);
+        };
+        let Some(request) = requests.next()? else {
+            return Ok(None);
+        };
+        let rows = self.scan.again(&request, &self.task)?;
+        self.task.metrics.add_in(request.rows.num_rows());
+        self.task.metrics.add_out(rows.num_rows());
+        Ok(Some(rows))
+    }
+
     /// The watermark up to which splits are read on now: the slower ones are waited for.
     fn ahead_max(&self) -> Option<EventTime> {
         let drift = i64::try_from(self.drift_max?.as_micros()).unwrap_or(i64::MAX);
@@ -132,7 +154,12 @@ impl Reading {
         self.feed.heard(&open.split.id, true);
         self.task.metrics.add_in(batch.num_rows());
         self.task.metrics.bytes.fetch_add(bytes, Relaxed);
-        let shaped = self.scan.shape(batch, &open.split.id, &self.task)?;
+        let offset = |row| open.reader.offset(row);
+        let origin = (
+            open.split.id.as_str(),
+            &offset as &dyn Fn(usize) -> Option<u64>,
+        );
+        let shaped = self.scan.shape(batch, origin, &self.task)?;
         if self.feed.follows_rows() {
             let timely = shaped.timely(batch)?;
             let watermark = self

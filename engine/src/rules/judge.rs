@@ -13,6 +13,7 @@ use super::fate::Fate;
 use super::fused::{Fused, with_rows};
 use super::kept::Kept;
 use super::ledger::Counts;
+use super::origin::Origin;
 use super::rule::{Action, Overflow, Rule};
 use super::tally::{RuleTally, TableTally, Unit};
 use super::verdict::Verdict;
@@ -156,6 +157,11 @@ impl Judge {
         )
     }
 
+    /// The table whose rows are judged.
+    pub(crate) fn table(&self) -> &str {
+        &self.table.name
+    }
+
     /// The rules.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
@@ -167,11 +173,11 @@ impl Judge {
     }
 
     /// Judges the rows of a batch, each by itself. What is kept back, and the counts, go to the dead
-    /// letters of the task; `origin` is the file or partition that they came from.
+    /// letters of the task.
     pub fn judge(
         &self,
         batch: RecordBatch,
-        origin: Option<&str>,
+        origin: &Origin<'_>,
         task: &TaskContext,
     ) -> Result<Judged> {
         if batch.num_rows() == 0 || self.program.is_empty() {
@@ -196,7 +202,7 @@ impl Judge {
         &self,
         batch: RecordBatch,
         verdicts: &[Verdict],
-        (origin, task): (Option<&str>, &TaskContext),
+        (origin, task): (&Origin<'_>, &TaskContext),
         last: bool,
     ) -> Result<Judged> {
         let fate = Fate::of(&self.rules, verdicts);
@@ -214,8 +220,7 @@ impl Judge {
         for (into, bad) in &fate.quarantined {
             counts.quarantined += bad.count_set_bits() as u64;
             if !letters.is_muted() {
-                let now = task.job.env.clock().now_micros();
-                let bad = self.kept.rows(&batch, bad, verdicts, origin, now)?;
+                let bad = self.kept.rows(&batch, bad, verdicts, origin, task)?;
                 kept.push((Arc::clone(into), bad));
             }
         }

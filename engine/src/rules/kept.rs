@@ -5,35 +5,54 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder,
-    TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListBuilder, StringArray,
+    StringBuilder, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::{Map, Value};
 
 use super::fused::with_rows;
+use super::origin::Origin;
 use super::rule::Rule;
 use super::verdict::Verdict;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::job::TaskContext;
 
+/// The name of a row in quarantine, the same each time that it comes back.
+pub const ID: &str = "_id";
+/// How often a row was judged before.
+pub const ATTEMPT: &str = "_attempt";
+/// What has become of a row in quarantine.
+pub const STATUS: &str = "_status";
 /// The columns behind those of the table.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 12] = [
+    ID,
     "_table",
+    "_pipeline",
     "_origin",
+    "_offset",
     "_event_time",
     "_rules",
     "_rule_versions",
     "_observed",
-    "_attempt",
-    "_status",
+    ATTEMPT,
+    STATUS,
     "_first_seen",
 ];
-/// The status of a row that nobody has looked at.
-const OPEN: &str = "open";
+/// The status of a row that nobody has asked anything of.
+pub const OPEN: &str = "open";
+
+/// What a column says that is NOT NULL in its table.
+const NOT_NULL: &str = "weir.not_null";
+
+/// Whether a column of a quarantine table is NOT NULL in the table that its rows are of.
+pub fn is_required(kept: &Field) -> bool {
+    kept.metadata().contains_key(NOT_NULL)
+}
 
 /// Whether a quarantine table has a column of its own of this name.
 pub fn is_kept_column(name: &str) -> bool {
@@ -48,8 +67,11 @@ pub fn kept_schema(rows: &Schema) -> SchemaRef {
         Field::new(name, DataType::List(Arc::new(item)), false)
     };
     let [
+        id,
         table,
+        pipeline,
         origin,
+        offset,
         event_time,
         rules,
         versions,
@@ -58,13 +80,20 @@ pub fn kept_schema(rows: &Schema) -> SchemaRef {
         status,
         first_seen,
     ] = COLUMNS;
-    let own = rows
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_nullable(true));
+    let own = rows.fields().iter().map(|field| {
+        let mut metadata = field.metadata().clone();
+        if !field.is_nullable() {
+            metadata.insert(NOT_NULL.to_owned(), true.to_string());
+        }
+        let field = field.as_ref().clone().with_nullable(true);
+        field.with_metadata(metadata)
+    });
     let fields = own.chain([
+        text(id, false),
         text(table, false),
+        text(pipeline, false),
         text(origin, true),
+        Field::new(offset, DataType::Int64, true),
         Field::new(event_time, moment(), true),
         list(rules),
         list(versions),
@@ -129,10 +158,11 @@ impl Kept {
         batch: &RecordBatch,
         bad: &BooleanBuffer,
         verdicts: &[Verdict],
-        origin: Option<&str>,
-        now_micros: i64,
+        origin: &Origin<'_>,
+        task: &TaskContext,
     ) -> Result<RecordBatch> {
-        let rows = filter_record_batch(batch, &BooleanArray::new(bad.clone(), None))?;
+        let mask = BooleanArray::new(bad.clone(), None);
+        let rows = filter_record_batch(batch, &mask)?;
         let count = rows.num_rows();
         let (mut names, mut versions) = (list(), list());
         let mut observed = Vec::with_capacity(count);
@@ -155,19 +185,74 @@ impl Kept {
             Some((at, _)) => cast(rows.column(*at), &moment())?,
             None => new_null_array(&moment(), count),
         };
+        let came = match origin.again {
+            Some(kept) => Came::again(&filter_record_batch(kept, &mask)?)?,
+            None => Came::first(bad, origin, task),
+        };
+        let text = |value: &str| Arc::new(StringArray::from(vec![value; count])) as ArrayRef;
         let mut all = rows.columns().to_vec();
         all.extend([
-            Arc::new(StringArray::from(vec![self.table.as_str(); count])) as ArrayRef,
-            Arc::new(StringArray::from(vec![origin; count])),
+            came.id,
+            text(&self.table),
+            text(&task.job.pipeline),
+            came.origin,
+            came.offset,
             times,
             Arc::new(names.finish()),
             Arc::new(versions.finish()),
             Arc::new(StringArray::from(observed)),
-            Arc::new(Int32Array::from(vec![0; count])),
-            Arc::new(StringArray::from(vec![OPEN; count])),
-            Arc::new(TimestampMicrosecondArray::from(vec![now_micros; count]).with_timezone("UTC")),
+            came.attempt,
+            text(OPEN),
+            came.first_seen,
         ]);
         with_rows(Arc::clone(&self.schema), all, count)
+    }
+}
+
+/// What a row keeps when it comes back.
+struct Came {
+    id: ArrayRef,
+    origin: ArrayRef,
+    offset: ArrayRef,
+    attempt: ArrayRef,
+    first_seen: ArrayRef,
+}
+
+impl Came {
+    fn first(bad: &BooleanBuffer, origin: &Origin<'_>, task: &TaskContext) -> Self {
+        let count = bad.count_set_bits();
+        let env = &task.job.env;
+        let (of, now) = (env.next_id(), env.clock().now_micros());
+        let ids = (0..count).map(|row| format!("{of}-{row}"));
+        let offsets = bad.set_indices().map(|row| {
+            let offset = origin.offset.and_then(|offset| offset(row));
+            offset.and_then(|offset| i64::try_from(offset).ok())
+        });
+        Self {
+            id: Arc::new(StringArray::from_iter_values(ids)),
+            origin: Arc::new(StringArray::from(vec![origin.place; count])),
+            offset: Arc::new(offsets.collect::<Int64Array>()),
+            attempt: Arc::new(Int32Array::from(vec![0; count])),
+            first_seen: Arc::new(
+                TimestampMicrosecondArray::from(vec![now; count]).with_timezone("UTC"),
+            ),
+        }
+    }
+
+    fn again(kept: &RecordBatch) -> Result<Self> {
+        let column = |name: &str| {
+            let found = kept.column_by_name(name).map(Arc::clone);
+            found.ok_or_else(|| Error::internal(format!("a row of quarantine has no {name}")))
+        };
+        let attempts = column(ATTEMPT)?;
+        let attempts = attempts.as_primitive::<Int32Type>();
+        Ok(Self {
+            id: column(ID)?,
+            origin: column("_origin")?,
+            offset: column("_offset")?,
+            attempt: Arc::new(attempts.unary::<_, Int32Type>(|n| n.saturating_add(1))),
+            first_seen: column("_first_seen")?,
+        })
     }
 }
 

@@ -211,6 +211,11 @@ impl Ledger {
         sum
     }
 
+    /// Whether nothing is visible before the end.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// What is settled: what a checkpoint keeps.
     pub(crate) fn settled(&self) -> Vec<TableTally> {
         self.settled.values().cloned().collect()

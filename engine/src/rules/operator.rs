@@ -6,6 +6,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::judge::Judge;
+use super::origin::Origin;
+use super::requests::Requests;
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory, Output};
@@ -37,6 +39,8 @@ impl OperatorFactory for RulesFactory {
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Rules {
             judge: Arc::clone(&self.judge),
+            requests: Requests::of(&self.judge, context),
+            schema: Arc::clone(&self.schema),
             task: context.clone(),
         }))
     }
@@ -54,16 +58,38 @@ impl OperatorFactory for RulesFactory {
 #[derive(Debug)]
 struct Rules {
     judge: Arc<Judge>,
+    requests: Option<Requests>,
+    schema: SchemaRef,
     task: TaskContext,
 }
 
 impl Operator for Rules {
     fn process(&mut self, _input: usize, batch: RecordBatch, out: &mut Output) -> Result<()> {
-        out.send(self.judge.judge(batch, None, &self.task)?.rows);
+        out.send(
+            self.judge
+                .judge(batch, &Origin::default(), &self.task)?
+                .rows,
+        );
         Ok(())
     }
 
+    /// Takes rows out of quarantine, those of one request at a time.
+    fn resume(&mut self, out: &mut Output) -> Result<bool> {
+        let Some(requests) = &mut self.requests else {
+            return Ok(false);
+        };
+        let Some(request) = requests.next()? else {
+            return Ok(false);
+        };
+        self.task.metrics.add_in(request.rows.num_rows());
+        out.send(self.judge.again(&request, &self.schema, &self.task)?);
+        Ok(true)
+    }
+
     fn end(&mut self, _out: &mut Output) -> Result<()> {
+        if let Some(requests) = &mut self.requests {
+            requests.ask_now();
+        }
         Ok(())
     }
 }

@@ -159,6 +159,9 @@ pub(super) async fn tasks(graph: &Graph, job: &JobContext, plan: &Plan) -> Resul
             if let Some(wire) = &wire {
                 job.dead_letters = wire.letters.clone();
             }
+            if is_loading {
+                job.dead_letters = job.dead_letters.without_requests();
+            }
             let head = head(head_node, subtask, feed.clone(), inbox, &job, plan)?;
             let failed = plan.failed.clone();
             making.push(Box::pin(async move {

@@ -93,7 +93,8 @@ async fn recover(
     steps: &Steps,
 ) -> Result<Recovered> {
     let store = options.store.clone();
-    let recovered = Recovered::take_over(graph, store, context, time.streaming).await?;
+    let kind = (time.streaming, options.alone);
+    let recovered = Recovered::take_over(graph, store, context, kind).await?;
     if let Some(epoch) = recovered.resumed {
         tracing::info!(epoch, "going on from a checkpoint");
     }
@@ -110,7 +111,10 @@ async fn recover(
         }
     }
     let counted = &recovered.manifest.tallies;
-    context.dead_letters.begin(counted, holds(graph, time));
+    let taken = recovered.manifest.requests.as_ref();
+    let applied = taken.map(|taken| &taken.applied);
+    let letters = &context.dead_letters;
+    letters.begin(counted, applied, holds(graph, time))?;
     if !holds(graph, time) || recovered.read {
         steps.next("its sinks show what the last checkpoint has prepared");
         commit_again(&recovered.manifest, &options.store, graph, context).await?;
@@ -164,6 +168,7 @@ async fn go_on(
             // Rows of a bounded stretch of the plan come in another order each time.
             interval: built.repeats.then_some(options.interval),
             retained: options.retained,
+            kind: (time.streaming, options.alone),
             hold: holds(graph, time),
             loading: built.tasks.len() - built.names.len(),
             tasks: built.names,

@@ -45,6 +45,8 @@ pub struct CheckpointOptions {
     pub interval: Duration,
     /// How many are kept.
     pub retained: usize,
+    /// The run reads what requests ask for of rows in quarantine, and nothing else.
+    pub alone: bool,
 }
 
 /// How a job has ended.

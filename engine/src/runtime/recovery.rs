@@ -1,6 +1,8 @@
 //! Where a job begins: takes the pipeline over, commits what the last checkpoint has prepared, and
 //! gives each node back what it had.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +59,7 @@ impl Recovered {
         graph: &Graph,
         store: Store,
         job: &JobContext,
-        streaming: bool,
+        (streaming, alone): (bool, bool),
     ) -> Result<Self> {
         let mut claim = store.claim(&job.run_id).await?;
         let mut rejected = std::mem::take(&mut claim.rejected);
@@ -78,6 +80,11 @@ impl Recovered {
                 return Err(lost(&rejected));
             };
             claim = store.claim_at(&job.run_id, Some(earlier)).await?;
+        }
+        if let Some(latest) = &claim.latest {
+            let (_, kind) = origin(&store, latest).await;
+            let over = kind == ManifestKind::Finished && latest.commits.is_empty();
+            requests::check_follows(latest, over, alone)?;
         }
         if let Some(latest) = &claim.latest
             && !streaming

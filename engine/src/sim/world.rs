@@ -156,6 +156,7 @@ impl World {
         let letters = job.dead_letters.clone();
         let (metrics, time) = (job.metrics.clone(), streaming());
         let options = CheckpointOptions {
+            alone: false,
             store: Store::new(Arc::new(kept), Path::from("state"), None, env.clone()),
             interval: Duration::from_millis(12),
             retained: RETAINED,

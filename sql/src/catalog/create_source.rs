@@ -103,6 +103,7 @@ pub(crate) async fn create(
             .collect(),
         rules: Default::default(),
         checks: Default::default(),
+        nothing: Default::default(),
     };
     table.expect(making.planner, &statement.constraints)?;
     Ok(table)

@@ -2,6 +2,8 @@
 
 pub(crate) mod create_sink;
 pub(crate) mod create_source;
+mod nothing;
+mod quarantine;
 mod scan;
 pub(crate) mod source;
 pub(crate) mod viewed;
@@ -20,7 +22,7 @@ use weir_engine::options::{GivenOptions, unknown};
 
 use crate::ast::{Existing, Name, ObjectKind};
 use crate::plan::{Tables, errors::unknown_table};
-use crate::stored::StoredView;
+use crate::stored::{QuarantineTable, StoredView};
 use crate::system::{SystemTables, anomalies_of, is_anomalies, is_model, query_of};
 use create_sink::SinkTable;
 use source::SourceTable;
@@ -36,6 +38,8 @@ pub(crate) enum Object {
     MaterializedView(Arc<ViewTable>),
     /// A materialized view that another pipeline keeps.
     Stored(Arc<StoredView>),
+    /// Rows that rules have kept back.
+    Quarantine(Arc<QuarantineTable>),
     /// A sink.
     Sink(Arc<SinkTable>),
 }
@@ -47,6 +51,7 @@ impl Object {
             Self::Source(_) => ObjectKind::Source,
             Self::View(_) => ObjectKind::View,
             Self::MaterializedView(_) | Self::Stored(_) => ObjectKind::MaterializedView,
+            Self::Quarantine(_) => ObjectKind::Quarantine,
             Self::Sink(_) => ObjectKind::Sink,
         }
     }
@@ -80,6 +85,7 @@ pub(crate) fn word(kind: ObjectKind) -> &'static str {
         ObjectKind::View => "view",
         ObjectKind::MaterializedView => "materialized view",
         ObjectKind::Sink => "sink",
+        ObjectKind::Quarantine => "quarantine table",
     }
 }
 
@@ -347,6 +353,7 @@ impl Catalog {
             Object::Source(source) => Some(source.schema()),
             Object::View(view) | Object::MaterializedView(view) => Some(view.schema()),
             Object::Stored(view) => Some(view.schema()),
+            Object::Quarantine(table) => Some(table.open()?.schema()),
             Object::Sink(sink) => sink.columns.as_ref().map(Arc::clone),
         })
     }
@@ -370,6 +377,7 @@ impl Tables for Catalog {
                 let view: Arc<StoredView> = Arc::clone(view);
                 Ok(view)
             }
+            Some(Object::Quarantine(table)) => Ok(Arc::new(table.open()?)),
             Some(Object::Sink(_)) => Err(Error::new(
                 Kind::Invalid,
                 codes::UNSUPPORTED,

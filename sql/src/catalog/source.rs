@@ -23,6 +23,7 @@ use weir_engine::rules::Rule;
 use weir_engine::rules::keyed::StageExec;
 use weir_engine::source::{Boundedness, Source};
 
+use super::nothing::Nothing;
 use crate::ast::Constraint;
 use crate::plan::Planner;
 use crate::rules::check::is_check;
@@ -93,6 +94,8 @@ pub(crate) struct SourceTable {
     pub(super) rules: Mutex<Vec<Rule>>,
     /// Its rules over many rows.
     pub(super) checks: Mutex<Vec<Constraint>>,
+    /// Read in place of the source when its rows come out of quarantine alone.
+    pub(super) nothing: Mutex<Option<Arc<dyn Source>>>,
     /// The columns of the primary key.
     pub(super) primary_key: Vec<usize>,
     /// The connectors whose tables can be asked for rows by key, for people.
@@ -108,6 +111,11 @@ impl SourceTable {
     /// Whether its rows are changes: insertions, updates and deletions.
     pub(crate) fn is_changelog(&self) -> bool {
         is_changelog(&self.first.schema())
+    }
+
+    /// Its columns, without the kind of a change.
+    pub(crate) fn rows_schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
     }
 
     /// The columns of the primary key.
@@ -219,8 +227,17 @@ impl SourceTable {
         self.connector.lookup(request).await
     }
 
+    /// Says whether the next pipeline reads nothing of it but what requests take out of quarantine.
+    pub(crate) fn read_requests_alone(&self, alone: bool) {
+        let nothing = || Arc::new(Nothing::of(self.first.schema(), self.name())) as Arc<dyn Source>;
+        *self.nothing.lock() = alone.then(nothing);
+    }
+
     /// The source for a mode. A batch job reads what is there now, also where the source watches.
     pub(crate) async fn source(&self, mode: Mode) -> Result<Arc<dyn Source>> {
+        if let Some(nothing) = &*self.nothing.lock() {
+            return Ok(Arc::clone(nothing));
+        }
         if mode == Mode::Streaming || self.is_bounded() {
             return Ok(Arc::clone(&self.first));
         }

@@ -8,7 +8,7 @@ use weir_engine::error::Result;
 use weir_engine::graph::{Edge, Node, NodeKind, Partitioning};
 use weir_engine::operator::OperatorFactory;
 use weir_engine::rules::keyed::{KeyedFactory, Stage};
-use weir_engine::rules::{Judge, Rule, RulesFactory};
+use weir_engine::rules::{Action, Judge, Rule, RulesFactory};
 
 use super::Lowering;
 use super::flow::{Flow, Role};
@@ -55,7 +55,10 @@ impl Lowering<'_> {
         let judge = Arc::new(Judge::try_new(table, &rules, &flow.schema, time)?);
         let parallelism = flow.parallelism;
         let mut flow = flow;
-        if judge.rules().iter().any(|rule| rule.keyed.is_none()) {
+        let quarantines = |rule: &Rule| matches!(rule.action, Action::Quarantine(_));
+        let takes = |rule: &Rule| rule.keyed.is_none() || quarantines(rule);
+        // Rows that come back from quarantine enter here, also those of rules over keys.
+        if judge.rules().iter().any(takes) {
             let factory = RulesFactory::new(table, Arc::clone(&judge), Arc::clone(&flow.schema));
             let (at, schema) = self.follow(flow.at, parallelism, "rules", "", Arc::new(factory))?;
             flow = Flow { at, schema, ..flow };

@@ -57,7 +57,7 @@ pub(crate) use views::add_view;
 type Sources = BTreeMap<String, Arc<dyn Source>>;
 
 /// Calls a function with every source that a plan reads.
-fn for_each_source(
+pub(crate) fn for_each_source(
     plan: &LogicalPlan,
     visit: &mut dyn FnMut(&Arc<dyn TableProvider>, &SourceTable),
 ) -> Result<()> {

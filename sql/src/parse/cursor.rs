@@ -208,17 +208,20 @@ impl<'a> Cursor<'a> {
         Ok(query)
     }
 
-    /// Makes `SELECT * FROM name`, whose errors show at the name.
-    pub(super) fn all_of(&self, name: &Name) -> Result<Box<Query>> {
-        let place = name.place.unwrap_or(self.end);
+    /// Makes `SELECT * FROM name`, whose errors show at the name; `parts` are those of the name.
+    pub(super) fn all_of(&self, parts: &[&str], place: Option<Place>) -> Result<Box<Query>> {
+        let place = place.unwrap_or(self.end);
         let at = Location::new(place.line, place.column);
         let token = |token: Token| TokenWithSpan::new(token, Span::new(at, at));
-        let tokens = vec![
+        let mut tokens = vec![
             token(Token::make_keyword("SELECT")),
             token(Token::Mul),
             token(Token::make_keyword("FROM")),
-            token(Token::make_word(&name.text, Some('"'))),
         ];
+        for (number, part) in parts.iter().enumerate() {
+            tokens.extend((number > 0).then(|| token(Token::Period)));
+            tokens.push(token(Token::make_word(part, Some('"'))));
+        }
         let dialect = WeirDialect::new(&tokens);
         let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
         let query = parser.parse_query();

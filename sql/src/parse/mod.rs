@@ -18,6 +18,7 @@ mod dialect;
 mod emit;
 mod keywords;
 mod options;
+mod quarantine;
 mod query;
 mod scan;
 mod script;

@@ -9,7 +9,7 @@ use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{emit, options, syntax, unsupported};
+use super::{emit, options, quarantine, syntax, unsupported};
 use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
@@ -23,6 +23,9 @@ const STARTS: &[&str] = &[
     "EXPLAIN",
     "PROFILE",
     "SUGGEST",
+    "REPLAY",
+    "RELEASE",
+    "DISCARD",
     "SELECT",
     "SUBSCRIBE",
     "WITH",
@@ -78,6 +81,9 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
             Ok(StatementKind::Suggest(table))
         }
         _ => {
+            if let Some(action) = quarantine::action(&word, cursor) {
+                return quarantine::parse(cursor, action);
+            }
             if let Some(refused) = unsupported::statement(&word) {
                 return Err(refused.at(place));
             }
@@ -125,7 +131,7 @@ fn subscribe(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
         return Err(cursor.expected("'('").hint(hint));
     } else {
         let name = object_name(cursor, "a query in parentheses or the name of a view")?;
-        (cursor.all_of(&name)?, None)
+        (cursor.all_of(&[&name.text], name.place)?, None)
     };
     if emit.is_none() {
         emit = emit::clause(cursor)?;

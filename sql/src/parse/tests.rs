@@ -2,6 +2,7 @@
 
 mod errors;
 mod hostile;
+mod quarantine;
 mod queries;
 mod query_errors;
 mod refusals;
@@ -16,8 +17,8 @@ use expect_test::Expect;
 use super::parse;
 use crate::ast::{
     ColumnDef, ColumnValue, Constraint, CreateExpectation, CreateMaterializedView, CreateSource,
-    CreateView, Emit, Existing, Expectation, Name, OnViolation, ProfileTable, Show, Statement,
-    StatementKind,
+    CreateView, Emit, Existing, Expectation, Name, OnViolation, ProfileTable, QuarantineRequest,
+    Show, Statement, StatementKind, Subscribe,
 };
 use crate::variables::Variables;
 
@@ -99,14 +100,24 @@ fn show(statement: &Statement) -> String {
         }
         StatementKind::CreateMaterializedView(v) => materialized(o, v),
         StatementKind::CreateExpectation(e) => expectation(o, e),
-        StatementKind::Subscribe(s) => {
-            let limit = s.limit.map_or_else(String::new, |n| format!(" limit {n}"));
-            write!(o, "subscribe {}{}{limit}", s.query, emit(s.emit)).unwrap();
-        }
+        StatementKind::Quarantine(ask) => request(o, ask),
+        StatementKind::Subscribe(s) => subscribe(o, s),
         StatementKind::Query { query, emit: e } => write!(o, "query {query}{}", emit(*e)).unwrap(),
     }
     out.push('\n');
     out
+}
+
+fn subscribe(o: &mut String, s: &Subscribe) {
+    let limit = s.limit.map_or_else(String::new, |n| format!(" limit {n}"));
+    write!(o, "subscribe {}{}{limit}", s.query, emit(s.emit)).unwrap();
+}
+
+fn request(o: &mut String, ask: &QuarantineRequest) {
+    write!(o, "{} {}\n  {}", ask.action, name(&ask.table), ask.rows).unwrap();
+    for (column, value) in &ask.set {
+        write!(o, "\n  set {} = {value}", name(column)).unwrap();
+    }
 }
 
 fn materialized(o: &mut String, v: &CreateMaterializedView) {

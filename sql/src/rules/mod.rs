@@ -12,5 +12,5 @@ mod planning;
 mod reference;
 mod text;
 
-pub(crate) use planning::{Arrival, Planned, Ruled, plan};
+pub(crate) use planning::{Arrival, Planned, Ruled, fit, plan};
 pub(crate) use reference::{Due, References};

@@ -199,7 +199,7 @@ fn settable<'a>(ruled: &'a Ruled<'_>, name: &Name) -> Result<&'a Field> {
 }
 
 /// Brings a value into the type of its column.
-fn fit(expr: Expr, found: &DataType, field: &Field, place: Place) -> Result<Expr> {
+pub(crate) fn fit(expr: Expr, found: &DataType, field: &Field, place: Place) -> Result<Expr> {
     if found == field.data_type() {
         return Ok(expr);
     }

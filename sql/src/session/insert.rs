@@ -122,6 +122,7 @@ impl Session {
         &self,
         inserts: &[Insert],
         views: &[Materialized],
+        alone: bool,
     ) -> Result<Pipeline> {
         let plans = inserts.iter().map(|insert| &insert.plan);
         let mode = self.mode_of(plans.chain(views.iter().map(|view| &view.plan)))?;
@@ -146,11 +147,18 @@ impl Session {
         for view in views {
             add_view(&mut graph, view, &self.planner, how).await?;
         }
-        self.add_checks(&mut graph, inserts, views, how).await?;
+        if !alone {
+            self.add_checks(&mut graph, inserts, views, how).await?;
+        }
         let name = self.settings.name().unwrap_or("pipeline").to_owned();
         let mut graph = share(graph)?;
         self.add_references(&mut graph, mode).await?;
-        Ok(Pipeline { graph, mode, name })
+        Ok(Pipeline {
+            graph,
+            mode,
+            name,
+            alone,
+        })
     }
 }
 

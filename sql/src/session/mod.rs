@@ -1,13 +1,16 @@
 //! A session: executes statements one by one, and lowers what they insert to one graph.
 
+mod alone;
 mod checks;
 mod insert;
 mod materialize;
 mod outlet;
 mod partition;
 mod profile;
+mod quarantine;
 mod query;
 mod references;
+mod requests;
 mod rules;
 pub(crate) mod show;
 mod stored;
@@ -29,6 +32,7 @@ use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::graph::Graph;
 use weir_engine::history::History;
 use weir_engine::job::Stop;
+use weir_engine::quarantine::Quarantine;
 
 use crate::ast::{
     CreateSink, CreateSource, CreateView, Name, ObjectKind, Statement, StatementKind,
@@ -94,6 +98,8 @@ pub struct Pipeline {
     pub mode: Mode,
     /// The name under which state is kept.
     pub name: String,
+    /// It takes requests about rows in quarantine and reads nothing else of their tables.
+    pub alone: bool,
 }
 
 /// The state of a script: catalog, settings, inserts so far.
@@ -110,6 +116,11 @@ pub struct Session {
     pipelines: Vec<Arc<StoredPipeline>>,
     /// What pipelines keep of themselves; profiles are added to the first.
     histories: Vec<Arc<dyn History>>,
+    quarantines: Vec<Arc<dyn Quarantine>>,
+    /// The session is the script of a pipeline, which takes the requests that it makes.
+    runs: bool,
+    /// Something was asked of rows in quarantine that the pipeline is to do.
+    requested: bool,
     /// Bare queries run until they are dropped: nobody stops them but their reader.
     stop: watch::Sender<Stop>,
 }
@@ -136,6 +147,9 @@ impl Session {
             views: Vec::new(),
             pipelines: Vec::new(),
             histories: Vec::new(),
+            quarantines: Vec::new(),
+            runs: false,
+            requested: false,
             stop,
         })
     }
@@ -159,6 +173,7 @@ impl Session {
         if !self.pipelines.is_empty() {
             Box::pin(self.refresh_stored()).await?;
         }
+        Box::pin(self.refresh_quarantines()).await?;
         // Boxed: the future of a statement is large, and it is awaited once per statement.
         let outcome = Box::pin(self.execute_kind(statement)).await;
         outcome.map_err(|error| error.at(Some(place)))
@@ -207,12 +222,7 @@ impl Session {
                 )))
             }
             StatementKind::Set { name, value } => {
-                self.settings
-                    .set(&name.text, value)
-                    .map_err(|error| error.at(name.place))?;
-                let references = Arc::clone(self.planner.references());
-                self.planner = Planner::new(Arc::clone(&self.runtime), &self.settings, &self.env)
-                    .with_references(references);
+                self.set(name, value)?;
                 Ok(Outcome::Done("SET".to_owned()))
             }
             StatementKind::Show(show) => show::show(self, show),
@@ -223,6 +233,7 @@ impl Session {
             StatementKind::Explain { analyze, statement } => {
                 crate::explain::explain(self, *analyze, statement).await
             }
+            StatementKind::Quarantine(request) => self.request(request, place).await,
             StatementKind::Subscribe(subscribe) => Ok(Outcome::Subscription(
                 self.subscribe(subscribe, place).await?,
             )),
@@ -233,6 +244,16 @@ impl Session {
                 ))
             }
         }
+    }
+
+    /// Changes a setting: the planner goes by them.
+    fn set(&mut self, name: &Name, value: &str) -> Result<()> {
+        let set = self.settings.set(&name.text, value);
+        set.map_err(|error| error.at(name.place))?;
+        let references = Arc::clone(self.planner.references());
+        self.planner = Planner::new(Arc::clone(&self.runtime), &self.settings, &self.env)
+            .with_references(references);
+        Ok(())
     }
 
     async fn create_source(&mut self, create: &CreateSource, statement: &Statement) -> Result<()> {
@@ -389,10 +410,13 @@ impl Session {
     pub async fn pipeline(&mut self) -> Result<Option<Pipeline>> {
         let inserts = std::mem::take(&mut self.inserts);
         let views = std::mem::take(&mut self.views);
+        let (inserts, alone) = self.alone(inserts, &views)?;
+        self.requested = false;
         if inserts.is_empty() && views.is_empty() {
             return Ok(None);
         }
-        Box::pin(self.lower(&inserts, &views)).await.map(Some)
+        let pipeline = Box::pin(self.lower(&inserts, &views, alone)).await?;
+        Ok(Some(pipeline))
     }
 }
 

@@ -47,7 +47,7 @@ impl Session {
                 Ok(())
             }
             Object::MaterializedView(_) => self.expect_of_view(create),
-            Object::View(_) | Object::Stored(_) => Err(Error::new(
+            Object::View(_) | Object::Stored(_) | Object::Quarantine(_) => Err(Error::new(
                 Kind::Invalid,
                 codes::UNSUPPORTED,
                 format!(
@@ -133,7 +133,11 @@ impl Session {
 }
 
 /// The quarantine tables of a table's rules.
-fn targets<'a>(table: &'a str, rules: &'a [Constraint]) -> impl Iterator<Item = &'a str> {
+/// The quarantine tables that rules of a table name.
+pub(super) fn targets<'a>(
+    table: &'a str,
+    rules: &'a [Constraint],
+) -> impl Iterator<Item = &'a str> {
     let into = |rule: &'a Constraint| rule.on_violation.quarantine(table);
     rules.iter().filter_map(into)
 }

@@ -49,6 +49,7 @@ pub(super) fn show(session: &Session, show: &Show) -> Result<Outcome> {
                 ObjectKind::View,
                 ObjectKind::MaterializedView,
                 ObjectKind::Sink,
+                ObjectKind::Quarantine,
             ];
             let mut rows: Vec<Vec<String>> = kinds
                 .into_iter()
@@ -105,15 +106,18 @@ fn objects(session: &Session, kind: ObjectKind) -> Result<Outcome> {
                 ]
             }
             Object::Sink(sink) => vec![name.to_owned(), sink.connector.name().to_owned()],
-            Object::View(_) | Object::MaterializedView(_) | Object::Stored(_) => {
-                vec![name.to_owned()]
-            }
+            Object::View(_)
+            | Object::MaterializedView(_)
+            | Object::Stored(_)
+            | Object::Quarantine(_) => vec![name.to_owned()],
         })
         .collect();
     match kind {
         ObjectKind::Source => texts(&["name", "connector", "boundedness"], &rows),
         ObjectKind::Sink => texts(&["name", "connector"], &rows),
-        ObjectKind::View | ObjectKind::MaterializedView => texts(&["name"], &rows),
+        ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Quarantine => {
+            texts(&["name"], &rows)
+        }
     }
 }
 

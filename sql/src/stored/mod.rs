@@ -1,4 +1,4 @@
-//! The materialized views of other pipelines, read from their checkpoints.
+//! The materialized views of other pipelines, read from their checkpoints; and quarantine tables.
 //!
 //! A pipeline keeps the rows of its views in its checkpoints; nobody asks the running process. So
 //! what is read is what the last committed epoch has, and all views that one statement reads are
@@ -7,6 +7,7 @@
 
 mod changes;
 mod follow;
+mod quarantine;
 mod stateless;
 mod table;
 
@@ -20,6 +21,7 @@ use weir_engine::operator::StateBatches;
 use weir_engine::view::{Room, Rows, Snapshot};
 
 pub(crate) use follow::Follower;
+pub(crate) use quarantine::{QuarantineRows, QuarantineTable, SCHEMA as QUARANTINE};
 pub(crate) use stateless::Stateless;
 pub(crate) use table::StoredView;
 

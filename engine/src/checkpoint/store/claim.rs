@@ -264,6 +264,7 @@ impl Store {
             views: Vec::new(),
             rows_in: 0,
             tallies: Vec::new(),
+            requests: None,
         };
         Manifest {
             generation: claim.generation,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::rules::fused::with_rows;
 use crate::rules::judge::Judge;
+use crate::rules::origin::Origin;
 use crate::rules::rule::Rule;
 use crate::rules::verdict::{Verdict, is_true, truth};
 use crate::updating::codec::evaluate;
@@ -171,9 +172,9 @@ impl Stage {
                 *verdict = question.ask(&batch, &mut **memory)?;
             }
         }
-        let judged = self
-            .judge
-            .settle(batch, &verdicts, (None, task), self.is_last)?;
+        let judged =
+            self.judge
+                .settle(batch, &verdicts, (&Origin::default(), task), self.is_last)?;
         Ok(judged.rows)
     }
 }

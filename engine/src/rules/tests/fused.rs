@@ -6,7 +6,7 @@ use datafusion_expr::Operator;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::harness::{Row, batch, binary, column, greater, number, rule, schema, task};
-use crate::rules::{Action, Judge, Rule};
+use crate::rules::{Action, Judge, Origin, Rule};
 
 fn sum() -> Arc<dyn PhysicalExpr> {
     binary(column("a"), Operator::Plus, column("b"))
@@ -40,7 +40,9 @@ fn what_two_rules_compute_is_computed_once() {
         a: Some(a),
         b: Some(b),
     });
-    let judged = judge.judge(batch(&rows), None, &task).unwrap();
+    let judged = judge
+        .judge(batch(&rows), &Origin::default(), &task)
+        .unwrap();
     assert_eq!(judged.rows, batch(&rows).slice(0, 1));
     assert!(!shown(&[low]).contains("shared"));
 }
@@ -73,6 +75,8 @@ fn what_is_guarded_stays_behind_its_guard() {
     let judge = Judge::try_new("t", &guarded, &schema(), None).unwrap();
     let rows = [Some(0), Some(5), None].map(|a| Row { id: 1, a, b: None });
     // Dividing by the zero of the first row would be an error.
-    judge.judge(batch(&rows), None, &task).unwrap();
+    judge
+        .judge(batch(&rows), &Origin::default(), &task)
+        .unwrap();
     assert!(!judge.to_string().contains("shared"));
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use arrow::compute::concat_batches;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -134,7 +134,8 @@ fn rows_meet_the_fate_that_plain_code_gives_them() {
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
             let (some, others) = rest.split_at(rng.random_range(1..=rest.len()));
-            published.push(judge.judge(batch(some), Some("file"), &task).unwrap().rows);
+            let judged = judge.judge(batch(some), &Origin::of("file"), &task);
+            published.push(judged.unwrap().rows);
             rest = others;
         }
         letters.commit(&letters.prepare_all().unwrap()).unwrap();
@@ -202,7 +203,9 @@ fn a_batch_without_bad_rows_is_not_copied() {
             b: Some(9),
         },
     ]);
-    let judged = judge.judge(good.clone(), None, &task).unwrap();
+    let judged = judge
+        .judge(good.clone(), &Origin::default(), &task)
+        .unwrap();
     assert!(judged.published.is_none());
     let same = good.columns().iter().zip(judged.rows.columns());
     assert!({ same }.all(|(before, after)| std::sync::Arc::ptr_eq(before, after)));
@@ -218,8 +221,12 @@ fn a_quarantined_row_says_why_it_is_there() {
         a: Some(-3),
         b: None,
     };
+    let origin = Origin {
+        offset: Some(&|row| Some(row as u64 + 7)),
+        ..Origin::of("a.csv")
+    };
     judge
-        .judge(batch(std::slice::from_ref(&bad)), Some("a.csv"), &task)
+        .judge(batch(std::slice::from_ref(&bad)), &origin, &task)
         .unwrap();
     letters.commit(&letters.prepare_all().unwrap()).unwrap();
     let rows = store.rows("bad").remove(0);
@@ -232,10 +239,35 @@ fn a_quarantined_row_says_why_it_is_there() {
         (text("_table"), text("_origin")),
         ("t".to_owned(), "a.csv".to_owned())
     );
-    assert_eq!(text("_status"), "open");
+    assert_eq!(
+        (text("_status"), text("_pipeline")),
+        ("open".to_owned(), "test".to_owned())
+    );
+    let number = |rows: &RecordBatch| {
+        let attempt = rows.column_by_name("_attempt").unwrap();
+        let offset = rows.column_by_name("_offset").unwrap();
+        let attempt = attempt.as_primitive::<Int32Type>().value(0);
+        (attempt, offset.as_primitive::<Int64Type>().value(0))
+    };
+    assert_eq!(number(&rows), (0, 7));
     assert_eq!(text("_observed"), r#"{"a":-3,"b":null}"#);
     assert_eq!(names_of(&rows, 0), ["positive", "large", "known", "more"]);
     assert!(rows.column_by_name("_event_time").unwrap().is_null(0));
+
+    // Judged once more, it keeps its name and where it came from.
+    let again = Origin {
+        again: Some(&rows),
+        ..Origin::default()
+    };
+    judge
+        .judge(batch(std::slice::from_ref(&bad)), &again, &task)
+        .unwrap();
+    letters.commit(&letters.prepare_all().unwrap()).unwrap();
+    let later = store.rows("bad").remove(1);
+    assert_eq!(number(&later), (1, 7));
+    for column in ["_id", "_origin", "_first_seen", "_rules"] {
+        assert_eq!(later.column_by_name(column), rows.column_by_name(column));
+    }
 }
 
 #[test]
@@ -256,7 +288,9 @@ fn a_rule_that_fails_the_update_names_itself_and_the_row() {
             b: None,
         },
     ];
-    let error = judge.judge(batch(&rows), None, &task).unwrap_err();
+    let error = judge
+        .judge(batch(&rows), &Origin::default(), &task)
+        .unwrap_err();
     assert_eq!(error.code(), codes::RULE_BROKEN);
     assert_eq!(error.message(), "a row of \"t\" breaks rule \"strict\"");
     assert_eq!(
@@ -265,7 +299,11 @@ fn a_rule_that_fails_the_update_names_itself_and_the_row() {
     );
     // A reader whose counts another one keeps fails as well.
     let muted = harness::muted(&task);
-    assert!(judge.judge(batch(&rows), None, &muted).is_err());
+    assert!(
+        judge
+            .judge(batch(&rows), &Origin::default(), &muted)
+            .is_err()
+    );
     assert!(letters.tallies().is_empty());
 }
 

@@ -3,7 +3,9 @@
 
 use super::Coordinator;
 use crate::checkpoint::protocol::{Decision, Fact};
-use crate::checkpoint::{Manifest, ManifestKind, Published, SavedToken, SinkCommit, chain, store};
+use crate::checkpoint::{
+    Manifest, ManifestKind, Published, SavedToken, SinkCommit, TakenRequests, chain, store,
+};
 use crate::error::Result;
 use crate::limits;
 use crate::message::Epoch;
@@ -61,7 +63,17 @@ impl Coordinator {
             views: self.views.clone(),
             rows_in: self.recovered.manifest.rows_in + self.rows_read(),
             tallies: self.job.dead_letters.settled(),
+            requests: self.taken_requests(),
         }
+    }
+
+    fn taken_requests(&self) -> Option<TakenRequests> {
+        let (streaming, alone) = self.kind;
+        Some(TakenRequests {
+            applied: self.job.dead_letters.applied()?,
+            alone,
+            streaming,
+        })
     }
 
     fn rows_read(&self) -> u64 {

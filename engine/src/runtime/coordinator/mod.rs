@@ -50,6 +50,8 @@ pub(super) struct Coordinator {
     job: JobContext,
     interval: Duration,
     retained: usize,
+    /// Whether the job goes on when its input has ended, and whether it takes requests alone.
+    kind: (bool, bool),
     machine: Machine,
     /// The epoch under way, or the next one.
     epoch: u64,
@@ -88,6 +90,7 @@ pub(super) struct Setup {
     pub(super) job: JobContext,
     pub(super) interval: Option<Duration>,
     pub(super) retained: usize,
+    pub(super) kind: (bool, bool),
     /// Whether the sinks show nothing before the end.
     pub(super) hold: bool,
     /// The names of the tasks that take part.
@@ -150,6 +153,7 @@ impl Coordinator {
             // Without an interval only the end is an epoch.
             interval: setup.interval.unwrap_or(Duration::MAX),
             retained: setup.retained,
+            kind: setup.kind,
             recovered: setup.recovered,
             job: setup.job,
         }

@@ -260,7 +260,8 @@ fn violation(cursor: &mut Cursor<'_>) -> Result<OnViolation> {
     Err(cursor.expected("WARN, DROP ROW, QUARANTINE, FAIL UPDATE or SET (column = expression)"))
 }
 
-fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<(Name, Expr)>> {
+/// Parses `(column = expression, ...)`.
+pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<(Name, Expr)>> {
     cursor.expect_token(&Token::LParen)?;
     let mut set: Vec<(Name, Expr)> = Vec::new();
     loop {
