@@ -17,6 +17,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use weir_engine::dead_letter::{DeadLetter, DeadLetterStore};
@@ -186,17 +187,7 @@ impl ParquetDeadLetters {
         let Some(first) = rows.first() else {
             return Err(Error::internal("a file of no rows"));
         };
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .build();
-        // Encoded in memory, so that an error of the disk keeps its kind; the letters of one call
-        // are bounded.
-        let mut writer = ArrowWriter::try_new(Vec::new(), first.schema(), Some(properties))
-            .map_err(unencodable)?;
-        for batch in rows {
-            writer.write(batch).map_err(unencodable)?;
-        }
-        let bytes = writer.into_inner().map_err(unencodable)?;
+        let bytes = encode(first.schema(), rows, None)?;
         let write = || {
             let mut file = fs::File::create(path)?;
             io::Write::write_all(&mut file, &bytes)?;
@@ -237,6 +228,25 @@ impl DeadLetterStore for ParquetDeadLetters {
             .iter()
             .try_for_each(|file| remove(file).map_err(|e| io_error(e, &self.shown)))
     }
+}
+
+/// Rows as the content of a Parquet file, with what else is to stand in it. They are encoded in memory, so
+/// that an error of the disk keeps its kind; the rows of one file are bounded.
+pub(crate) fn encode(
+    schema: SchemaRef,
+    rows: &[RecordBatch],
+    pairs: Option<Vec<KeyValue>>,
+) -> Result<Vec<u8>> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_key_value_metadata(pairs)
+        .build();
+    let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
+    let encoded = writer.and_then(|mut writer| {
+        rows.iter().try_for_each(|batch| writer.write(batch))?;
+        writer.into_inner()
+    });
+    encoded.map_err(unencodable)
 }
 
 fn payload(hidden: &[Hidden]) -> Result<String> {
@@ -282,7 +292,7 @@ fn batch(letters: &[DeadLetter]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
 
-pub(crate) fn unencodable(error: parquet::errors::ParquetError) -> Error {
+fn unencodable(error: parquet::errors::ParquetError) -> Error {
     Error::internal("rows that are kept aside cannot be encoded").caused_by(error)
 }
 

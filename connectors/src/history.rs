@@ -12,15 +12,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::history::History;
 
-use crate::dead_letter::{SYSTEM, unencodable};
+use crate::dead_letter::{SYSTEM, encode};
 use crate::file_sink::escape;
 use crate::store::io_error;
 
@@ -107,16 +104,7 @@ impl LocalHistory {
         let Some(schema) = rows.first().map(RecordBatch::schema) else {
             return Ok(());
         };
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_key_value_metadata(Some(pairs))
-            .build();
-        let encoded = ArrowWriter::try_new(Vec::new(), schema, Some(properties));
-        let encoded = encoded.and_then(|mut writer| {
-            rows.iter().try_for_each(|batch| writer.write(batch))?;
-            writer.into_inner()
-        });
-        let bytes = encoded.map_err(unencodable)?;
+        let bytes = encode(schema, rows, Some(pairs))?;
         let folder = self.table(table);
         let hidden = folder.join(format!(".{name}.tmp"));
         let shown = folder.join(format!("{name}.parquet"));

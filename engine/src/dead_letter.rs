@@ -1,6 +1,7 @@
 //! Rows that are kept aside, with the epoch that they belong to: those that cannot be processed, with
 //! raw bytes, reason and place, counted per reason; and those that rules quarantine, as typed.
 
+mod memory;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,6 @@ use crate::rules::{Table, TableTally};
 use crate::sink::CommitToken;
 pub(crate) use requests::Numbers;
 use requests::Taken;
-
-mod memory;
 
 pub use memory::MemoryStore;
 

@@ -7,10 +7,11 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use serde_json::Value;
 
+use super::kept::moment;
 use super::ledger::Counts;
 use super::tally::{RuleTally, TableTally};
 use crate::error::Result;
@@ -104,10 +105,6 @@ pub fn results_schema() -> SchemaRef {
         time("recorded_at", false),
     ];
     Arc::new(Schema::new(fields))
-}
-
-fn moment() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
 /// Results as rows of the table.

@@ -47,6 +47,11 @@ pub(crate) fn expression(text: &str, parts: &[(&str, &[Expr])]) -> Result<Expr> 
     Ok(expr)
 }
 
+/// A name as SQL writes it, whatever it holds.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
 fn parse<T>(
     text: &str,
     read: impl FnOnce(

@@ -3,6 +3,7 @@
 use super::column::Shape;
 use super::pattern;
 use super::table::{Profiled, time};
+use crate::parse::skeleton;
 
 /// Values of a set at most.
 const SET_MAX: u64 = 20;
@@ -44,7 +45,7 @@ const FORMATS: [&str; 6] = [
 pub(crate) fn suggestions(column: &Profiled) -> Vec<Candidate> {
     let counts = column.profile.counts;
     let filled = counts.rows - counts.nulls;
-    let name = format!("\"{}\"", column.column.replace('"', "\"\""));
+    let name = skeleton::quoted(&column.column);
     let mut all = Vec::new();
     let mut add = |what: &str, rule: String, unless: Option<String>, reason: String| {
         all.push(Candidate {

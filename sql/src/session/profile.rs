@@ -13,7 +13,7 @@ use weir_engine::options::unknown;
 use super::show::texts;
 use super::{Outcome, Session};
 use crate::ast::{Name, ProfileTable};
-use crate::parse::skeleton;
+use crate::parse::skeleton::{self, quoted};
 use crate::plan::Tables as _;
 use crate::profile::{Candidate, Drift, KEPT, Profile, Profiled, row_of, suggestions};
 
@@ -70,8 +70,8 @@ impl Session {
             if candidate.unless.is_some() && holds.next() != Some(true) {
                 continue;
             }
-            let name = candidate.name.replace('"', "\"\"");
-            let text = format!("CONSTRAINT \"{name}\" {}", candidate.rule);
+            let name = quoted(&candidate.name);
+            let text = format!("CONSTRAINT {name} {}", candidate.rule);
             rows.push(vec![candidate.column, text, candidate.reason]);
         }
         texts(&["column", "constraint", "reason"], &rows)
@@ -267,8 +267,4 @@ fn shown(schema: &SchemaRef) -> Vec<usize> {
     let fields = schema.fields().iter().enumerate();
     let kept = fields.filter(|(_, field)| !HIDDEN.contains(&field.name().as_str()));
     kept.map(|(at, _)| at).collect()
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -6,9 +6,9 @@ use weir_engine::rules::{Ask, Check, Consequence};
 
 use super::Checked;
 use super::measures::{self, Columns};
-use super::query::{names, quoted};
+use super::query::names;
 use crate::ast::{Constraint, Expectation, OnViolation};
-use crate::parse::skeleton;
+use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
 use crate::rules::text::text;
 

@@ -9,7 +9,7 @@ use weir_engine::rules::{Ask, Check};
 use super::measures::Columns;
 use super::{CheckPlan, Checked, THIS, ask};
 use crate::ast::{Constraint, Expectation, Name, Scope};
-use crate::parse::skeleton;
+use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
 use crate::rules::text::scope_text;
 
@@ -324,11 +324,6 @@ fn check_truth(check: &Check, plan: &LogicalPlan, rules: &[&Constraint]) -> Resu
     Err(Error::new(Kind::Invalid, codes::TYPE, message)
         .hint("compare it with something: EXPECT (count(*) > 0)")
         .at(rule.map(|rule| rule.place)))
-}
-
-/// A name as SQL writes it whatever it holds.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 pub(super) fn names(names: &[Name]) -> Vec<String> {
