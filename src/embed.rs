@@ -117,6 +117,7 @@ impl Program {
             settings,
         })
         .map_err(Failure::Script)?;
+        session.declare(&statements);
         let format = options.format;
         Ok((
             Self {
@@ -138,7 +139,9 @@ impl Program {
 
     /// Parses more statements.
     pub fn parse(&self, script: &str) -> Result<Vec<Statement>, Failure> {
-        parse::parse(script, &self.variables).map_err(Failure::Script)
+        let statements = parse::parse(script, &self.variables).map_err(Failure::Script)?;
+        self.session.declare(&statements);
+        Ok(statements)
     }
 
     /// Gives the host.

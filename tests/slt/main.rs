@@ -34,6 +34,7 @@ macro_rules! files {
 files! {
     aggregate
     anomaly
+    anomaly_model
     cumulate
     describe
     drop

@@ -1,5 +1,6 @@
 //! The language's words for detectors of anomalies: their options as the script has them, checked as they are read.
 
+pub(crate) mod models;
 pub(crate) mod options;
 pub(crate) mod value;
 

@@ -9,8 +9,14 @@ use weir_engine::options::{parse_duration, unknown};
 type Apply = fn(&mut Config, &str) -> Result<(), &'static str>;
 
 /// Every option, with what it may be.
-const OPTIONS: [(&str, Apply); 16] = [
+const OPTIONS: [(&str, Apply); 18] = [
     ("method", |_, _| Ok(())),
+    (MODEL, |_, value| {
+        named(value).ok_or("the name of an anomaly model")
+    }),
+    (VERSION, |_, value| {
+        named(value).ok_or("the version of the model")
+    }),
     ("sensitivity", |config, value| {
         config.sensitivity = number(value).ok_or("a number such as 0.99")?;
         Ok(())
@@ -94,6 +100,10 @@ const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 const WEEK: i64 = 7 * DAY;
 
+/// The option that takes the others of a model of this name, and the one that says which version is meant.
+const MODEL: &str = "model";
+const VERSION: &str = "version";
+
 /// What separates options in [`Options::to_text`]: no value has it.
 const SEPARATOR: &str = "; ";
 
@@ -161,6 +171,29 @@ impl Options {
         &self.config
     }
 
+    /// The model that the options refer to, and its version if it is told.
+    pub(crate) fn model(&self) -> Option<(&str, Option<&str>)> {
+        let model = self.value(MODEL)?;
+        Some((model, self.value(VERSION)))
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let mut given = self.given.iter();
+        let found = given.find(|(given, _)| *given == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// These options, and of others those that are not among them.
+    pub(crate) fn over(&self, others: &Self) -> Result<Self> {
+        let mut all = self.clone();
+        for (name, value) in &others.given {
+            if self.value(name).is_none() {
+                all.set(name, value)?;
+            }
+        }
+        Ok(all)
+    }
+
     /// One text that [`Options::from_text`] reads.
     pub(crate) fn to_text(&self) -> String {
         let given = self.given.iter();
@@ -200,6 +233,10 @@ fn word<T: Copy>(value: &str, known: &[(&str, T)]) -> Option<T> {
         .iter()
         .find(|(name, _)| value.eq_ignore_ascii_case(name));
     found.map(|(_, meaning)| *meaning)
+}
+
+fn named(value: &str) -> Option<()> {
+    (!value.trim().is_empty()).then_some(())
 }
 
 fn number(value: &str) -> Option<f64> {
@@ -349,6 +386,15 @@ mod tests {
         assert!(!excluded(day - 1) && excluded(day) && excluded(day + DAY * 3 / 2));
         assert!(!excluded(day + 2 * DAY) && excluded(day + 31 * DAY));
         assert_eq!(of(&[]).unwrap(), Config::new(Method::Auto));
+        let mut own = Options::from_text("model m; sensitivity 0.9").unwrap();
+        let others = Options::from_text("method ewma; sensitivity 0.8; version 7").unwrap();
+        assert_eq!(own.model(), Some(("m", None)));
+        own = own.over(&others).unwrap();
+        assert_eq!(
+            own.to_text(),
+            "model m; sensitivity 0.9; method ewma; version 7"
+        );
+        assert_eq!(own.model(), Some(("m", Some("7"))));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenize
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, codes};
 use weir_engine::options::nearest;
+use weir_engine::rules::version_of;
 
 use super::dialect::WeirDialect;
 use super::place_of;
@@ -134,15 +135,30 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
+    /// What differs where anything of the model does but its name.
+    fn version(&self) -> String {
+        let lists = [&self.partition, &self.order, &self.targets, &self.options];
+        let parts = lists.into_iter().flatten().copied();
+        let words = parts.chain([self.query]).map(|tokens| {
+            let words = tokens.iter().map(|token| match &token.token {
+                Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+                other => other.to_string(),
+            });
+            words.collect::<Vec<_>>().join(" ")
+        });
+        version_of(&words.collect::<Vec<_>>().join("; "))
+    }
+
     /// The view: `MATERIALIZED VIEW name AS SELECT ...`.
     fn view(&self) -> Result<Vec<TokenWithSpan>> {
         let mut view = glue("MATERIALIZED VIEW")?;
         view.extend_from_slice(self.head);
         let name = Token::SingleQuotedString(self.name.to_owned());
+        let version = self.version();
         view.extend(glue(&format!(
             "AS SELECT CAST(md5(concat_ws('/', {name}, key, CAST(time AS VARCHAR), CAST(value AS VARCHAR))) AS VARCHAR) \
              AS id, \
-             {name} AS model, key, time, value, verdict.expected AS expected, verdict.lower AS lower, \
+             {name} AS model, '{version}' AS version, key, time, value, verdict.expected AS expected, verdict.lower AS lower, \
              verdict.upper AS upper, verdict.score AS score, verdict.p_value AS p_value, \
              verdict.direction AS direction, verdict.contribution AS contribution FROM (SELECT"
         ))?);
@@ -166,7 +182,9 @@ impl<'a> Model<'a> {
         view.extend(glue(") AS DOUBLE) AS value, ANOMALY(")?);
         let arguments = self.targets.iter().chain(&self.options);
         join(&arguments.copied().collect::<Vec<_>>(), &mut view)?;
-        view.extend(glue(") OVER (")?);
+        view.extend(glue(&format!(
+            ", MODEL => {name}, VERSION => '{version}') OVER ("
+        ))?);
         if !self.partition.is_empty() {
             view.extend(glue("PARTITION BY")?);
             join(&self.partition, &mut view)?;

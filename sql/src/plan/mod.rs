@@ -46,6 +46,7 @@ use datafusion::sql::sqlparser::ast::{
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 
+use crate::anomaly::models::Models;
 use crate::profile::ProfileOf;
 use crate::rules::References;
 use crate::settings::Settings;
@@ -59,6 +60,7 @@ pub(crate) struct Planner {
     streaming: Streaming,
     state_ttl: Option<Duration>,
     references: Arc<References>,
+    models: Arc<Models>,
 }
 
 /// How plans are optimised for the runtime's own operators.
@@ -129,12 +131,22 @@ impl Planner {
             state,
             state_ttl: settings.state_ttl(),
             references: Arc::default(),
+            models: Arc::default(),
         }
     }
 
-    /// The same with what the rules of the script so far refer to.
-    pub(crate) fn with_references(self, references: Arc<References>) -> Self {
-        Self { references, ..self }
+    /// The same with what the script has named so far: what its rules refer to, and its models.
+    pub(crate) fn with_names_of(self, other: &Self) -> Self {
+        Self {
+            references: Arc::clone(&other.references),
+            models: Arc::clone(&other.models),
+            ..self
+        }
+    }
+
+    /// The anomaly models of the script.
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
     }
 
     /// What the rules of the script refer to.
@@ -179,7 +191,7 @@ impl Planner {
                     .verify_plan(&plan)?;
                 Ok(plan)
             })
-            .and_then(anomaly::extract)
+            .and_then(|plan| anomaly::extract(plan, &self.models))
             .and_then(|plan| {
                 // Types are checked now: the error shows at its statement, before anything runs.
                 Analyzer::new().execute_and_check(

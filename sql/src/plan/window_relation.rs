@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema, Result as DfResult};
+use datafusion::common::{Column, DFSchema, Result as DfResult, ScalarValue};
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
@@ -16,12 +17,13 @@ use datafusion::sql::sqlparser::ast::{
     TableAlias, TableFactor,
 };
 use weir_engine::error::{Error, Kind, Place, Result, codes};
-use weir_engine::options::unknown;
+use weir_engine::options::{parse_duration, unknown};
 use weir_engine::window::{WindowKind, WindowSpec};
 
 use super::errors::place_of;
 use super::window_function::{Function, micros};
 use super::window_table::{WINDOW_END, WINDOW_START, WindowTableNode, Windowing};
+use crate::catalog::source::SourceTable;
 
 /// Takes the window table functions out of DataFusion's hands.
 #[derive(Debug)]
@@ -135,14 +137,21 @@ impl Call {
         }
         let names = self.function.intervals();
         let count = arguments.len();
-        let [table, time, rest @ ..] = arguments.as_slice() else {
+        let [table, rest @ ..] = arguments.as_slice() else {
             return Err(self.count_error(count).at(self.place).into());
+        };
+        let (time, rest) = match rest.split_first() {
+            Some((first, lengths)) if is_time(first) => (Some(*first), lengths),
+            _ => (None, rest),
         };
         if rest.len() < names.len() || rest.len() > names.len() + self.function.more_max() {
             return Err(self.count_error(count).at(self.place).into());
         }
         let input = context.plan(self.table(table)?)?;
-        let column = self.time_column(time, &input, context)?;
+        let column = match time {
+            Some(time) => self.time_column(time, &input, context)?,
+            None => self.watermark_column(&input)?,
+        };
         let windowing = self.windowing(rest, &input, context)?;
         let lateness = self.lateness(context)?;
         for taken in [WINDOW_START, WINDOW_END] {
@@ -228,6 +237,17 @@ impl Call {
         .at(place_of(expr.span()).or(self.place))
     }
 
+    /// The column of the watermark of a source, for a call that names no time.
+    fn watermark_column(&self, input: &LogicalPlan) -> Result<Column> {
+        let found = watermark_of(input).filter(|column| input.schema().has_column(column));
+        found.ok_or_else(|| {
+            let name = self.function.name();
+            let message =
+                format!("{name} has no time, and its table is no source with a watermark");
+            self.wrong(message).at(self.place)
+        })
+    }
+
     /// The second argument: a column, or `DESCRIPTOR(column)`.
     fn time_column(
         &self,
@@ -306,6 +326,14 @@ impl Call {
                     .into());
             }
         };
+        let value = match &value {
+            // '5m' is a length too.
+            ScalarValue::Utf8(Some(text)) => match parse_duration(text) {
+                Some(length) => return Ok(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)),
+                None => value,
+            },
+            _ => value,
+        };
         micros(&value).map_err(|why| {
             self.wrong(format!("the {what} of {name} {why}"))
                 .at(place)
@@ -333,6 +361,31 @@ impl Call {
             (_, []) => return Err(self.count_error(2)),
         };
         WindowSpec::new(kind, offset.first().copied().unwrap_or(0))
+    }
+}
+
+/// Whether an argument names a column, and no length.
+fn is_time(expr: &SqlExpr) -> bool {
+    !matches!(
+        expr,
+        SqlExpr::Interval(_) | SqlExpr::Value(_) | SqlExpr::BinaryOp { .. }
+    )
+}
+
+/// The column of the watermark, where a plan is a source under its name.
+fn watermark_of(plan: &LogicalPlan) -> Option<Column> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => {
+            let column = watermark_of(&alias.input)?;
+            Some(Column::new(Some(alias.alias.clone()), column.name))
+        }
+        LogicalPlan::TableScan(scan) => {
+            let provider = source_as_provider(&scan.source).ok()?;
+            let source = provider.downcast_ref::<SourceTable>()?;
+            let name = source.watermark()?.name.clone();
+            Some(Column::new(Some(scan.table_name.clone()), name))
+        }
+        _ => None,
     }
 }
 

@@ -57,7 +57,11 @@ impl Session {
         {
             return Ok(Outcome::Done("CREATE MATERIALIZED VIEW".to_owned()));
         }
-        let (view, uses) = self.plan_materialized(create, statement.place)?;
+        let planned = self.plan_materialized(create, statement.place);
+        let (view, uses) = planned.inspect_err(|_| {
+            let models = self.planner.models();
+            models.retain(|model| self.catalog.has(model));
+        })?;
         let table = self.view_table(&view, &statement.text)?;
         self.views.retain(|other| other.name != view.name);
         self.views.push(view.clone());
@@ -73,6 +77,7 @@ impl Session {
         create: &CreateMaterializedView,
         place: Place,
     ) -> Result<(Materialized, std::collections::BTreeSet<String>)> {
+        self.planner.models().define(create);
         let planned = self.plan_view(&create.name, &create.columns, &create.query, place)?;
         let plan = self.planner.analyze(planned.plan, Some(place))?;
         insert::check_unique(&plan, place)?;

@@ -167,6 +167,11 @@ impl Session {
         &self.catalog
     }
 
+    /// Notes what statements that will be executed declare, so that those before them may name it: anomaly models.
+    pub fn declare(&self, statements: &[Statement]) {
+        self.planner.models().declare(statements);
+    }
+
     /// Executes one statement.
     pub async fn execute(&mut self, statement: &Statement) -> Result<Outcome> {
         let place = statement.place;
@@ -250,9 +255,8 @@ impl Session {
     fn set(&mut self, name: &Name, value: &str) -> Result<()> {
         let set = self.settings.set(&name.text, value);
         set.map_err(|error| error.at(name.place))?;
-        let references = Arc::clone(self.planner.references());
         self.planner = Planner::new(Arc::clone(&self.runtime), &self.settings, &self.env)
-            .with_references(references);
+            .with_names_of(&self.planner);
         Ok(())
     }
 
@@ -397,6 +401,9 @@ impl Session {
                 ObjectKind::Sink => self.inserts.retain(|insert| insert.sink.name != name.text),
                 _ => self.views.retain(|view| self.catalog.has(&view.name)),
             }
+            self.planner
+                .models()
+                .retain(|model| self.catalog.has(model));
         }
         Ok(())
     }

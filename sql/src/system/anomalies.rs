@@ -10,9 +10,10 @@ use crate::parse::skeleton;
 pub(super) const NAME: &str = "anomalies";
 
 /// The columns of a model, each with what it is where there is no model.
-const COLUMNS: [(&str, &str); 12] = [
+const COLUMNS: [(&str, &str); 13] = [
     ("id", "''"),
     ("model", "''"),
+    ("version", "''"),
     ("key", "''"),
     ("time", "CAST(NULL AS TIMESTAMP)"),
     ("value", "0.0"),

@@ -2,13 +2,14 @@
 //! rows one verdict is about.
 
 use datafusion::sql::sqlparser::ast::{
-    ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ColumnDef, Expr, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, Ident,
+    Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 
 use super::{not_yet, number, upper, wrong};
-use crate::ast::{Asks, Expectation, Scope};
+use crate::ast::{Asks, Constraint, Expectation, Scope};
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
 use crate::parse::{skeleton, syntax};
@@ -159,6 +160,24 @@ fn normal(cursor: &mut Cursor<'_>) -> Result<Expectation> {
             .hint("write EXPECT NORMAL (count(*)) EVERY INTERVAL '5' MINUTE")),
         false => Ok(Expectation::Normal { values, options }),
     }
+}
+
+/// `USING MODEL name` of a rule with NORMAL: the option `MODEL` of its model.
+pub(super) fn using(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<()> {
+    let place = cursor.place();
+    cursor.expect(&["USING", "MODEL"])?;
+    let name = cursor.name("the name of an anomaly model")?;
+    let Expectation::Normal { options, .. } = &mut rule.expectation else {
+        return Err(wrong("only a rule with NORMAL has a model", place)
+            .hint("write EXPECT NORMAL (count(*)) EVERY INTERVAL '5' MINUTE USING MODEL name"));
+    };
+    let text = Value::SingleQuotedString(name.text).into();
+    options.push(FunctionArg::Named {
+        name: Ident::new("MODEL"),
+        arg: FunctionArgExpr::Expr(Expr::Value(text)),
+        operator: FunctionArgOperator::RightArrow,
+    });
+    Ok(())
 }
 
 /// `SCHEMA (id BIGINT, ...) [STRICT]`.

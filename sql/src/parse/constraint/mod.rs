@@ -202,27 +202,36 @@ fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'sta
         rule.per = cursor.names("a column")?;
         return Ok(Some("PER"));
     }
-    if !cursor.accept(&["on"]) {
-        return Ok(None);
+    if cursor.at_words(&["using"]) {
+        many::using(cursor, rule)?;
+        return Ok(Some("USING MODEL"));
     }
+    match cursor.accept(&["on"]) {
+        true => event(cursor, rule).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Takes what follows ON in a rule.
+fn event(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<&'static str> {
     let Some(event) = cursor.accept_one(&["VIOLATION", "UNKNOWN", "OVERFLOW"]) else {
         return Err(cursor.expected("VIOLATION, UNKNOWN or OVERFLOW"));
     };
     match event {
         "VIOLATION" => {
             rule.on_violation = violation(cursor)?;
-            Ok(Some("ON VIOLATION"))
+            Ok("ON VIOLATION")
         }
         "UNKNOWN" => {
             let Some(what) = cursor.accept_one(&["PASS", "VIOLATE"]) else {
                 return Err(cursor.expected("PASS or VIOLATE"));
             };
             rule.unknown_violates = what == "VIOLATE";
-            Ok(Some("ON UNKNOWN"))
+            Ok("ON UNKNOWN")
         }
         _ => {
             rule.on_overflow = Some(overflow(cursor)?);
-            Ok(Some("ON OVERFLOW"))
+            Ok("ON OVERFLOW")
         }
     }
 }
@@ -347,7 +356,7 @@ fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
 
 /// The clauses of rules of other kinds, behind the expression.
 fn later_clause(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 3] = ["references", "last", "using"];
+    const WORDS: [&str; 2] = ["references", "last"];
     let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
     found.then(|| not_yet(&format!("{} of a rule", upper(cursor)), cursor.place()))
 }

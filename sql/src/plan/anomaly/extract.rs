@@ -11,11 +11,16 @@ use datafusion::logical_expr::{
 
 use super::node::{AnomalyNode, Judging};
 use crate::anomaly::FUNCTION;
+use crate::anomaly::models::Models;
+use crate::anomaly::options::Options;
 
 /// Replaces each call by a node below what else its window node computes.
-pub(in crate::plan) fn extract(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+///
+/// What refers to a model by its name gets the options of the model.
+pub(in crate::plan) fn extract(plan: LogicalPlan, models: &Models) -> DfResult<LogicalPlan> {
     let has_calls = |node: &LogicalPlan| match node {
         LogicalPlan::Window(window) => window.window_expr.iter().any(|e| call(e).is_some()),
+        LogicalPlan::Extension(node) => referring(node).is_some(),
         _ => false,
     };
     let mut found = false;
@@ -28,14 +33,27 @@ pub(in crate::plan) fn extract(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     }
     let replaced = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Window(window) if has_calls(&LogicalPlan::Window(window.clone())) => {
-            Ok(Transformed::yes(replace(window)?))
+            Ok(Transformed::yes(replace(window, models)?))
         }
+        LogicalPlan::Extension(node) => match referring(&node) {
+            Some(found) => {
+                let node = Arc::new(found.resolved(models)?);
+                Ok(Transformed::yes(LogicalPlan::Extension(Extension { node })))
+            }
+            None => Ok(Transformed::no(LogicalPlan::Extension(node))),
+        },
         other => Ok(Transformed::no(other)),
     })?;
     Ok(replaced.data)
 }
 
-fn replace(window: Window) -> DfResult<LogicalPlan> {
+/// A node whose options refer to a model.
+fn referring(node: &Extension) -> Option<&AnomalyNode> {
+    let node = node.node.as_any().downcast_ref::<AnomalyNode>();
+    node.filter(|node| node.refers())
+}
+
+fn replace(window: Window, models: &Models) -> DfResult<LogicalPlan> {
     let inputs = window.input.schema().fields().len();
     let mut plan = Arc::unwrap_or_clone(window.input);
     let columns = window.schema.columns();
@@ -49,6 +67,7 @@ fn replace(window: Window) -> DfResult<LogicalPlan> {
             Some(call) => {
                 let judging = judging(call)?;
                 let node = AnomalyNode::plan(plan, judging, column.name.clone())?;
+                let node = node.resolved(models)?;
                 plan = LogicalPlan::Extension(Extension {
                     node: Arc::new(node),
                 });
@@ -88,6 +107,7 @@ fn judging(call: &WindowFunctionParams) -> DfResult<Judging> {
         values: values.iter().map(|e| (name_of(e), e.clone())).collect(),
         partition: call.partition_by.clone(),
         order: call.order_by.clone(),
+        refers: Options::from_text(options)?.model().is_some(),
         options: options.clone(),
     })
 }

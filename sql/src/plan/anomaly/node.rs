@@ -15,6 +15,7 @@ use weir_engine::anomaly::{AnomalySpec, data_type};
 use weir_engine::error::{Error, Kind, codes};
 
 use crate::anomaly::FORM;
+use crate::anomaly::models::Models;
 use crate::anomaly::options::Options;
 use crate::plan::errors::place_of_span;
 
@@ -29,6 +30,8 @@ pub(crate) struct Judging {
     pub(super) order: Vec<Sort>,
     /// The options as [`Options::to_text`] has them.
     pub(super) options: String,
+    /// Whether they may refer to a model that nobody has looked up.
+    pub(super) refers: bool,
 }
 
 /// Rows with their verdicts.
@@ -42,9 +45,11 @@ pub(crate) struct AnomalyNode {
 }
 
 impl AnomalyNode {
-    /// Checks what is asked for.
+    /// Checks what is asked for, unless a model has to say what that is.
     pub(super) fn plan(input: LogicalPlan, judging: Judging, column: String) -> DfResult<Self> {
-        judging.check(&input)?;
+        if !judging.refers {
+            judging.check(&input)?;
+        }
         Self::try_new(input, judging, column)
     }
 
@@ -62,6 +67,21 @@ impl AnomalyNode {
             column,
             schema,
         })
+    }
+
+    /// Whether its options refer to a model that nobody has looked up.
+    pub(super) fn refers(&self) -> bool {
+        self.judging.refers
+    }
+
+    /// The same with the options of the model that its own refer to.
+    pub(super) fn resolved(&self, models: &Models) -> DfResult<Self> {
+        let mut resolved = self.clone();
+        let options = Options::from_text(&self.judging.options)?;
+        resolved.judging.options = models.resolve(options)?.to_text();
+        resolved.judging.refers = false;
+        resolved.judging.check(&self.input)?;
+        Ok(resolved)
     }
 
     /// The rows that are judged.

@@ -155,6 +155,7 @@ impl Call {
                 .map(|time| Sort::new(time, true, false))
                 .collect(),
             options: self.options.to_text(),
+            refers: self.options.model().is_some(),
         };
         let rows = input.schema().columns().into_iter().map(Expr::Column);
         let rows: Vec<Expr> = rows.collect();

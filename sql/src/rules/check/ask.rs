@@ -1,12 +1,13 @@
 //! What each rule asks of the measures, and the measures that it needs for it.
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, Expr as SqlExpr};
+use datafusion::sql::sqlparser::ast::{ColumnDef, Expr as SqlExpr, FunctionArg, FunctionArgExpr};
 use weir_engine::error::{Error, Result};
 use weir_engine::rules::{Ask, Check, Consequence};
 
 use super::Checked;
 use super::measures::{self, Columns};
 use super::query::names;
+use crate::anomaly::value::text_of;
 use crate::ast::{Constraint, Expectation, OnViolation};
 use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
@@ -57,7 +58,7 @@ pub(super) fn check(
         }
         Expectation::Normal { values, .. } => {
             reads.extend(values.iter().flat_map(measures::columns));
-            over_models(values, columns, &mut observed)
+            over_models(rule, values, columns, &mut observed)
         }
         Expectation::Schema {
             columns: wanted,
@@ -79,7 +80,7 @@ pub(super) fn check(
     };
     Ok(Check {
         name: rule.name.text.clone(),
-        text: text(rule),
+        text: told(planner, rule),
         ask,
         consequence: match rule.on_violation {
             OnViolation::FailUpdate => Consequence::Fail,
@@ -92,12 +93,42 @@ pub(super) fn check(
     })
 }
 
+/// The rule as it is understood; it is another one when its model is.
+fn told(planner: &Planner, rule: &Constraint) -> String {
+    let version = model_of(rule).and_then(|model| planner.models().version(&model));
+    match version {
+        Some(version) => format!("{} VERSION {version}", text(rule)),
+        None => text(rule),
+    }
+}
+
+/// The model that a rule about what is normal takes its options from.
+pub(super) fn model_of(rule: &Constraint) -> Option<String> {
+    let Expectation::Normal { options, .. } = &rule.expectation else {
+        return None;
+    };
+    options.iter().find_map(|option| match option {
+        FunctionArg::Named {
+            name,
+            arg: FunctionArgExpr::Expr(value),
+            ..
+        } if name.value.eq_ignore_ascii_case("model") => text_of(value),
+        _ => None,
+    })
+}
+
 /// What a rule about what is normal asks. Its query has these columns behind the keys.
-fn over_models(values: &[SqlExpr], columns: &Columns, observed: &mut Vec<(String, usize)>) -> Ask {
+fn over_models(
+    rule: &Constraint,
+    values: &[SqlExpr],
+    columns: &Columns,
+    observed: &mut Vec<(String, usize)>,
+) -> Ask {
     let first = columns.items.len();
     let named = values.iter().map(ToString::to_string);
-    let told = ["expected", "lower", "upper", "score"].map(str::to_owned);
-    observed.extend(named.chain(told).zip(first + 1..));
+    let told = ["expected", "lower", "upper", "score"].into_iter();
+    let told = told.chain(model_of(rule).map(|_| "model"));
+    observed.extend(named.chain(told.map(str::to_owned)).zip(first + 1..));
     Ask::Truth(first)
 }
 

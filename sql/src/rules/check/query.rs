@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, Query, SetExpr, Value};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::rules::{Ask, Check};
 
@@ -290,9 +290,17 @@ fn usual(
         Some(when) => format!(" WHERE {when}"),
         None => String::new(),
     };
+    let model = match ask::model_of(rule) {
+        Some(model) => {
+            let version = planner.models().version(&model).unwrap_or_default();
+            let told = Value::SingleQuotedString(format!("{model} {version}"));
+            format!(", {told} AS e4")
+        }
+        None => String::new(),
+    };
     let text = format!(
         "SELECT {keys}, CASE WHEN \"_a\".warmup THEN NULL ELSE NOT \"_a\".is_anomaly END AS m0, {values}, \
-         \"_a\".expected AS e0, \"_a\".lower AS e1, \"_a\".upper AS e2, \"_a\".score AS e3 FROM ( \
+         \"_a\".expected AS e0, \"_a\".lower AS e1, \"_a\".upper AS e2, \"_a\".score AS e3{model} FROM ( \
          SELECT *, ANOMALY({arguments}) OVER ({segments}ORDER BY window_end) AS \"_a\" FROM ( \
          SELECT {keys}, {measures} FROM {from}{condition} GROUP BY {keys}) AS measured) AS judged",
         values = names.join(", "),
