@@ -286,8 +286,8 @@ impl Planner {
 
     /// Compiles an expression whose columns are in `schema`, coercing its types.
     pub(crate) fn compile(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-        self.state
-            .create_physical_expr(expr, schema)
+        texts::with_matches(expr, schema)
+            .and_then(|expr| self.state.create_physical_expr(expr, schema))
             .map_err(|error| self.convert(error, None))
     }
 

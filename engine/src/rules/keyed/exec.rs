@@ -19,10 +19,12 @@ use datafusion_physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use futures::StreamExt;
+use parking_lot::Mutex;
 
 use super::operator::KeyedFactory;
+use super::shared::Shared;
 use super::stage::Stage;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::island::ScanExec;
 use crate::job::{JobContext, TaskContext};
 use crate::message::EventTime;
@@ -37,6 +39,8 @@ pub struct StageExec {
     stage: Arc<Stage>,
     properties: Arc<PlanProperties>,
     metrics: Arc<SubtaskMetrics>,
+    /// What partitions share, where they share it.
+    shared: Mutex<Option<Arc<Shared>>>,
 }
 
 impl StageExec {
@@ -54,7 +58,23 @@ impl StageExec {
             stage,
             properties: Arc::new(properties),
             metrics: Arc::default(),
+            shared: Mutex::default(),
         }
+    }
+
+    /// Makes the operator of one partition.
+    fn operator(&self, task: TaskContext) -> Result<Box<dyn Operator>> {
+        if !self.stage.can_be_shared() {
+            let factory = KeyedFactory::new(&self.table, Arc::clone(&self.stage), true);
+            return factory.create(&task);
+        }
+        let mut shared = self.shared.lock();
+        if let Some(shared) = &*shared {
+            return Ok(shared.partition());
+        }
+        let partitions = self.input.output_partitioning().partition_count();
+        let first = shared.insert(Arc::new(Shared::new(&self.stage, task, partitions)?));
+        Ok(first.partition())
     }
 
     /// What all partitions count together.
@@ -84,6 +104,7 @@ impl ExecutionPlan for StageExec {
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
         vec![match self.stage.exchange() {
+            _ if self.stage.can_be_shared() => Distribution::UnspecifiedDistribution,
             None => Distribution::SinglePartition,
             Some(key) => Distribution::KeyPartitioned(key),
         }]
@@ -147,9 +168,8 @@ impl ExecutionPlan for StageExec {
             parallelism: 1,
             metrics: Arc::default(),
         };
-        let factory = KeyedFactory::new(&self.table, Arc::clone(&self.stage), true);
         let running = Running {
-            operator: factory.create(&task)?,
+            operator: self.operator(task)?,
             input: self.input.execute(partition, context)?,
             ready: VecDeque::new(),
             resuming: false,

@@ -50,6 +50,12 @@ pub(super) fn low(number: u128) -> u64 {
     (number & u128::from(u64::MAX)) as u64
 }
 
+/// The place of a number among so many, by its lower half.
+pub(super) fn scaled(number: u128, places: usize) -> usize {
+    let place = (u128::from(low(number)) * places as u128) >> 64;
+    usize::try_from(place).unwrap_or(0)
+}
+
 /// A hash that belongs to the same part of all keys as a number does.
 pub(super) fn hash_of(number: u128) -> u64 {
     ((number >> OWN_BITS) as u64) << 48

@@ -11,13 +11,16 @@
 //! remembers doesn't depend on what another one keeps back.
 
 mod ask;
+mod dense;
 mod exec;
 pub(super) mod fingerprint;
+mod key_set;
 mod last;
 mod memory;
 mod operator;
 mod ordered;
 mod seen;
+mod shared;
 mod spans;
 mod stage;
 mod state;

@@ -1,21 +1,29 @@
 //! Keys that were there (uniqueness), and what they determine.
 
+use std::hint::black_box;
+
 use arrow::array::{ArrayRef, BooleanBufferBuilder};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use parking_lot::Mutex;
 
 use super::fingerprint::{low, numbers, values};
+use super::key_set::KeySet;
 use super::memory::{Asked, Memory, Saved, Values};
 use super::store::Store;
 use crate::error::{Error, Result};
 
-/// Tables that the keys of a subtask are spread over: a table that grows is in memory twice.
+/// Tables that the keys are spread over: one that grows is in memory twice, and those who share them
+/// seldom wait for one another.
 const TABLES: usize = 64;
+
+/// The table of a key, by bits that say nothing of its place there.
+fn table_of(key: u128) -> usize {
+    (low(key >> 64) as usize) % TABLES
+}
 
 /// The keys that were there. Nothing is remembered of them but their numbers.
 #[derive(Debug)]
 pub(super) struct Seen {
-    tables: Vec<HashTable<u128>>,
+    tables: Vec<Mutex<KeySet>>,
     /// What the next checkpoint has to say; followed once there is one.
     new: Vec<u128>,
     tracking: bool,
@@ -24,7 +32,7 @@ pub(super) struct Seen {
 impl Default for Seen {
     fn default() -> Self {
         let mut tables = Vec::new();
-        tables.resize_with(TABLES, HashTable::new);
+        tables.resize_with(TABLES, Mutex::default);
         Self {
             tables,
             new: Vec::new(),
@@ -34,49 +42,104 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Notes a key; gives whether it is new.
-    fn see(&mut self, key: u128) -> bool {
-        // Bits that the table itself doesn't use.
-        let table = (low(key >> 64) as usize) % TABLES;
-        let Some(table) = self.tables.get_mut(table) else {
-            return false;
-        };
-        match table.entry(low(key), |other| *other == key, |key| low(*key)) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(entry) => {
-                entry.insert(key);
-                true
+    /// Takes the keys out, table by table.
+    pub(super) fn drain(&self) -> impl Iterator<Item = Vec<u128>> + '_ {
+        let tables = self.tables.iter();
+        tables.map(|table| std::mem::take(&mut *table.lock()).iter().collect())
+    }
+
+    /// Notes the keys of rows. Several may do so at the same time: of rows with one key that they bring
+    /// one is `first`, the others are `repeated`.
+    pub(super) fn note(
+        &self,
+        rows: &[(usize, u128)],
+        mut repeated: impl FnMut(usize),
+        mut first: impl FnMut(u128),
+    ) {
+        let (mut start, sorted) = (0, sorted(rows));
+        for (table, end) in self.tables.iter().zip(sorted.ends) {
+            let rows = sorted.rows.get(start..end).unwrap_or_default();
+            start = end;
+            if rows.is_empty() {
+                continue;
+            }
+            let mut table = table.lock();
+            black_box(rows.iter().fold(0, |all, (_, key)| all ^ table.peek(*key)));
+            for (row, key) in rows {
+                match table.insert(*key) {
+                    true => first(*key),
+                    false => repeated(*row),
+                }
             }
         }
     }
+
+    /// Bytes of the keys.
+    pub(super) fn held_bytes(&self) -> usize {
+        let tables = self.tables.iter();
+        tables.map(|table| table.lock().bytes()).sum()
+    }
+}
+
+/// Rows by the tables of their keys.
+struct Sorted {
+    rows: Vec<(usize, u128)>,
+    /// Where those of each table end.
+    ends: [usize; TABLES],
+}
+
+fn sorted(rows: &[(usize, u128)]) -> Sorted {
+    let mut ends = [0; TABLES];
+    for (_, key) in rows {
+        if let Some(count) = ends.get_mut(table_of(*key)) {
+            *count += 1;
+        }
+    }
+    let mut all = 0;
+    for end in &mut ends {
+        all += std::mem::replace(end, all);
+    }
+    let mut sorted = vec![(0, 0); rows.len()];
+    for row in rows {
+        let Some(end) = ends.get_mut(table_of(row.1)) else {
+            continue;
+        };
+        if let Some(place) = sorted.get_mut(*end) {
+            *place = *row;
+        }
+        *end += 1;
+    }
+    Sorted { rows: sorted, ends }
 }
 
 impl Memory for Seen {
     fn ask(&mut self, asked: &Asked<'_>, broken: &mut BooleanBufferBuilder) -> Result<()> {
-        for (row, key) in asked.rows() {
-            if !self.see(key) {
-                broken.set_bit(row, true);
-            } else if self.tracking {
-                self.new.push(key);
+        let rows: Vec<_> = asked.rows().collect();
+        let mut new = std::mem::take(&mut self.new);
+        let note = |key| {
+            if self.tracking {
+                new.push(key);
             }
-        }
+        };
+        self.note(&rows, |row| broken.set_bit(row, true), note);
+        self.new = new;
         Ok(())
     }
 
     fn bytes(&self) -> usize {
-        let held: usize = self.tables.iter().map(HashTable::allocation_size).sum();
-        held + self.new.capacity() * size_of::<u128>()
+        self.held_bytes() + self.new.capacity() * size_of::<u128>()
     }
 
     fn save(&mut self, all: bool) -> Saved {
         let all = all || !std::mem::replace(&mut self.tracking, true);
         let new = std::mem::take(&mut self.new);
+        let held = || {
+            let tables = self.tables.iter();
+            tables.flat_map(|table| table.lock().iter().collect::<Vec<_>>())
+        };
         Saved {
             gone: Vec::new(),
-            keys: match all {
-                true => self.tables.iter().flatten().copied().collect(),
-                false => new,
-            },
+            keys: if all { held().collect() } else { new },
             values: Values::None,
         }
     }
@@ -85,9 +148,8 @@ impl Memory for Seen {
 
     fn restore(&mut self, keys: &[u128], _columns: &[ArrayRef]) -> Result<()> {
         self.tracking = true;
-        keys.iter().for_each(|key| {
-            self.see(*key);
-        });
+        let rows: Vec<_> = keys.iter().copied().enumerate().collect();
+        self.note(&rows, |_| {}, |_| {});
         Ok(())
     }
 }

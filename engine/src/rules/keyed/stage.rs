@@ -87,6 +87,12 @@ impl Stage {
         (!self.is_single).then(|| self.keyed.key.clone())
     }
 
+    /// Whether partitions may ask it without an exchange, if they share what it remembers.
+    pub(super) fn can_be_shared(&self) -> bool {
+        let is_unique = matches!(self.keyed.ask, Ask::Unique);
+        is_unique && self.rules.len() == 1 && self.keyed.order.is_none() && !self.is_single
+    }
+
     /// Tells it from the other stages of the table.
     pub fn name(&self) -> String {
         let mut name = names(&self.keyed.key);
@@ -150,16 +156,9 @@ impl Stage {
         memories: &mut [Box<dyn Memory>],
         task: &TaskContext,
     ) -> Result<RecordBatch> {
-        let rows = batch.num_rows();
         let columns = evaluate(&self.keyed.key, &batch)?;
-        let keys = fingerprint::keys(&columns, rows)?;
-        let mut about = BooleanBuffer::new_set(rows);
-        if !self.keyed.nulls_equal {
-            about = without_nulls(about, &columns);
-        }
-        if let Some(order) = self.order() {
-            about = without_nulls(about, &evaluate(std::slice::from_ref(order), &batch)?);
-        }
+        let keys = fingerprint::keys(&columns, batch.num_rows())?;
+        let about = self.about(&columns, &batch)?;
         let mut verdicts = vec![Verdict::default(); self.judge.rules().len()];
         for ((at, rule, keyed), memory) in self.keyed().zip(memories) {
             let question = Question {
@@ -172,9 +171,52 @@ impl Stage {
                 *verdict = question.ask(&batch, &mut **memory)?;
             }
         }
-        let judged =
-            self.judge
-                .settle(batch, &verdicts, (&Origin::default(), task), self.is_last)?;
+        self.settle(batch, &verdicts, task)
+    }
+
+    /// Asks the rule of a stage that can be shared: `see` is given the key, the rows whose key is known,
+    /// and where to set those of them whose key was there.
+    pub(super) fn judge_unique(
+        &self,
+        batch: RecordBatch,
+        see: impl FnOnce(&[ArrayRef], &BooleanBuffer, &mut BooleanBufferBuilder) -> Result<()>,
+        task: &TaskContext,
+    ) -> Result<RecordBatch> {
+        let columns = evaluate(&self.keyed.key, &batch)?;
+        let about = self.about(&columns, &batch)?;
+        let mut verdicts = vec![Verdict::default(); self.judge.rules().len()];
+        if let Some((at, rule, _)) = self.keyed().next() {
+            let applies = applies(rule, &batch)?;
+            let known = &applies & &about;
+            let mut broken = none(batch.num_rows());
+            see(&columns, &known, &mut broken)?;
+            if let Some(verdict) = verdicts.get_mut(at) {
+                *verdict = Verdict::found(rule, &applies, known, broken.finish());
+            }
+        }
+        self.settle(batch, &verdicts, task)
+    }
+
+    /// The rows whose key, and whose place in the order, are known.
+    fn about(&self, key: &[ArrayRef], batch: &RecordBatch) -> Result<BooleanBuffer> {
+        let mut about = BooleanBuffer::new_set(batch.num_rows());
+        if !self.keyed.nulls_equal {
+            about = without_nulls(about, key);
+        }
+        if let Some(order) = self.order() {
+            about = without_nulls(about, &evaluate(std::slice::from_ref(order), batch)?);
+        }
+        Ok(about)
+    }
+
+    fn settle(
+        &self,
+        batch: RecordBatch,
+        verdicts: &[Verdict],
+        task: &TaskContext,
+    ) -> Result<RecordBatch> {
+        let origin = (&Origin::default(), task);
+        let judged = self.judge.settle(batch, verdicts, origin, self.is_last)?;
         Ok(judged.rows)
     }
 }
@@ -198,10 +240,7 @@ struct Question<'a> {
 impl Question<'_> {
     fn ask(&self, batch: &RecordBatch, memory: &mut dyn Memory) -> Result<Verdict> {
         let rows = batch.num_rows();
-        let applies = match &self.rule.when {
-            Some(when) => is_true(truth(&when.evaluate(batch)?.into_array(rows)?)?),
-            None => BooleanBuffer::new_set(rows),
-        };
+        let applies = applies(self.rule, batch)?;
         let values = self.keyed.ask.values().into_iter().cloned();
         let values = evaluate(&values.collect::<Vec<_>>(), batch)?;
         let needed = values.get(..self.keyed.ask.needs()).unwrap_or_default();
@@ -214,8 +253,7 @@ impl Question<'_> {
         if let Some(last) = memory.last(&asked)? {
             return self.with_last(batch, last, &applies, &known);
         }
-        let mut broken = BooleanBufferBuilder::new(rows);
-        broken.append_n(rows, false);
+        let mut broken = none(rows);
         memory.ask(&asked, &mut broken)?;
         Ok(Verdict::found(self.rule, &applies, known, broken.finish()))
     }
@@ -247,6 +285,22 @@ impl Question<'_> {
         let broken = &!answer.values() & &known;
         Ok(Verdict::found(self.rule, applies, known, broken))
     }
+}
+
+/// The rows that a rule is about.
+fn applies(rule: &Rule, batch: &RecordBatch) -> Result<BooleanBuffer> {
+    let rows = batch.num_rows();
+    match &rule.when {
+        Some(when) => Ok(is_true(truth(&when.evaluate(batch)?.into_array(rows)?)?)),
+        None => Ok(BooleanBuffer::new_set(rows)),
+    }
+}
+
+/// None of some rows.
+fn none(rows: usize) -> BooleanBufferBuilder {
+    let mut none = BooleanBufferBuilder::new(rows);
+    none.append_n(rows, false);
+    none
 }
 
 /// The rows of a choice in which no column is null.

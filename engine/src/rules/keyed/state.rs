@@ -60,7 +60,8 @@ pub(super) fn save(memories: &mut [Box<dyn Memory>], all: bool, rows_max: usize)
     batches
 }
 
-fn of_rule(
+/// The batches of one rule.
+pub(super) fn of_rule(
     rule: usize,
     saved: Saved,
     rows_max: usize,

@@ -1,6 +1,8 @@
 //! Rules over keys against an independent answer, row by row in plain code: for random rows in batches
 //! of random sizes, with checkpoints, crashes, other parallelism and little memory in between.
 
+mod shared;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

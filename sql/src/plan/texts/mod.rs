@@ -1,6 +1,8 @@
-//! Calls on texts that come in pairs, rewritten into functions that do the common part once:
-//! `(regexp_match(text, pattern))[n]`, and several `split_part` of one text.
+//! Calls on texts, rewritten into functions that do what is common once: `(regexp_match(text,
+//! pattern))[n]`, several `split_part` of one text, `text ~ pattern`.
 
+mod automaton;
+mod regex_match;
 mod regexp_element;
 mod split_part;
 
@@ -17,6 +19,7 @@ use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::scalar::ScalarValue;
 
+use regex_match::RegexMatch;
 use regexp_element::RegexpElement;
 use split_part::Cut;
 
@@ -46,7 +49,7 @@ impl OptimizerRule for TextCalls {
                 if let Some(cut) = Cut::of(part, &schema) {
                     *splits.entry(cut.positions()).or_default() += 1;
                 }
-                is_any |= RegexpElement::of(part, &schema).is_some();
+                is_any |= RegexpElement::of(part, &schema).is_some() || RegexMatch::may_be(part);
                 Ok(TreeNodeRecursion::Continue)
             })
         })?;
@@ -62,12 +65,22 @@ impl OptimizerRule for TextCalls {
                     Cut::of(&part, &schema).filter(|cut| splits.contains_key(&cut.positions()));
                 let call = cut
                     .map(Cut::call)
-                    .or_else(|| RegexpElement::of(&part, &schema));
+                    .or_else(|| RegexpElement::of(&part, &schema))
+                    .or_else(|| RegexMatch::of(&part, &schema));
                 Ok(call.map_or_else(|| Transformed::no(part), Transformed::yes))
             })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })
     }
+}
+
+/// Rewrites the matches within an expression that no optimiser sees.
+pub(super) fn with_matches(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    let rewritten = expr.transform_up(|part| {
+        let call = RegexMatch::of(&part, schema);
+        Ok(call.map_or_else(|| Transformed::no(part), Transformed::yes))
+    })?;
+    Ok(rewritten.data)
 }
 
 /// The arguments of a call of a function of this name.
