@@ -1,5 +1,6 @@
 //! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
 
+mod alter;
 mod keyed;
 mod quarantine;
 mod rule;
@@ -11,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
 
+pub use alter::{AlterTable, Alteration, CreateRuleSet};
 pub(crate) use keyed::list;
 pub use keyed::{Asks, Keyed};
 pub use quarantine::QuarantineRequest;
@@ -95,6 +97,17 @@ pub enum StatementKind {
         /// The statement: a query, INSERT, CREATE SINK AS or CREATE MATERIALIZED VIEW.
         statement: Box<Statement>,
     },
+    /// `CREATE RULE SET name (CONSTRAINT ..., ...)`.
+    CreateRuleSet(Box<CreateRuleSet>),
+    /// `DROP RULE SET name, ...`.
+    DropRuleSets {
+        /// Their names.
+        names: Vec<Name>,
+        /// No error when one is missing.
+        if_exists: bool,
+    },
+    /// `ALTER TABLE name ...`.
+    AlterTable(Box<AlterTable>),
     /// `REPLAY`, `RELEASE` and `DISCARD` of rows in quarantine.
     Quarantine(Box<QuarantineRequest>),
     /// `SUBSCRIBE TO (query)`.
@@ -155,6 +168,10 @@ pub enum Show {
     Setting(Name),
     /// Sources, sinks and views together: `SHOW TABLES`.
     Tables,
+    /// `SHOW RULE SETS`.
+    RuleSets,
+    /// `SHOW CONSTRAINTS [FROM table]`: the rules of one table, or of all.
+    Constraints(Option<Name>),
 }
 
 /// `IF NOT EXISTS` and `OR REPLACE`.
@@ -182,6 +199,8 @@ pub struct CreateSource {
     pub watermark: Option<(Name, Expr)>,
     /// `CONSTRAINT name EXPECT ...`.
     pub constraints: Vec<Constraint>,
+    /// `RULE SET name`: all rules of these sets too.
+    pub rule_sets: Vec<Name>,
     /// `WITH (...)`, with `connector` and `on_error`.
     pub options: GivenOptions,
 }
@@ -234,6 +253,8 @@ pub struct CreateMaterializedView {
     pub columns: Vec<Name>,
     /// `CONSTRAINT name EXPECT ...`.
     pub constraints: Vec<Constraint>,
+    /// `RULE SET name`: all rules of these sets too.
+    pub rule_sets: Vec<Name>,
     /// The query.
     pub query: Query,
     /// When its rows change.
@@ -262,6 +283,8 @@ pub struct CreateSink {
     pub columns: Vec<ColumnDef>,
     /// `CONSTRAINT name EXPECT ...`.
     pub constraints: Vec<Constraint>,
+    /// `RULE SET name`: all rules of these sets too.
+    pub rule_sets: Vec<Name>,
     /// `WITH (...)`, with `connector`.
     pub options: GivenOptions,
     /// `AS query`.

@@ -81,6 +81,8 @@ pub struct Rule {
     pub severity: String,
     /// What it expects.
     pub expectation: String,
+    /// It only counts, and does nothing.
+    pub dry_run: bool,
     /// The worst of its segments and windows.
     pub passed: Option<bool>,
     /// Rows or verdicts.
@@ -185,12 +187,13 @@ impl Facts {
              newest AS (
                  SELECT *, rank() OVER (PARTITION BY pipeline, table_name, rule ORDER BY told_at DESC) AS place FROM told)
              SELECT table_name, rule, scope, dimension, severity, max(expectation) AS expectation,
+                 coalesce(bool_or(dry_run), false) AS dry_run,
                  bool_and(passed) AS passed, sum(evaluated) AS evaluated, sum(violated) AS violated, sum(unknown) AS unknown,
                  CASE WHEN sum(evaluated) > 0 THEN 1.0 - CAST(sum(violated) AS DOUBLE) / sum(evaluated) END AS score,
                  max(CAST(CAST(recorded_at AS TIMESTAMP) AS BIGINT)) AS at
              FROM newest WHERE place = 1
              GROUP BY pipeline, table_name, rule, scope, dimension, severity
-             ORDER BY coalesce(passed, true),
+             ORDER BY coalesce(passed, true) OR coalesce(bool_or(dry_run), false),
                  CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, score, table_name, rule"
         ))?;
         let issues = rows(program, &format!(
@@ -220,6 +223,13 @@ impl Facts {
             true => Err(Failure::Script(nothing(&facts.subject))),
             false => Ok(facts),
         }
+    }
+
+    /// The rules that do what they say, in number, and those of them that fail.
+    pub fn holding(&self) -> (usize, usize) {
+        let acting = self.rules.iter().filter(|rule| !rule.dry_run);
+        let failing = acting.clone().filter(|rule| rule.passed == Some(false));
+        (acting.count(), failing.count())
     }
 
     /// The scores of each table over time, with the moving average that shows the trend.

@@ -11,11 +11,7 @@ const STYLE: &str = include_str!("report.css");
 /// Renders the page.
 pub fn page(facts: &Facts) -> String {
     let name = escape(facts.subject.name());
-    let failing = facts
-        .rules
-        .iter()
-        .filter(|rule| rule.passed == Some(false))
-        .count();
+    let (acting, failing) = facts.holding();
     let open = facts
         .issues
         .iter()
@@ -27,8 +23,8 @@ pub fn page(facts: &Facts) -> String {
          <title>Quality of {name}</title><style>{STYLE}</style></head><body>\
          <header><h1>Quality of {name}</h1><p>{} of {} rules hold, {open} open issues. As of {} UTC.</p></header>\
          <main>{}{}{}{}</main></body></html>\n",
-        facts.rules.len() - failing,
-        facts.rules.len(),
+        acting - failing,
+        acting,
         time(facts.now),
         tables(facts),
         rules(facts),
@@ -91,6 +87,7 @@ fn rules(facts: &Facts) -> String {
 
 fn rule(rule: &Rule) -> String {
     let (class, word) = match rule.passed {
+        _ if rule.dry_run => ("none", "dry run"),
         Some(true) => ("good", "holds"),
         Some(false) => ("bad", "fails"),
         None => ("none", "no answer"),

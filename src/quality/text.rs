@@ -27,6 +27,7 @@ pub fn tables(facts: &Facts) -> String {
         .max();
     for rule in &facts.rules {
         let mark = match rule.passed {
+            _ if rule.dry_run => "dry",
             Some(true) => "pass",
             Some(false) => "FAIL",
             None => "n/a",

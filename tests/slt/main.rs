@@ -33,6 +33,7 @@ macro_rules! files {
 
 files! {
     aggregate
+    alter
     anomaly
     anomaly_model
     cumulate

@@ -27,7 +27,8 @@ impl Fate {
         let mut gone: Option<BooleanBuffer> = None;
         let broken = || {
             let each = rules.iter().zip(verdicts).enumerate();
-            each.filter_map(|(at, (rule, verdict))| Some((at, rule, verdict.violated.as_ref()?)))
+            let acting = each.filter(|(_, (rule, _))| rule.acts());
+            acting.filter_map(|(at, (rule, verdict))| Some((at, rule, verdict.violated.as_ref()?)))
         };
         for (at, rule, rows) in broken() {
             match &rule.action {

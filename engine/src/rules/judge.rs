@@ -14,7 +14,7 @@ use super::fused::{Fused, with_rows};
 use super::kept::Kept;
 use super::ledger::Counts;
 use super::origin::Origin;
-use super::rule::{Action, Overflow, Rule};
+use super::rule::{Action, Overflow, Rule, Switch};
 use super::tally::{RuleTally, TableTally, Unit};
 use super::verdict::Verdict;
 use crate::error::{Error, Kind, Result, codes};
@@ -39,11 +39,12 @@ impl Table {
         let tally = |rule: &Rule| RuleTally {
             name: rule.name.clone(),
             version: rule.version(),
-            action: rule.action.to_string(),
+            action: rule.switch.told(&rule.action),
             expectation: rule.text.clone(),
             columns: rule.observed().into_iter().collect(),
             unit: Unit::Rows,
             grade: rule.grade.clone(),
+            switch: rule.switch,
             evaluated: 0,
             violated: 0,
             unknown: 0,
@@ -54,6 +55,7 @@ impl Table {
             page: name.into(),
             rules: rules.iter().map(tally).collect(),
             overflows: limits
+                .filter(|(_, rule)| rule.acts())
                 .filter_map(|(at, rule)| Some((at, rule.overflow?)))
                 .collect(),
         }
@@ -125,7 +127,7 @@ impl Judge {
     ) -> Result<Self> {
         let rules = rules.iter().map(|rule| rule.over(schema));
         let rules = rules.collect::<Result<Vec<Rule>>>()?;
-        let single = |(_, rule): &(usize, Rule)| rule.keyed.is_none();
+        let single = |(_, rule): &(usize, Rule)| rule.keyed.is_none() && rule.switch != Switch::Off;
         let numbered = rules.iter().cloned().enumerate();
         let mut program: Vec<_> = numbered.filter(single).collect();
         let (mut always, mut guarded) = (Vec::new(), Vec::new());
@@ -169,7 +171,7 @@ impl Judge {
 
     /// Whether some rules are over keys: [`Stage`](super::Stage)s ask them.
     pub fn has_stages(&self) -> bool {
-        self.program.len() < self.rules.len()
+        self.rules.iter().any(|rule| rule.keyed.is_some())
     }
 
     /// Judges the rows of a batch, each by itself. What is kept back, and the counts, go to the dead

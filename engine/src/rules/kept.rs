@@ -115,7 +115,8 @@ pub(super) struct Kept {
     table: String,
     schema: SchemaRef,
     event_time: Option<(usize, String)>,
-    reasons: Vec<Reason>,
+    /// Those of rules that only count are left out.
+    reasons: Vec<Option<Reason>>,
 }
 
 /// What a row says of a rule that it breaks.
@@ -134,10 +135,12 @@ impl Kept {
         rows: &Schema,
         event_time: Option<&str>,
     ) -> Self {
-        let reason = |rule: &Rule| Reason {
-            rule: rule.name.clone(),
-            version: rule.version(),
-            observed: rule.observed(),
+        let reason = |rule: &Rule| {
+            rule.acts().then(|| Reason {
+                rule: rule.name.clone(),
+                version: rule.version(),
+                observed: rule.observed(),
+            })
         };
         Self {
             reasons: rules.iter().map(reason).collect(),
@@ -169,6 +172,7 @@ impl Kept {
         for (row, from) in bad.set_indices().enumerate() {
             let mut seen = BTreeSet::new();
             for (reason, verdict) in self.reasons.iter().zip(verdicts) {
+                let Some(reason) = reason else { continue };
                 let violated = verdict.violated.as_ref();
                 if !violated.is_some_and(|rows| rows.value(from)) {
                     continue;

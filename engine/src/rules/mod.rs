@@ -42,5 +42,5 @@ pub use origin::Origin;
 pub use reference::Reference;
 pub(crate) use requests::Requests;
 pub use results::{RESULTS, results_schema};
-pub use rule::{Action, Grade, Overflow, Rule, version_of};
+pub use rule::{Action, Grade, Overflow, Rule, Switch, version_of};
 pub use tally::{RuleTally, TableTally, Unit};

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::kept::moment;
 use super::ledger::Counts;
+use super::rule::Switch;
 use super::tally::{RuleTally, TableTally};
 use crate::error::Result;
 
@@ -49,7 +50,8 @@ impl RuleResult {
         seen: (i64, i64),
     ) -> impl Iterator<Item = Self> + 'a {
         let rules = tally.rules.iter().enumerate();
-        let rules = rules.filter(|(_, rule)| rule.unit == super::tally::Unit::Rows);
+        let asked = rules.filter(|(_, rule)| rule.switch != Switch::Off);
+        let rules = asked.filter(|(_, rule)| rule.unit == super::tally::Unit::Rows);
         rules.map(move |(at, rule)| Self {
             table: tally.table.clone(),
             rule: rule.clone(),
@@ -91,6 +93,8 @@ pub fn results_schema() -> SchemaRef {
         text("severity", false),
         number("weight", false),
         text("action", false),
+        // Null in what a version without it has kept.
+        Field::new("dry_run", DataType::Boolean, true),
         text("segment", true),
         time("pane_start", true),
         time("pane_end", true),
@@ -133,6 +137,8 @@ pub(crate) fn results_batch(
         names.for_each(|name| columns.values().append_value(name));
         columns.append(true);
     }
+    let dry = results.iter();
+    let dry = dry.map(|result| Some(result.rule.switch == Switch::DryRun));
     let weights = results.iter().map(|result| result.rule.grade.weight);
     let samples = results.iter().map(|result| {
         let rows = result.samples.iter();
@@ -153,6 +159,7 @@ pub(crate) fn results_batch(
         text(|result| &result.rule.grade.severity),
         Arc::new(Float64Array::from_iter_values(weights)),
         text(|result| &result.rule.action),
+        Arc::new(dry.collect::<BooleanArray>()),
         maybe(|result| result.segment.as_deref()),
         time(|result| result.pane.0),
         time(|result| result.pane.1),

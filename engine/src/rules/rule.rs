@@ -44,6 +44,30 @@ impl fmt::Display for Action {
     }
 }
 
+/// Whether a rule is asked, and whether what it says is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// Both.
+    #[default]
+    On,
+    /// It is asked and counted, and every row goes on as if it were not there.
+    DryRun,
+    /// It is not asked.
+    Off,
+}
+
+impl Switch {
+    /// What would be done, by what is done of it.
+    pub(super) fn told(self, action: impl fmt::Display) -> String {
+        match self {
+            Self::On => action.to_string(),
+            Self::DryRun => format!("dry run of {action}"),
+            Self::Off => format!("off, else {action}"),
+        }
+    }
+}
+
 /// How many rows may break a rule before the job ends, in what becomes visible at once: an epoch in
 /// streaming mode, the whole run in batch mode.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +111,8 @@ pub struct Rule {
     pub overflow: Option<Overflow>,
     /// What it weighs.
     pub grade: Grade,
+    /// Whether it is asked, and whether what it says is done.
+    pub switch: Switch,
 }
 
 /// The version of a rule: a hash of its text.
@@ -98,6 +124,11 @@ impl Rule {
     /// The version of the rule.
     pub fn version(&self) -> String {
         version_of(&self.text)
+    }
+
+    /// Whether what it says is done.
+    pub fn acts(&self) -> bool {
+        self.switch == Switch::On
     }
 
     /// The names of the columns that it reads, those of the values that it sets included.
@@ -158,6 +189,10 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What it would ask is left out: nothing is read for it.
+        if self.switch == Switch::Off {
+            return write!(f, "{}: off", self.name);
+        }
         match &self.keyed {
             Some(keyed) => write!(f, "{}: {keyed}", self.name)?,
             None => write!(f, "{}: {}", self.name, self.expect)?,
@@ -165,7 +200,7 @@ impl fmt::Display for Rule {
         if let Some(when) = &self.when {
             write!(f, " when {when}")?;
         }
-        write!(f, " -> {}", self.action)
+        write!(f, " -> {}", self.switch.told(&self.action))
     }
 }
 

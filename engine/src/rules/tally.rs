@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::Grade;
+use super::rule::{Grade, Switch};
 
 /// What a rule counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct RuleTally {
     /// What it weighs.
     #[serde(flatten)]
     pub grade: Grade,
+    /// Whether it is asked, and whether what it says is done.
+    #[serde(default)]
+    pub switch: Switch,
     /// Rows, or verdicts, that it is about and has an answer for.
     pub evaluated: u64,
     /// Those of them that break it.

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, FunctionArg, Query};
 use weir_engine::error::Place;
-use weir_engine::rules::Grade;
+use weir_engine::rules::{Grade, Switch};
 
 use super::{Keyed, Name};
 
@@ -29,6 +29,10 @@ pub struct Constraint {
     pub mostly: Option<f64>,
     /// `PER (columns)`: rows with other values have verdicts of their own, or are another key's.
     pub per: Vec<Name>,
+    /// Whether it is asked, and whether what it says is done.
+    pub switch: Switch,
+    /// The set that it was taken from, where the table says so.
+    pub of_set: Option<Name>,
     /// Where its expression stands.
     pub place: Place,
 }

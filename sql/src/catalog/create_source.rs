@@ -102,7 +102,7 @@ pub(crate) async fn create(
             .map(|connector| connector.name())
             .collect(),
         rules: Default::default(),
-        checks: Default::default(),
+        constraints: Default::default(),
         nothing: Default::default(),
     };
     table.expect(making.planner, &statement.constraints)?;

@@ -112,7 +112,7 @@ impl SourceTable {
         }
         let whole = rules
             .iter()
-            .any(|rule| matches!(rule.action, Action::Quarantine(_)));
+            .any(|rule| rule.acts() && matches!(rule.action, Action::Quarantine(_)));
         let needed: BTreeSet<String> = rules.iter().flat_map(|rule| rule.columns()).collect();
         let columns = self.columns.iter().enumerate();
         columns

@@ -26,7 +26,6 @@ use weir_engine::source::{Boundedness, Source};
 use super::nothing::Nothing;
 use crate::ast::Constraint;
 use crate::plan::Planner;
-use crate::rules::check::is_check;
 use crate::rules::{Arrival, Ruled, plan};
 use crate::settings::Mode;
 
@@ -92,8 +91,8 @@ pub(crate) struct SourceTable {
     /// The rules of its rows. CREATE EXPECTATION may add some after the source is read by a plan: they
     /// are taken when the pipeline is made.
     pub(super) rules: Mutex<Vec<Rule>>,
-    /// Its rules over many rows.
-    pub(super) checks: Mutex<Vec<Constraint>>,
+    /// All its rules as they are written, those over many rows too.
+    pub(super) constraints: Mutex<Vec<Constraint>>,
     /// Read in place of the source when its rows come out of quarantine alone.
     pub(super) nothing: Mutex<Option<Arc<dyn Source>>>,
     /// The columns of the primary key.
@@ -160,22 +159,12 @@ impl SourceTable {
         self.rules.lock().clone()
     }
 
-    /// Its rules over many rows.
-    pub(crate) fn checks(&self) -> Vec<Constraint> {
-        self.checks.lock().clone()
+    /// All its rules as they are written, those over many rows too.
+    pub(crate) fn constraints(&self) -> Vec<Constraint> {
+        self.constraints.lock().clone()
     }
 
-    /// Whether it has a rule of this name.
-    pub(crate) fn has_rule(&self, name: &str) -> bool {
-        self.rules.lock().iter().any(|rule| rule.name == name)
-            || self
-                .checks
-                .lock()
-                .iter()
-                .any(|check| check.name.text == name)
-    }
-
-    /// Adds rules, whose names are new.
+    /// Gives it these rules; it keeps those that it has if they cannot be planned.
     pub(crate) fn expect(&self, planner: &Planner, constraints: &[Constraint]) -> Result<()> {
         let mut fixed = Vec::new();
         for (at, column) in self.columns.iter().enumerate() {
@@ -199,11 +188,8 @@ impl SourceTable {
             fixed: &fixed,
         };
         let planned = plan(planner, &ruled, constraints)?;
-        self.rules
-            .lock()
-            .extend(planned.into_iter().map(|planned| planned.rule));
-        let checks = constraints.iter().filter(|rule| is_check(planner, rule));
-        self.checks.lock().extend(checks.cloned());
+        *self.rules.lock() = planned.into_iter().map(|planned| planned.rule).collect();
+        *self.constraints.lock() = constraints.to_vec();
         Ok(())
     }
 

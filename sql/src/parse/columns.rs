@@ -6,6 +6,7 @@ use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::{nearest, unknown};
 
+use super::alter;
 use super::constraint;
 use super::cursor::Cursor;
 use super::syntax;
@@ -42,6 +43,7 @@ pub(super) struct Columns {
     pub(super) primary_key: Vec<Name>,
     pub(super) watermark: Option<(Name, Expr)>,
     pub(super) constraints: Vec<Constraint>,
+    pub(super) rule_sets: Vec<Name>,
 }
 
 /// Parses `(column type ..., PRIMARY KEY (...), WATERMARK FOR ...)`.
@@ -63,6 +65,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Columns> {
             let rule = constraint::parse(cursor)?;
             constraint::check_new(&columns.constraints, &rule)?;
             columns.constraints.push(rule);
+        } else if let Some(set) = alter::set_used(cursor)? {
+            columns.rule_sets.push(set);
         } else if let Some(refused) = refused_constraint(cursor) {
             return Err(refused);
         } else {

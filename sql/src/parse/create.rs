@@ -5,7 +5,7 @@ use weir_engine::Result;
 use weir_engine::options::nearest;
 
 use super::cursor::Cursor;
-use super::{columns, constraint, emit, options, syntax, unsupported};
+use super::{alter, columns, constraint, emit, options, syntax, unsupported};
 use crate::ast::{
     ColumnValue, Constraint, CreateMaterializedView, CreateSink, CreateSource, CreateView,
     Existing, Name, StatementKind,
@@ -27,10 +27,12 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
         let expectation = constraint::expectation(cursor)?;
         return Ok(StatementKind::CreateExpectation(Box::new(expectation)));
     }
+    let is_set = cursor.accept(&["rule", "set"]);
     let kind = match cursor.accept(&["materialized", "view"]) {
         true => Some("materialized view"),
         false => cursor.accept_one(&["source", "view", "sink"]),
     };
+    let kind = kind.or(is_set.then_some("rule set"));
     let Some(kind) = kind else {
         if let Some(word) = cursor.word() {
             if let Some(refused) = unsupported::object("CREATE", word) {
@@ -49,6 +51,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
         if_not_exists,
         or_replace,
     };
+    if is_set {
+        return alter::rule_set(cursor, existing);
+    }
     let name = object_name(cursor, &format!("the name of the {kind}"))?;
     match kind {
         "source" => source(cursor, name, existing),
@@ -91,16 +96,19 @@ fn source(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<Sta
         primary_key: declared.primary_key,
         watermark: declared.watermark,
         constraints: declared.constraints,
+        rule_sets: declared.rule_sets,
         options,
     })))
 }
 
 fn view(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
-    let (columns, constraints) = view_columns(cursor)?;
-    if let Some(rule) = constraints.first() {
+    let (columns, rules) = view_columns(cursor)?;
+    let constraint = rules.constraints.first().map(|rule| rule.place);
+    let set = rules.sets.first().and_then(|set| set.place);
+    if let Some(place) = constraint.or(set) {
         let hint = "put the rule on the source, on a MATERIALIZED VIEW or on the sink";
         let what = "CONSTRAINT of a view that is not materialized";
-        return Err(unsupported::unsupported(what, hint).at(Some(rule.place)));
+        return Err(unsupported::unsupported(what, hint).at(Some(place)));
     }
     let query = *cursor.query()?;
     if cursor.at_words(&["emit"]) {
@@ -123,29 +131,39 @@ fn materialized_view(
     name: Name,
     existing: Existing,
 ) -> Result<StatementKind> {
-    let (columns, constraints) = view_columns(cursor)?;
+    let (columns, rules) = view_columns(cursor)?;
     let (query, emit) = emit::query(cursor)?;
     cursor.expect_end("")?;
     let create = CreateMaterializedView {
         name,
         existing,
         columns,
-        constraints,
+        constraints: rules.constraints,
+        rule_sets: rules.sets,
         query: *query,
         emit,
     };
     Ok(StatementKind::CreateMaterializedView(Box::new(create)))
 }
 
+/// The rules of a table as they are written.
+#[derive(Debug, Default)]
+struct Rules {
+    constraints: Vec<Constraint>,
+    sets: Vec<Name>,
+}
+
 /// Takes what stands between a view's name and its query: names of columns, and rules.
-fn view_columns(cursor: &mut Cursor<'_>) -> Result<(Vec<Name>, Vec<Constraint>)> {
-    let (mut columns, mut constraints) = (Vec::new(), Vec::new());
+fn view_columns(cursor: &mut Cursor<'_>) -> Result<(Vec<Name>, Rules)> {
+    let (mut columns, mut rules) = (Vec::new(), Rules::default());
     if cursor.accept_token(&Token::LParen) {
         loop {
             if constraint::is_next(cursor) {
                 let rule = constraint::parse(cursor)?;
-                constraint::check_new(&constraints, &rule)?;
-                constraints.push(rule);
+                constraint::check_new(&rules.constraints, &rule)?;
+                rules.constraints.push(rule);
+            } else if let Some(set) = alter::set_used(cursor)? {
+                rules.sets.push(set);
             } else {
                 columns.push(cursor.name("the name of a column")?);
             }
@@ -160,7 +178,7 @@ fn view_columns(cursor: &mut Cursor<'_>) -> Result<(Vec<Name>, Vec<Constraint>)>
             .hint("a view has no options; a query starts with AS"));
     }
     cursor.expect(&["AS"])?;
-    Ok((columns, constraints))
+    Ok((columns, rules))
 }
 
 fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<StatementKind> {
@@ -217,6 +235,7 @@ fn sink(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<State
         existing,
         columns: declared.columns,
         constraints: declared.constraints,
+        rule_sets: declared.rule_sets,
         options: options.unwrap_or_default(),
         query,
         emit,

@@ -7,6 +7,7 @@
 //!
 //! Nothing here looks at the catalog: whether a name exists is the planner's business.
 
+mod alter;
 pub(crate) mod anomaly;
 mod anomaly_model;
 mod bounds;
@@ -35,7 +36,7 @@ use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::limits;
 
-pub(crate) use constraint::{check_new, taken};
+pub(crate) use constraint::check_new;
 pub use keywords::KEYWORDS;
 pub use scan::is_complete;
 

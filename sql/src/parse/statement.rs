@@ -9,12 +9,13 @@ use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{emit, options, quarantine, syntax, unsupported};
+use super::{alter, emit, options, quarantine, syntax, unsupported};
 use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
 const STARTS: &[&str] = &[
     "CREATE",
+    "ALTER",
     "DROP",
     "INSERT",
     "SET",
@@ -60,6 +61,7 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
             cursor.next();
             create::parse(cursor)
         }
+        "alter" => alter::parse(cursor),
         "insert" => insert(cursor),
         "drop" => drop_objects(cursor),
         "set" => set(cursor),
@@ -187,6 +189,9 @@ fn insert(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
 fn drop_objects(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
     cursor.next();
     let place = Some(cursor.place());
+    if cursor.accept(&["rule", "set"]) {
+        return alter::drop_sets(cursor);
+    }
     let materialized = cursor.accept(&["materialized", "view"]);
     let what = match (materialized, cursor.accept_one(&["source", "view", "sink"])) {
         (true, _) => ObjectKind::MaterializedView,
@@ -246,6 +251,16 @@ fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind> {
         return Ok(StatementKind::Show(Show::Objects(
             ObjectKind::MaterializedView,
         )));
+    }
+    if cursor.accept(&["rule", "sets"]) {
+        return Ok(StatementKind::Show(Show::RuleSets));
+    }
+    if cursor.accept(&["constraints"]) {
+        let table = match cursor.accept_one(&["from", "of", "in"]) {
+            Some(_) => Some(object_name(cursor, "the name of a source, view or sink")?),
+            None => None,
+        };
+        return Ok(StatementKind::Show(Show::Constraints(table)));
     }
     let lists = ["SOURCES", "SINKS", "VIEWS", "TABLES", "SETTINGS"];
     if cursor.nth(1).token == Token::EOF

@@ -1,5 +1,6 @@
 //! The parser's tests: `check` shows the statements of a script, or the error.
 
+mod alter;
 mod errors;
 mod hostile;
 mod quarantine;
@@ -16,9 +17,9 @@ use expect_test::Expect;
 
 use super::parse;
 use crate::ast::{
-    ColumnDef, ColumnValue, Constraint, CreateExpectation, CreateMaterializedView, CreateSource,
-    CreateView, Emit, Existing, Expectation, Name, OnViolation, ProfileTable, QuarantineRequest,
-    Show, Statement, StatementKind, Subscribe,
+    AlterTable, Alteration, ColumnDef, ColumnValue, Constraint, CreateExpectation,
+    CreateMaterializedView, CreateSource, CreateView, Emit, Existing, Expectation, Name,
+    OnViolation, ProfileTable, QuarantineRequest, Show, Statement, StatementKind, Subscribe,
 };
 use crate::variables::Variables;
 
@@ -48,6 +49,7 @@ fn show(statement: &Statement) -> String {
             write!(o, "sink {}{}", name(&s.name), existing(s.existing)).unwrap();
             columns(o, &s.columns);
             constraints(o, &s.constraints);
+            sets(o, &s.rule_sets);
             options(o, &s.options);
             if let Some(query) = &s.query {
                 write!(o, "\n  {query}{}", emit(s.emit)).unwrap();
@@ -103,6 +105,7 @@ fn show(statement: &Statement) -> String {
         StatementKind::Quarantine(ask) => request(o, ask),
         StatementKind::Subscribe(s) => subscribe(o, s),
         StatementKind::Query { query, emit: e } => write!(o, "query {query}{}", emit(*e)).unwrap(),
+        other => about_rules(o, other),
     }
     out.push('\n');
     out
@@ -111,6 +114,37 @@ fn show(statement: &Statement) -> String {
 fn subscribe(o: &mut String, s: &Subscribe) {
     let limit = s.limit.map_or_else(String::new, |n| format!(" limit {n}"));
     write!(o, "subscribe {}{}{limit}", s.query, emit(s.emit)).unwrap();
+}
+
+fn about_rules(o: &mut String, statement: &StatementKind) {
+    match statement {
+        StatementKind::CreateRuleSet(set) => {
+            write!(o, "rule set {}{}", name(&set.name), existing(set.existing)).unwrap();
+            constraints(o, &set.constraints);
+        }
+        StatementKind::DropRuleSets {
+            names: sets,
+            if_exists,
+        } => write!(o, "drop sets {} if_exists={if_exists}", names(sets)).unwrap(),
+        StatementKind::AlterTable(alter) => altered(o, alter),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+fn altered(o: &mut String, alter: &AlterTable) {
+    write!(o, "alter {}", name(&alter.table)).unwrap();
+    match &alter.change {
+        Alteration::Add(rule) => constraints(o, std::slice::from_ref(rule)),
+        Alteration::AddSet(set) => write!(o, " set {}", name(set)).unwrap(),
+        Alteration::Drop {
+            name: rule,
+            if_exists,
+        } => {
+            let exists = if *if_exists { " if exists" } else { "" };
+            write!(o, " drop{exists} {}", name(rule)).unwrap();
+        }
+        Alteration::Switch(rule, switch) => write!(o, " {switch:?} {}", name(rule)).unwrap(),
+    }
 }
 
 fn request(o: &mut String, ask: &QuarantineRequest) {
@@ -123,6 +157,7 @@ fn request(o: &mut String, ask: &QuarantineRequest) {
 fn materialized(o: &mut String, v: &CreateMaterializedView) {
     write!(o, "materialized {}{}", name(&v.name), existing(v.existing)).unwrap();
     constraints(o, &v.constraints);
+    sets(o, &v.rule_sets);
     write!(o, " ({})\n  {}{}", names(&v.columns), v.query, emit(v.emit)).unwrap();
 }
 
@@ -140,6 +175,7 @@ fn source(o: &mut String, s: &CreateSource) {
         write!(o, "\n  watermark {} = {expr}", name(column)).unwrap();
     }
     constraints(o, &s.constraints);
+    sets(o, &s.rule_sets);
     options(o, &s.options);
 }
 
@@ -205,6 +241,12 @@ fn constraints(o: &mut String, constraints: &[Constraint]) {
         if let Some(overflow) = rule.on_overflow {
             write!(o, " {overflow:?}").unwrap();
         }
+    }
+}
+
+fn sets(o: &mut String, sets: &[Name]) {
+    for set in sets {
+        write!(o, "\n  set {}", name(set)).unwrap();
     }
 }
 

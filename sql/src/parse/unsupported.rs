@@ -22,7 +22,6 @@ pub(super) fn statement(word: &str) -> Option<Error> {
         "replay" => "read the dead letters' Parquet files with a source, and insert them again",
         "release" => "rows that rules have kept back come out with RELEASE FROM quarantine.name",
         "validate" => "rules are checked as rows pass: CONSTRAINT name EXPECT (expression)",
-        "alter" => "replace it with CREATE OR REPLACE",
         "copy" | "load" | "unload" | "import" | "export" => {
             "read files with CREATE SOURCE, write them with CREATE SINK ... AS SELECT"
         }
@@ -92,9 +91,9 @@ pub(super) fn object(verb: &str, word: &str) -> Option<Error> {
 pub(super) fn show(word: &str) -> Option<Error> {
     let hint = match word.to_ascii_lowercase().as_str() {
         "columns" => "use DESCRIBE name",
+        "expectations" | "rules" => "use SHOW CONSTRAINTS, or SHOW CONSTRAINTS FROM table",
         "databases" | "schemas" | "catalogs" => "use SHOW SOURCES, SHOW VIEWS or SHOW SINKS",
-        "expectations" | "secrets" | "functions" | "jobs" | "pipelines" | "connections"
-        | "indexes" => "",
+        "secrets" | "functions" | "jobs" | "pipelines" | "connections" | "indexes" => "",
         _ => return None,
     };
     Some(unsupported(

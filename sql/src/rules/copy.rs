@@ -26,7 +26,7 @@ pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Res
     let single = |rule: &&Planned| rule.rule.keyed.is_none();
     let any = |wanted: fn(&Action) -> bool| {
         let chosen = rules.iter().filter(single);
-        let chosen = chosen.filter(|rule| wanted(&rule.rule.action));
+        let chosen = chosen.filter(|rule| rule.rule.acts() && wanted(&rule.rule.action));
         chosen
             .map(broken)
             .try_fold(None, |all: Option<Expr>, next| {
@@ -48,7 +48,8 @@ pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Res
         builder = builder.filter(Expr::ScalarFunction(call))?;
     }
     let sets = rules.iter().filter(single);
-    let sets: Vec<&Planned> = sets.filter(|rule| !rule.set.is_empty()).collect();
+    let sets = sets.filter(|rule| rule.rule.acts() && !rule.set.is_empty());
+    let sets: Vec<&Planned> = sets.collect();
     if sets.is_empty() {
         return Ok(builder.build()?);
     }
@@ -71,7 +72,8 @@ pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Res
 /// order in which rows come, and a query that computes them anew has them in another one.
 pub(crate) fn withheld(rules: &[Planned]) -> Option<&str> {
     let keyed = rules.iter().filter(|rule| rule.rule.keyed.is_some());
-    let mut keyed = keyed.filter(|rule| !matches!(rule.rule.action, Action::Warn));
+    let mut keyed =
+        keyed.filter(|rule| rule.rule.acts() && !matches!(rule.rule.action, Action::Warn));
     keyed.next().map(|rule| rule.rule.name.as_str())
 }
 

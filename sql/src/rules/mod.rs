@@ -12,5 +12,6 @@ mod planning;
 mod reference;
 mod text;
 
-pub(crate) use planning::{Arrival, Planned, Ruled, fit, plan};
+pub(crate) use planning::{Arrival, Planned, Ruled, fit, of_set, plan};
 pub(crate) use reference::{Due, References};
+pub(crate) use text::clause;

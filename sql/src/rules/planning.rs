@@ -69,8 +69,28 @@ pub(crate) fn plan(
     constraints
         .iter()
         .filter(|constraint| !check::is_check(planner, constraint))
-        .map(|constraint| one(planner, ruled, constraint))
+        .map(|rule| one(planner, ruled, rule).map_err(|error| of_set(error, rule)))
         .collect()
+}
+
+/// Says of the rule of a set where the table takes the set: its own place is that of the set.
+pub(crate) fn of_set(error: Error, rule: &Constraint) -> Error {
+    let Some(set) = &rule.of_set else {
+        return error;
+    };
+    let Place { line, column } = error.place().unwrap_or(rule.place);
+    let (name, set_name) = (&rule.name.text, &set.text);
+    let words =
+        format!("it is rule \"{name}\" of rule set \"{set_name}\", line {line}, column {column}");
+    let detail = match error.detail_text() {
+        Some(detail) => format!("{detail}; {words}"),
+        None => words,
+    };
+    let error = error.detail(detail);
+    match set.place {
+        Some(place) => error.moved(place),
+        None => error,
+    }
 }
 
 fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<Planned> {
@@ -114,6 +134,7 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
                 OnOverflow::Ratio(ratio) => Overflow::Ratio(ratio),
             }),
             grade: constraint.grade.clone(),
+            switch: constraint.switch,
         },
         expect,
         when: when.map(|when| when.expr),

@@ -1,9 +1,20 @@
 //! A rule as it was understood, as text: its version is a hash of it, and results show it.
 
+use weir_engine::rules::Switch;
+
 use crate::ast::{Constraint, Expectation, OnViolation, Scope, list};
 
-/// The rule as it was understood: what it does differs where this does.
+/// The rule as it was understood: what it does differs where this does. One that only counts is told
+/// apart from the same rule that acts.
 pub(super) fn text(constraint: &Constraint) -> String {
+    match constraint.switch {
+        Switch::DryRun => format!("{} DRY RUN", clause(constraint)),
+        Switch::On | Switch::Off => clause(constraint),
+    }
+}
+
+/// The clause of a rule.
+pub(crate) fn clause(constraint: &Constraint) -> String {
     let mut text = expectation(&constraint.expectation);
     if let Some(share) = constraint.mostly {
         text.push_str(&format!(" MOSTLY {share}"));

@@ -123,7 +123,7 @@ impl Session {
                     _ => None,
                 };
             if let (Some(source), Some(_)) = (source, table.downcast_ref::<SourceTable>()) {
-                let rules = source.checks();
+                let rules = source.constraints();
                 all.extend(named(&name, self.source_checks(&source, &rules)?));
             }
         }
@@ -139,9 +139,9 @@ impl Session {
                 all.extend(named(name, self.sink_checks(&first.sink, &inserts)?));
             }
         }
-        for (number, (table, plan)) in all.into_iter().enumerate() {
+        for (table, plan) in all {
             let place = plan.place;
-            let id = format!("check/{table}/{number}");
+            let id = format!("check/{table}/{}", plan.id);
             let added = add_check(graph, (&table, &id), plan, &self.planner, how).await;
             added.map_err(|error: Error| error.at(Some(place)))?;
         }

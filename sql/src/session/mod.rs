@@ -1,6 +1,7 @@
 //! A session: executes statements one by one, and lowers what they insert to one graph.
 
 mod alone;
+mod alter;
 mod checks;
 mod insert;
 mod materialize;
@@ -11,12 +12,13 @@ mod quarantine;
 mod query;
 mod references;
 mod requests;
+mod rule_sets;
 mod rules;
 pub(crate) mod show;
 mod stored;
 mod subscribe;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -35,7 +37,7 @@ use weir_engine::job::Stop;
 use weir_engine::quarantine::Quarantine;
 
 use crate::ast::{
-    CreateSink, CreateSource, CreateView, Name, ObjectKind, Statement, StatementKind,
+    Constraint, CreateSink, CreateSource, CreateView, Name, ObjectKind, Statement, StatementKind,
 };
 use crate::catalog::create_source::{self, Making};
 use crate::catalog::{Catalog, Create, Entry, Object, create_sink, word};
@@ -117,6 +119,7 @@ pub struct Session {
     /// What pipelines keep of themselves; profiles are added to the first.
     histories: Vec<Arc<dyn History>>,
     quarantines: Vec<Arc<dyn Quarantine>>,
+    rule_sets: BTreeMap<String, Vec<Constraint>>,
     /// The session is the script of a pipeline, which takes the requests that it makes.
     runs: bool,
     /// Something was asked of rows in quarantine that the pipeline is to do.
@@ -148,6 +151,7 @@ impl Session {
             pipelines: Vec::new(),
             histories: Vec::new(),
             quarantines: Vec::new(),
+            rule_sets: BTreeMap::new(),
             runs: false,
             requested: false,
             stop,
@@ -186,8 +190,9 @@ impl Session {
 
     async fn execute_kind(&mut self, statement: &Statement) -> Result<Outcome> {
         let place = statement.place;
-        self.refer(&statement.kind)?;
-        match &statement.kind {
+        let kind = self.with_sets(&statement.kind)?;
+        self.refer(&kind)?;
+        match &*kind {
             StatementKind::CreateSource(create) => {
                 self.create_source(create, statement).await?;
                 Ok(Outcome::Done("CREATE SOURCE".to_owned()))
@@ -200,10 +205,10 @@ impl Session {
                 self.create_materialized_view(create, statement)
             }
             StatementKind::CreateSink(create) => self.create_sink(create, statement),
-            StatementKind::CreateExpectation(create) => {
-                self.create_expectation(create)?;
-                Ok(Outcome::Done("CREATE EXPECTATION".to_owned()))
-            }
+            StatementKind::CreateExpectation(_)
+            | StatementKind::CreateRuleSet(_)
+            | StatementKind::DropRuleSets { .. }
+            | StatementKind::AlterTable(_) => self.change_constraints(&kind),
             StatementKind::Insert {
                 sink,
                 columns,
@@ -277,7 +282,7 @@ impl Session {
         };
         let source = create_source::create(&making, create, statement.place).await?;
         let source = Arc::new(source);
-        self.source_checks(&source, &source.checks())?;
+        self.source_checks(&source, &source.constraints())?;
         self.put(
             &create.name,
             Object::Source(source),

@@ -9,7 +9,7 @@ use weir_engine::job::JobContext;
 use weir_engine::rules::Reference;
 
 use super::Session;
-use crate::ast::{Asks, Constraint, Expectation, StatementKind};
+use crate::ast::{Alteration, Asks, Constraint, Expectation, StatementKind};
 use crate::lower::{agree, is_bounded, reads_changes};
 use crate::plan::Tables;
 use crate::rules::Due;
@@ -23,9 +23,18 @@ impl Session {
             StatementKind::CreateMaterializedView(create) => &create.constraints,
             StatementKind::CreateSink(create) => &create.constraints,
             StatementKind::CreateExpectation(create) => std::slice::from_ref(&create.constraint),
+            StatementKind::AlterTable(alter) => match &alter.change {
+                Alteration::Add(rule) => std::slice::from_ref(rule),
+                Alteration::AddSet(set) => return self.refer_to(&self.rules_of(set)?),
+                _ => return Ok(()),
+            },
             StatementKind::Explain { statement, .. } => return self.refer(&statement.kind),
             _ => return Ok(()),
         };
+        self.refer_to(constraints)
+    }
+
+    fn refer_to(&self, constraints: &[Constraint]) -> Result<()> {
         for constraint in constraints {
             let Expectation::Keyed(keyed) = &constraint.expectation else {
                 continue;

@@ -53,6 +53,12 @@ impl Session {
         place: Place,
     ) -> Result<Outcome> {
         let table = self.catalog.quarantine(&ask.table)?;
+        if self.runs && ask.action != Action::Discard {
+            let declared = self.declared_quarantines();
+            if !declared.iter().any(|declared| declared.name == table.name) {
+                return Err(no_owner(&table).at(ask.table.place));
+            }
+        }
         let mut rows = 0;
         for _ in 0..TRIES_MAX {
             let opened = Arc::new(table.open()?);
@@ -163,6 +169,17 @@ impl Session {
         }
         Ok(set)
     }
+}
+
+fn no_owner(table: &QuarantineTable) -> Error {
+    let name = &table.name;
+    let message = format!("no rule of this script keeps rows in {}", table.full_name());
+    Error::new(Kind::Invalid, codes::QUARANTINE, message)
+        .detail("so it is not known which table the rows are of")
+        .hint(format!(
+            "keep the rule, with ON VIOLATION QUARANTINE INTO {name}, and switch it off: ALTER TABLE ... DISABLE \
+             CONSTRAINT ..."
+        ))
 }
 
 /// The log of a table's requests.

@@ -1,4 +1,5 @@
-//! CREATE EXPECTATION: a rule added to a table that is there.
+//! The rules of a table that is there: changed by CREATE EXPECTATION and ALTER TABLE, and where their
+//! rows are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,63 +8,82 @@ use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::rules::Action;
 
 use super::{Materialized, Session};
-use crate::ast::{Constraint, CreateExpectation};
+use crate::ast::{Constraint, Name};
+use crate::catalog::create_sink::SinkTable;
 use crate::catalog::{Entry, Object, word};
-use crate::parse::{check_new, taken};
 use crate::rules::{self, Arrival, Ruled};
 
 impl Session {
-    pub(super) fn create_expectation(&mut self, create: &CreateExpectation) -> Result<()> {
-        let rule = &create.constraint;
-        let entry = self.catalog.get(&create.table)?;
-        match &entry.object {
-            Object::Source(source) => {
-                if source.has_rule(&rule.name.text) {
-                    return Err(taken(rule));
-                }
-                self.source_checks(source, std::slice::from_ref(rule))?;
-                source.expect(&self.planner, std::slice::from_ref(rule))
+    /// The rules of a table as they are written.
+    pub(super) fn constraints(&self, table: &str) -> Vec<Constraint> {
+        let mut objects = self.catalog.objects();
+        match objects.find(|(name, _)| *name == table) {
+            Some((_, Object::Source(source))) => source.constraints(),
+            Some((_, Object::Sink(sink))) => sink.constraints.lock().clone(),
+            Some((_, Object::MaterializedView(_))) => {
+                let view = self.views.iter().find(|view| view.name == table);
+                view.map_or_else(Vec::new, |view| view.constraints.clone())
             }
-            Object::Sink(sink) => {
-                check_new(&sink.constraints.lock(), rule)?;
-                let insert = self
-                    .inserts
-                    .iter()
-                    .find(|insert| insert.sink.name == sink.name);
-                let columns = insert
-                    .map(|insert| &insert.columns)
-                    .or(sink.columns.as_ref());
-                if let Some(columns) = columns {
-                    let ruled = Ruled {
-                        table: &sink.name,
-                        schema: columns,
-                        clock: true,
-                        arrival: Arrival::Unknown,
-                        fixed: &[],
-                    };
-                    rules::plan(&self.planner, &ruled, std::slice::from_ref(rule))?;
-                }
-                sink.constraints.lock().push(rule.clone());
-                Ok(())
-            }
-            Object::MaterializedView(_) => self.expect_of_view(create),
-            Object::View(_) | Object::Stored(_) | Object::Quarantine(_) => Err(Error::new(
-                Kind::Invalid,
-                codes::UNSUPPORTED,
-                format!(
-                    "\"{}\" is a {} that this script does not keep",
-                    create.table.text,
-                    word(entry.object.kind())
-                ),
-            )
-            .hint("put the rule on a source, on a MATERIALIZED VIEW of the script or on a sink")
-            .at(create.table.place)),
+            _ => Vec::new(),
         }
     }
 
-    /// Queries that are planned already would not see the rule.
-    fn expect_of_view(&mut self, create: &CreateExpectation) -> Result<()> {
-        let name = &create.table.text;
+    /// Changes the rules of a table, and plans all of them anew: they stay if one of them is wrong.
+    pub(super) fn change_rules(
+        &mut self,
+        table: &Name,
+        change: &dyn Fn(&mut Vec<Constraint>) -> Result<()>,
+    ) -> Result<()> {
+        match &self.catalog.get(table)?.object {
+            Object::Source(source) => {
+                let mut rules = source.constraints();
+                change(&mut rules)?;
+                self.source_checks(source, &rules)?;
+                source.expect(&self.planner, &rules)
+            }
+            Object::Sink(sink) => {
+                let mut rules = sink.constraints.lock().clone();
+                change(&mut rules)?;
+                self.plan_of_sink(sink, &rules)?;
+                *sink.constraints.lock() = rules;
+                Ok(())
+            }
+            Object::MaterializedView(_) => self.change_view(table, change),
+            other => {
+                let (name, kind) = (&table.text, word(other.kind()));
+                let message = format!("\"{name}\" is a {kind} that this script does not keep");
+                Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+                    .hint("put the rule on a source, on a MATERIALIZED VIEW of the script or on a sink")
+                    .at(table.place))
+            }
+        }
+    }
+
+    /// Plans the rules of a sink, once its columns are known.
+    fn plan_of_sink(&self, sink: &SinkTable, rules: &[Constraint]) -> Result<()> {
+        let mut inserts = self.inserts.iter();
+        let insert = inserts.find(|insert| insert.sink.name == sink.name);
+        let columns = insert.map(|insert| &insert.columns);
+        let Some(columns) = columns.or(sink.columns.as_ref()) else {
+            return Ok(());
+        };
+        let ruled = Ruled {
+            table: &sink.name,
+            schema: columns,
+            clock: true,
+            arrival: Arrival::Unknown,
+            fixed: &[],
+        };
+        rules::plan(&self.planner, &ruled, rules).map(drop)
+    }
+
+    /// Queries that are planned already would not see the change.
+    fn change_view(
+        &mut self,
+        table: &Name,
+        change: &dyn Fn(&mut Vec<Constraint>) -> Result<()>,
+    ) -> Result<()> {
+        let name = &table.text;
         let inserts = self
             .inserts
             .iter()
@@ -72,19 +92,19 @@ impl Session {
         if let Some(reader) = readers.chain(self.catalog.users(name)).next() {
             let message = format!("\"{reader}\" reads view \"{name}\" already, without the rule");
             return Err(Error::new(Kind::Invalid, codes::RULE, message)
-                .hint("put CREATE EXPECTATION right behind the view")
-                .at(create.table.place));
+                .hint("put the statement right behind the view")
+                .at(table.place));
         }
         let at = self.views.iter().position(|view| view.name == *name);
         let Some(mut view) = at.and_then(|at| self.views.get(at).cloned()) else {
             let message = format!("the rows of view \"{name}\" are being kept already");
             return Err(Error::new(Kind::Invalid, codes::RULE, message)
-                .hint("put CREATE EXPECTATION right behind the view")
-                .at(create.table.place));
+                .hint("put the statement right behind the view")
+                .at(table.place));
         };
-        check_new(&view.constraints, &create.constraint)?;
-        view.constraints.push(create.constraint.clone());
-        let entry = self.catalog.get(&create.table)?;
+        change(&mut view.constraints)?;
+        self.view_checks(&view)?;
+        let entry = self.catalog.get(table)?;
         let (text, uses) = (entry.text.clone(), entry.uses.clone());
         let object = Object::MaterializedView(Arc::new(self.view_table(&view, &text)?));
         self.catalog.put(name, Entry { object, text, uses });
@@ -132,7 +152,6 @@ impl Session {
     }
 }
 
-/// The quarantine tables of a table's rules.
 /// The quarantine tables that rules of a table name.
 pub(super) fn targets<'a>(
     table: &'a str,

@@ -6,11 +6,13 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use weir_engine::error::Result;
+use weir_engine::rules::Switch;
 
 use super::{Outcome, Session};
 use crate::ast::{Name, ObjectKind, Show};
 use crate::catalog::{Object, word};
 use crate::parse::skeleton;
+use crate::rules;
 use crate::settings::SETTINGS;
 use crate::system;
 
@@ -64,6 +66,14 @@ pub(super) fn show(session: &Session, show: &Show) -> Result<Outcome> {
             rows.sort();
             texts(&["name", "kind"], &rows)
         }
+        Show::RuleSets => {
+            let rows = session.rule_sets().map(|(name, rules)| {
+                let names: Vec<_> = rules.iter().map(|rule| rule.name.text.as_str()).collect();
+                vec![name.to_owned(), names.join(", ")]
+            });
+            texts(&["name", "constraints"], &rows.collect::<Vec<_>>())
+        }
+        Show::Constraints(table) => constraints(session, table.as_ref()),
         Show::Settings => {
             let rows = SETTINGS
                 .iter()
@@ -86,6 +96,46 @@ pub(super) fn show(session: &Session, show: &Show) -> Result<Outcome> {
             texts(&[name.text.as_str()], &[vec![value.to_owned()]])
         }
     }
+}
+
+/// SHOW CONSTRAINTS: the rules of tables, as they are now.
+fn constraints(session: &Session, table: Option<&Name>) -> Result<Outcome> {
+    const SHOWN: [&str; 8] = [
+        "table",
+        "constraint",
+        "clause",
+        "dimension",
+        "severity",
+        "weight",
+        "rule_set",
+        "state",
+    ];
+    if let Some(table) = table {
+        session.catalog.get(table)?;
+    }
+    let wanted = |name: &str| table.is_none_or(|table| table.text == name);
+    let mut rows = Vec::new();
+    for (name, _) in session.catalog.objects().filter(|(name, _)| wanted(name)) {
+        for rule in session.constraints(name) {
+            let set = rule.of_set.as_ref().map_or("", |set| set.text.as_str());
+            let state = match rule.switch {
+                Switch::On => "enabled",
+                Switch::DryRun => "dry run",
+                Switch::Off => "disabled",
+            };
+            rows.push(vec![
+                name.to_owned(),
+                rule.name.text.clone(),
+                rules::clause(&rule),
+                rule.grade.dimension.clone(),
+                rule.grade.severity.clone(),
+                rule.grade.weight.to_string(),
+                set.to_owned(),
+                state.to_owned(),
+            ]);
+        }
+    }
+    texts(&SHOWN, &rows)
 }
 
 fn objects(session: &Session, kind: ObjectKind) -> Result<Outcome> {

@@ -1,9 +1,9 @@
 -- An issue is a stretch of results of one rule, and segment, that do not hold: opened by the first, resolved by
--- the next that holds.
+-- the next that holds. A dry run opens none.
 WITH results AS (
     SELECT *, min(recorded_at) OVER (PARTITION BY pipeline, run, epoch) AS told_at
     FROM weir.quality_results
-    WHERE passed IS NOT NULL
+    WHERE passed IS NOT NULL AND dry_run IS NOT TRUE
 ),
 told AS (
     SELECT *, sum(CASE WHEN passed THEN 1 ELSE 0 END) OVER (

@@ -1,5 +1,5 @@
 -- One score per rule, column, dimension, table and pipeline for each checkpoint of each run. What was not
--- evaluated has no score; a rule weighs its weight times that of its severity.
+-- evaluated has no score; a rule weighs its weight times that of its severity, and nothing in a dry run.
 WITH rules AS (
     SELECT pipeline, run, epoch, table_name, rule, dimension, max(recorded_at) AS recorded_at,
         max(weight * CASE severity WHEN 'critical' THEN 1.0 WHEN 'warning' THEN 0.5 ELSE 0.25 END) AS weight,
@@ -7,6 +7,7 @@ WITH rules AS (
         CASE WHEN sum(evaluated) > 0
             THEN 1.0 - CAST(sum(violated) AS DOUBLE) / CAST(sum(evaluated) AS DOUBLE) END AS score
     FROM weir.quality_results
+    WHERE dry_run IS NOT TRUE
     GROUP BY pipeline, run, epoch, table_name, rule, dimension
 ),
 named AS (

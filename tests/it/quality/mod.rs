@@ -1,5 +1,6 @@
 //! Quality rules over many rows, by the program: against an independent answer, in batch and streaming.
 
+mod alter;
 mod checks;
 mod history;
 mod profile;

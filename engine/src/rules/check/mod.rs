@@ -19,7 +19,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::judge::Table;
-use super::rule::{Grade, version_of};
+use super::rule::{Grade, Switch, version_of};
 use super::tally::{RuleTally, Unit};
 use crate::changelog::is_changelog;
 use crate::error::{Error, Result};
@@ -86,6 +86,8 @@ pub struct Check {
     pub ask: Ask,
     /// What happens when it does not hold.
     pub consequence: Consequence,
+    /// Whether that is done: no rule is here that is off.
+    pub switch: Switch,
     /// Whether it does not hold where it has no answer.
     pub unknown_violates: bool,
     /// What it weighs.
@@ -105,11 +107,12 @@ impl Check {
         RuleTally {
             name: self.name.clone(),
             version: version_of(&self.text),
-            action: action.to_owned(),
+            action: self.switch.told(action),
             expectation: self.text.clone(),
             columns: self.columns.clone(),
             unit: Unit::Verdicts,
             grade: self.grade.clone(),
+            switch: self.switch,
             evaluated: 0,
             violated: 0,
             unknown: 0,

@@ -21,6 +21,7 @@ use crate::operator::{Extent, Operator, Output, StateBatches};
 use crate::rules::judge::Table;
 use crate::rules::ledger::Counts;
 use crate::rules::results::RuleResult;
+use crate::rules::rule::Switch;
 use crate::updating::state::unreadable;
 use crate::updating::{Account, Format};
 
@@ -337,7 +338,8 @@ impl<'a> Telling<'a> {
     ) -> Result<()> {
         let seen = observed(check, rows, row);
         let segment = segment(self.spec, rows, row);
-        if finding.passed == Some(false) && check.consequence == Consequence::Fail {
+        let fails = check.switch == Switch::On && check.consequence == Consequence::Fail;
+        if finding.passed == Some(false) && fails {
             return Err(self.failed(check, seen, segment));
         }
         if let Some(counts) = self.counts.rules.get_mut(at) {

@@ -17,7 +17,7 @@ use crate::job::TaskContext;
 use crate::rules::fused::with_rows;
 use crate::rules::judge::Judge;
 use crate::rules::origin::Origin;
-use crate::rules::rule::Rule;
+use crate::rules::rule::{Rule, Switch};
 use crate::rules::verdict::{Verdict, is_true, truth};
 use crate::updating::codec::evaluate;
 
@@ -239,6 +239,9 @@ struct Question<'a> {
 
 impl Question<'_> {
     fn ask(&self, batch: &RecordBatch, memory: &mut dyn Memory) -> Result<Verdict> {
+        if self.rule.switch == Switch::Off {
+            return Ok(Verdict::default());
+        }
         let rows = batch.num_rows();
         let applies = applies(self.rule, batch)?;
         let values = self.keyed.ask.values().into_iter().cloned();

@@ -21,7 +21,7 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::message::EventTime;
 use crate::operator::{Extent, Output, driving};
-use crate::rules::{Action, Grade, Judge, Rule};
+use crate::rules::{Action, Grade, Judge, Rule, Switch};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 const STATES: [&str; 4] = ["new", "paid", "sent", "back"];
@@ -87,6 +87,7 @@ fn rule(keyed: Keyed, expect: Arc<dyn PhysicalExpr>) -> Rule {
             severity: "warning".to_owned(),
             weight: 1.0,
         },
+        switch: Switch::On,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::dead_letter::{DeadLetters, MemoryStore};
 use crate::key_group::KeyGroups;
 use crate::message::EventTime;
 use crate::operator::{Extent, Operator, OperatorFactory, Output};
-use crate::rules::{Ask, Check, ChecksFactory, ChecksSpec, Consequence, Grade};
+use crate::rules::{Ask, Check, ChecksFactory, ChecksSpec, Consequence, Grade, Switch};
 
 const LENGTH: i64 = 60_000_000;
 
@@ -68,6 +68,7 @@ fn factory() -> ChecksFactory {
             severity: "warning".to_owned(),
             weight: 1.0,
         },
+        switch: Switch::On,
         columns: Vec::new(),
         observed: vec![("rows".to_owned(), 4)],
     };

@@ -19,7 +19,7 @@ use crate::dead_letter::{DeadLetters, MemoryStore};
 use crate::env::{Env, SystemClock, TokioSpawner};
 use crate::job::{JobContext, Stop, TaskContext};
 use crate::metrics::{Metrics, SubtaskMetrics};
-use crate::rules::{Action, Grade, Rule};
+use crate::rules::{Action, Grade, Rule, Switch};
 
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +98,7 @@ pub(super) fn rule(name: &str, expect: Arc<dyn PhysicalExpr>, action: Action) ->
             severity: "warning".to_owned(),
             weight: 1.0,
         },
+        switch: Switch::On,
     }
 }
 

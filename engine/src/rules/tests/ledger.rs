@@ -1,7 +1,7 @@
 //! The account: sums by epoch, over restarts, and what it refuses.
 
 use super::*;
-use crate::rules::rule::{Action, Grade, Rule};
+use crate::rules::rule::{Action, Grade, Rule, Switch};
 use datafusion_common::ScalarValue;
 use datafusion_physical_expr::expressions::Literal;
 
@@ -20,6 +20,7 @@ fn table(overflow: Option<Overflow>) -> Arc<Table> {
             severity: "warning".to_owned(),
             weight: 1.0,
         },
+        switch: Switch::On,
     };
     Arc::new(Table::new("t", &[rule]))
 }

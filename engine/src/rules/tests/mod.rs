@@ -28,7 +28,8 @@ enum Expected {
 }
 
 /// The rules of the tests: `a > 0` quarantines, `b > a` (where `a > 2`) drops, `a > 5` sets `b` to `a`,
-/// `b > 3` warns and takes null for a violation, `a > 1` quarantines elsewhere.
+/// `b > 3` warns and takes null for a violation, `a > 1` quarantines elsewhere. `b > 4` would end the job and
+/// only counts, `b > 9` is not asked.
 fn rules() -> Vec<Rule> {
     vec![
         rule(
@@ -50,6 +51,14 @@ fn rules() -> Vec<Rule> {
             ..rule("known", greater("b", 3), Action::Warn)
         },
         rule("more", greater("a", 1), Action::Quarantine("few".into())),
+        Rule {
+            switch: Switch::DryRun,
+            ..rule("tried", greater("b", 4), Action::Fail)
+        },
+        Rule {
+            switch: Switch::Off,
+            ..rule("off", greater("b", 9), Action::Fail)
+        },
     ]
 }
 
@@ -77,6 +86,8 @@ fn judged(row: &Row, counts: &mut BTreeMap<&'static str, [u64; 3]>) -> Expected 
     ask("large", above(row.a, 5), false);
     ask("known", above(row.b, 3), true);
     ask("more", above(row.a, 1), false);
+    ask("tried", above(row.b, 4), false);
+    broken.retain(|name| *name != "tried");
     match broken.as_slice() {
         names if names.contains(&"positive") => Expected::Quarantined("bad", broken),
         names if names.contains(&"more") => Expected::Quarantined("few", broken),

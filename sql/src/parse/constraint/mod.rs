@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::nearest;
-use weir_engine::rules::Grade;
+use weir_engine::rules::{Grade, Switch};
 
 use crate::ast::{
     Asks, Constraint, CreateExpectation, Expectation, Keyed, Name, OnOverflow, OnViolation, Scope,
@@ -73,7 +73,7 @@ pub(crate) fn check_new(known: &[Constraint], rule: &Constraint) -> Result<()> {
 }
 
 /// Says that a table has a rule of this name already.
-pub(crate) fn taken(rule: &Constraint) -> Error {
+fn taken(rule: &Constraint) -> Error {
     let message = format!("the table has two rules called \"{}\"", rule.name.text);
     Error::new(Kind::Invalid, codes::DUPLICATE, message)
         .hint("rules are counted by their names: give one of them another")
@@ -104,6 +104,8 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         scope: None,
         mostly: None,
         per: Vec::new(),
+        switch: Switch::On,
+        of_set: None,
         place,
     };
     let mut seen: Vec<&str> = Vec::new();

@@ -89,8 +89,8 @@ fn statements() {
     check(
         "ALTER SOURCE a ADD b INT",
         expect![[r#"
-        error[E0109]: line 1, column 1: ALTER is not supported in this version
-          hint: replace it with CREATE OR REPLACE"#]],
+            error[E0101]: line 1, column 16: expected ADD CONSTRAINT, ADD RULE SET, or DROP, ENABLE, DISABLE or DRY RUN CONSTRAINT but found 'ADD'
+              hint: only rules are altered; replace all else with CREATE OR REPLACE"#]],
     );
     check(
         "BEGIN",
@@ -234,8 +234,8 @@ fn explain_and_show() {
     );
     check(
         "SHOW EXPECTATIONS",
-        expect![
-            "error[E0109]: line 1, column 6: SHOW EXPECTATIONS is not supported in this version"
-        ],
+        expect![[r#"
+        error[E0109]: line 1, column 6: SHOW EXPECTATIONS is not supported in this version
+          hint: use SHOW CONSTRAINTS, or SHOW CONSTRAINTS FROM table"#]],
     );
 }

@@ -82,10 +82,8 @@ pub(super) fn check(
         name: rule.name.text.clone(),
         text: told(planner, rule),
         ask,
-        consequence: match rule.on_violation {
-            OnViolation::FailUpdate => Consequence::Fail,
-            _ => Consequence::Warn,
-        },
+        consequence: consequence(rule),
+        switch: rule.switch,
         unknown_violates: rule.unknown_violates,
         grade: rule.grade.clone(),
         columns: reads,
@@ -115,6 +113,13 @@ pub(super) fn model_of(rule: &Constraint) -> Option<String> {
         } if name.value.eq_ignore_ascii_case("model") => text_of(value),
         _ => None,
     })
+}
+
+fn consequence(rule: &Constraint) -> Consequence {
+    match rule.on_violation {
+        OnViolation::FailUpdate => Consequence::Fail,
+        _ => Consequence::Warn,
+    }
 }
 
 /// What a rule about what is normal asks. Its query has these columns behind the keys.

@@ -15,10 +15,11 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
-use weir_engine::rules::Check;
+use weir_engine::rules::{Check, Switch};
 
 use crate::ast::{Constraint, Expectation, Name, OnViolation, Scope};
 use crate::plan::{Planner, Tables};
+use crate::rules::of_set;
 use query::Group;
 
 /// The name by which a rule's query knows its table.
@@ -64,6 +65,8 @@ impl Checked<'_> {
 /// A query that measures, with the rules that judge what it gives.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckPlan {
+    /// Tells it from the others of the table, whatever rules come and go.
+    pub(crate) id: String,
     /// What the rules look at.
     pub(crate) scope: &'static str,
     /// Whether they look at what becomes visible together.
@@ -104,14 +107,21 @@ pub(crate) fn plan(
 ) -> Result<Vec<CheckPlan>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for constraint in constraints.iter().filter(|c| is_check(planner, c)) {
-        check_clauses(planner, table, constraint)?;
+        let checked = check_clauses(planner, table, constraint);
+        checked.map_err(|error| of_set(error, constraint))?;
+        if constraint.switch == Switch::Off {
+            continue;
+        }
         let known = groups.iter_mut().find(|group| group.takes(constraint));
         match known {
             Some(group) => group.rules.push(constraint),
             None => groups.push(Group::of(constraint)),
         }
     }
-    let plans = groups.iter().map(|group| group.plan(planner, table));
+    let plans = groups.iter().map(|group| {
+        let plan = group.plan(planner, table);
+        plan.map_err(|error| group.told(error))
+    });
     plans.collect()
 }
 

@@ -4,13 +4,14 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, Query, SetExpr, Value};
 use weir_engine::error::{Error, Kind, Result, codes};
-use weir_engine::rules::{Ask, Check};
+use weir_engine::rules::{Ask, Check, version_of};
 
 use super::measures::Columns;
 use super::{CheckPlan, Checked, THIS, ask};
 use crate::ast::{Constraint, Expectation, Name, Scope};
 use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
+use crate::rules::of_set;
 use crate::rules::text::scope_text;
 
 /// Rules that one query measures.
@@ -44,6 +45,29 @@ impl<'a> Group<'a> {
         self.rules.first().is_some_and(|first| same(first))
     }
 
+    /// Names what the rules of the group have in common: its state is found again by it.
+    fn id(&self, first: &Constraint) -> String {
+        if is_alone(first) {
+            return first.name.text.clone();
+        }
+        let when = first.when.as_ref().map(ToString::to_string);
+        let per = names(&first.per).join(",");
+        let scope = scope_of(first);
+        let text = format!("{} ({per}) {}", scope_text(first), when.unwrap_or_default());
+        format!("{scope} {}", version_of(&text))
+    }
+
+    /// Says of the rule of a set where the set is used: the rule is that before the place of the error.
+    pub(super) fn told(&self, error: Error) -> Error {
+        let place = error.place();
+        let before = self.rules.iter().filter(|rule| Some(rule.place) <= place);
+        let rule = before.max_by_key(|rule| rule.place);
+        match rule.or(self.rules.first()) {
+            Some(rule) => of_set(error, rule),
+            None => error,
+        }
+    }
+
     /// Plans the query.
     pub(super) fn plan(&self, planner: &Planner, table: &Checked<'_>) -> Result<CheckPlan> {
         let Some(first) = self.rules.first() else {
@@ -75,6 +99,7 @@ impl<'a> Group<'a> {
             _ => None,
         };
         Ok(CheckPlan {
+            id: self.id(first),
             scope: scope_of(first),
             by_batch: matches!(first.scope, Some(Scope::Batch)),
             plan,

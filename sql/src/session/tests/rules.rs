@@ -427,7 +427,7 @@ fn tables_that_rules_cannot_be_put_on() {
           hint: rules are counted by their names: give one of them another
 
         error[E0116]: line 2, column 34: "lake" reads view "v" already, without the rule
-          hint: put CREATE EXPECTATION right behind the view
+          hint: put the statement right behind the view
 
         error[E0116]: line 1, column 55: proctime says another thing of a row when it is taken back than when it came
           hint: put the rule on a source or a sink whose rows are only added
