@@ -47,10 +47,26 @@ pub enum Method {
     Kswin,
     /// How rare a text is.
     Rare,
+    /// What STL leaves: seasons and trend are taken away by LOESS.
+    Stl,
+    /// Seasonal hybrid ESD: a test for outliers over what STL leaves.
+    Esd,
+    /// Distance from the forecast of an autoregression.
+    Autoregressive,
+    /// Distance from the forecast of exponential smoothing whose parameters are chosen as it goes on.
+    Ets,
+    /// How far the last rows' shape is from the nearest before.
+    MatrixProfile,
+    /// How far out a row is in the tails of its columns.
+    Ecod,
+    /// The same by an empirical copula.
+    Copod,
+    /// Distance from the mean of all columns in their covariance.
+    Mahalanobis,
 }
 
 /// Every method, with its names in SQL; the first is the one that is told.
-const NAMES: [(Method, &[&str]); 21] = [
+const NAMES: [(Method, &[&str]); 29] = [
     (Method::Auto, &["auto"]),
     (Method::Ewma, &["ewma", "z"]),
     (Method::RobustZ, &["robust_z", "mad"]),
@@ -72,6 +88,14 @@ const NAMES: [(Method, &[&str]); 21] = [
     (Method::Adwin, &["adwin"]),
     (Method::Kswin, &["kswin"]),
     (Method::Rare, &["rare"]),
+    (Method::Stl, &["stl"]),
+    (Method::Esd, &["s_h_esd", "esd"]),
+    (Method::Autoregressive, &["ar", "arima"]),
+    (Method::Ets, &["ets"]),
+    (Method::MatrixProfile, &["matrix_profile"]),
+    (Method::Ecod, &["ecod"]),
+    (Method::Copod, &["copod"]),
+    (Method::Mahalanobis, &["mahalanobis"]),
 ];
 
 impl Method {
@@ -107,6 +131,14 @@ impl Method {
 
     /// Whether one detector judges all columns of a row together; otherwise each has its own.
     pub fn is_joint(self) -> bool {
-        matches!(self, Self::Forest | Self::HalfSpace | Self::Neighbours)
+        matches!(
+            self,
+            Self::Forest
+                | Self::HalfSpace
+                | Self::Neighbours
+                | Self::Ecod
+                | Self::Copod
+                | Self::Mahalanobis
+        )
     }
 }

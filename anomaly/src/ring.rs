@@ -43,6 +43,15 @@ impl Ring {
         Some(old)
     }
 
+    /// Puts a value in place of the newest one.
+    pub(crate) fn replace_last(&mut self, value: f32) {
+        let last = (self.next + self.values.len()).checked_sub(1);
+        let place = last.map(|last| last % self.values.len().max(1));
+        if let Some(newest) = place.and_then(|place| self.values.get_mut(place)) {
+            *newest = value;
+        }
+    }
+
     /// The values, the oldest first.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = f32> + '_ {
         let (newer, older) = self.values.split_at(self.next);

@@ -6,15 +6,20 @@
 //! `learn`. Tests of change and drift compare the series with itself: they have nothing to learn apart.
 
 mod adwin;
+mod autoregressive;
 mod change_point;
 mod context;
 mod cusum;
+mod esd;
+mod ets;
 mod ewma;
 mod extreme;
 mod fixed;
 mod forest;
 mod half_space;
 mod kswin;
+mod mahalanobis;
+mod matrix_profile;
 mod neighbours;
 mod period;
 mod rare;
@@ -22,6 +27,8 @@ mod robust;
 mod seasonal;
 mod spectral;
 mod step;
+mod stl;
+mod tails;
 mod tree;
 
 use crate::codec::{Reader, State, Writer};
@@ -164,6 +171,13 @@ detectors! {
     Adwin: Box<adwin::Adwin>,
     Kswin: Box<kswin::Kswin>,
     Rare: Box<rare::Rare>,
+    Stl: Box<stl::Stl>,
+    Esd: Box<esd::Esd>,
+    Autoregressive: Box<autoregressive::Autoregressive>,
+    Ets: Box<ets::Ets>,
+    MatrixProfile: Box<matrix_profile::MatrixProfile>,
+    Tails: Box<tails::Tails>,
+    Mahalanobis: Box<mahalanobis::Mahalanobis>,
 }
 
 impl<D: Detector> Detector for Box<D> {
@@ -294,6 +308,21 @@ fn one(method: Method, config: &Config, shingle: usize, place: u64) -> Any {
         Method::Adwin => Any::Adwin(Box::new(adwin::Adwin::new())),
         Method::Kswin => Any::Kswin(Box::new(kswin::Kswin::new())),
         Method::Rare => Any::Rare(Box::new(rare::Rare::new(memory))),
+        Method::Stl => Any::Stl(Box::new(stl::Stl::new(config.season))),
+        Method::Esd => Any::Esd(Box::new(esd::Esd::new(config.season))),
+        Method::Autoregressive => {
+            Any::Autoregressive(Box::new(autoregressive::Autoregressive::new()))
+        }
+        Method::Ets => Any::Ets(Box::new(ets::Ets::new())),
+        Method::MatrixProfile => Any::MatrixProfile(Box::new(matrix_profile::MatrixProfile::new(
+            chosen(shingle, 16),
+        ))),
+        Method::Ecod => Any::Tails(Box::new(tails::Tails::new(tails::Rule::Ecod, columns))),
+        Method::Copod => Any::Tails(Box::new(tails::Tails::new(tails::Rule::Copod, columns))),
+        Method::Mahalanobis => {
+            let memory = memory.min(1_000);
+            Any::Mahalanobis(Box::new(mahalanobis::Mahalanobis::new(columns, memory)))
+        }
     }
 }
 

@@ -38,6 +38,11 @@ fn a_spike_is_found_at_once_and_its_side_told() {
         Method::Neighbours,
         Method::Context,
         Method::Extreme,
+        Method::Stl,
+        Method::Esd,
+        Method::Autoregressive,
+        Method::Ets,
+        Method::Mahalanobis,
     ] {
         for side in [1.0, -1.0] {
             let mut values = gaussian(1, ROWS);
@@ -116,7 +121,12 @@ fn a_value_at_the_wrong_time_of_the_season_is_found() {
     // Within the range of the season, but not now.
     values[EVENT] = -values[EVENT];
     for season in [Season::Auto, Season::Rows(48), Season::Time(48 * 60)] {
-        for method in [Method::Seasonal, Method::HoltWinters] {
+        for method in [
+            Method::Seasonal,
+            Method::HoltWinters,
+            Method::Stl,
+            Method::Esd,
+        ] {
             let config = Config {
                 season,
                 ..sensitive(method)
@@ -156,6 +166,75 @@ fn bounds_are_where_anomalies_begin() {
                 "{method:?} {value} {verdict:?}"
             );
         }
+    }
+}
+
+#[test]
+fn a_break_of_the_course_is_found_by_forecasts() {
+    // A course of order two, and a row that follows another one: its value is as usual as any.
+    let mut values = vec![0.0, 0.0];
+    for noise in gaussian(12, ROWS - 2) {
+        let [before, last] = values.last_chunk().copied().unwrap();
+        values.push(1.8 * last - 0.9 * before + noise * 0.1);
+    }
+    let goes_on = 1.8 * values[EVENT - 1] - 0.9 * values[EVENT - 2];
+    values[EVENT] = goes_on - goes_on.signum();
+    let verdicts = judge(sensitive(Method::Autoregressive), &values);
+    let (found, plain) = (&verdicts[EVENT], judge(sensitive(Method::Ewma), &values));
+    assert!(found.is_anomaly && !plain[EVENT].is_anomaly, "{found:?}");
+    let errors = verdicts.iter().zip(&values).skip(500).take(1_500);
+    let mean = errors
+        .map(|(v, value)| (v.expected - value).abs())
+        .sum::<f64>()
+        / 1_500.0;
+    assert!(mean < 0.1, "{mean}: the noise is 0.08 on average");
+}
+
+#[test]
+fn a_trend_is_followed_by_smoothing() {
+    let values: Vec<f64> = (0..ROWS).map(|row| row as f64).collect();
+    let values: Vec<f64> = values
+        .iter()
+        .zip(gaussian(13, ROWS))
+        .map(|(t, n)| t + n)
+        .collect();
+    let verdict = &judge(sensitive(Method::Ets), &values)[EVENT];
+    assert!((verdict.expected - EVENT as f64).abs() < 2.0, "{verdict:?}");
+}
+
+#[test]
+fn a_discord_is_found_whose_values_are_all_usual() {
+    let wave = |row: usize| (row as f64 / 32.0 * std::f64::consts::TAU).sin();
+    let mut values: Vec<f64> = (0..ROWS).map(wave).collect();
+    values
+        .iter_mut()
+        .zip(gaussian(14, ROWS))
+        .for_each(|(value, noise)| *value += noise * 0.03);
+    // Half a wave is twice as fast.
+    for (at, value) in values[EVENT..EVENT + 16].iter_mut().enumerate() {
+        *value = wave(EVENT + 2 * at);
+    }
+    let row = found(sensitive(Method::MatrixProfile), &values).unwrap_or(usize::MAX);
+    assert!(row < EVENT + 20, "{row}");
+    assert!(found(sensitive(Method::Ewma), &values).is_none());
+}
+
+#[test]
+fn rows_far_out_in_some_columns_are_found_by_their_tails() {
+    for method in [Method::Ecod, Method::Copod] {
+        let mut model = model(Config {
+            columns: 4,
+            ..plain(method)
+        });
+        for (row, values) in gaussian(15, 4 * ROWS).chunks(4).enumerate() {
+            model.observe(row as i64, values);
+        }
+        let usual = model.observe(ROWS as i64, &[0.1, -0.2, 0.3, 0.0]);
+        assert!(!usual.is_anomaly, "{method:?} {usual:?}");
+        let verdict = model.observe(ROWS as i64 + 1, &[0.1, 9.0, 0.2, 7.0]);
+        assert!(verdict.is_anomaly, "{method:?} {verdict:?}");
+        let shares = &verdict.contribution;
+        assert!(shares[1] + shares[3] > 0.7, "{method:?} {shares:?}");
     }
 }
 
@@ -207,6 +286,8 @@ fn the_column_that_is_out_has_the_greatest_share() {
         Method::Ewma,
         Method::Forest,
         Method::Neighbours,
+        Method::Mahalanobis,
+        Method::Stl,
     ] {
         let mut model = model(Config {
             columns: 3,
@@ -229,7 +310,7 @@ fn the_column_that_is_out_has_the_greatest_share() {
 
 #[test]
 fn values_that_are_usual_alone_but_not_together_are_found_jointly() {
-    for method in [Method::Forest, Method::Neighbours] {
+    for method in [Method::Forest, Method::Neighbours, Method::Mahalanobis] {
         // The columns follow each other; one row breaks that within both of their ranges.
         let mut model = model(Config {
             columns: 2,

@@ -96,7 +96,9 @@ fn state_comes_to_a_rest() {
     for method in Method::all() {
         let rows = match method {
             Method::Auto | Method::Forest | Method::HalfSpace | Method::Neighbours => 60_000,
+            Method::Stl | Method::Esd | Method::MatrixProfile => 30_000,
             Method::ChangePoint | Method::Spectral | Method::Adwin | Method::Kswin => 100_000,
+            Method::Autoregressive | Method::Ecod | Method::Copod | Method::Mahalanobis => 100_000,
             _ => 1_000_000,
         };
         let mut model = model(plain(method));

@@ -292,7 +292,9 @@ impl Speed {
         let share = match method {
             Method::Auto | Method::Neighbours => 50,
             Method::Forest | Method::HalfSpace | Method::ChangePoint | Method::Spectral => 100,
+            Method::Stl | Method::Esd | Method::MatrixProfile => 100,
             Method::RobustZ | Method::Iqr | Method::Kswin | Method::Adwin => 10,
+            Method::Autoregressive | Method::Ecod | Method::Copod => 10,
             _ => 1,
         };
         let count = (values / share).max(10_000) as usize;
