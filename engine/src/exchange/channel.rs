@@ -141,16 +141,11 @@ impl Inbox {
         self.take(|_, _| true)
     }
 
-    /// Gives rows that wait in one of these queues with nothing before them.
-    pub fn try_recv_rows(
-        &mut self,
-        channels: impl Fn(usize) -> bool,
-    ) -> Option<(usize, RecordBatch)> {
-        let is_rows = |message: &Message| matches!(message, Message::Batch(_));
-        match self.take(|channel, message| channels(channel) && is_rows(message)) {
-            Some((channel, Message::Batch(rows))) => Some((channel, rows)),
-            _ => None,
-        }
+    /// Gives what waits in one of these queues with nothing before it, if it is rows or a watermark.
+    pub fn try_recv_flow(&mut self, channels: impl Fn(usize) -> bool) -> Option<(usize, Message)> {
+        self.take(|channel, message| {
+            channels(channel) && matches!(message, Message::Batch(_) | Message::Watermark(_))
+        })
     }
 
     /// Takes the first message of a queue, if it is wanted; the queues have their turns.

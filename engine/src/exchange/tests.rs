@@ -122,6 +122,7 @@ async fn rows_that_wait_are_taken_up_to_what_must_stay_in_order() {
         (0, Message::Barrier(Epoch(1))),
         (0, rows(2)),
         (1, rows(3)),
+        (1, Message::Watermark(EventTime(7))),
         (1, rows(4)),
         (2, rows(5)),
     ] {
@@ -129,18 +130,22 @@ async fn rows_that_wait_are_taken_up_to_what_must_stay_in_order() {
     }
     inbox.block(2);
     let mut found = Vec::new();
-    while let Some((channel, batch)) = inbox.try_recv_rows(|channel| channel != 1) {
-        found.push((channel, batch.num_rows()));
+    let rows_of = |message| match message {
+        Message::Batch(batch) => batch.num_rows(),
+        _ => 0,
+    };
+    while let Some((channel, message)) = inbox.try_recv_flow(|channel| channel != 1) {
+        found.push((channel, rows_of(message)));
     }
     assert_eq!(
         found,
         [(0, 1)],
         "a barrier, another input and a blocked channel"
     );
-    while let Some((channel, batch)) = inbox.try_recv_rows(|_| true) {
-        found.push((channel, batch.num_rows()));
+    while let Some((channel, message)) = inbox.try_recv_flow(|_| true) {
+        found.push((channel, rows_of(message)));
     }
-    assert_eq!(found, [(0, 1), (1, 3), (1, 4)]);
+    assert_eq!(found, [(0, 1), (1, 3), (1, 0), (1, 4)]);
     assert!(matches!(inbox.recv().await, (0, Message::Barrier(_))));
     assert!(matches!(inbox.recv().await, (0, Message::Batch(_))));
 }

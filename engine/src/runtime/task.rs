@@ -19,7 +19,7 @@ use crate::island;
 use crate::job::{JobContext, Stop, TaskContext};
 use crate::join::LookupJoin;
 use crate::limits;
-use crate::message::{Epoch, Message};
+use crate::message::{Epoch, EventTime, Message};
 use crate::metrics::SubtaskMetrics;
 use crate::scan::Scan;
 
@@ -186,11 +186,16 @@ async fn read_inbox(
             inbox.unblock();
         }
         match merge.take(channel, message) {
-            Event::Batch(mut batch) => {
+            Event::Batch(batch) if chain.gathers => {
                 let input = inputs.get(channel).copied().unwrap_or(0);
-                if chain.gathers {
-                    batch = gather(batch, input, inputs, &mut inbox, &mut merge)?;
+                let gathered = gather(batch, input, inputs, &mut inbox, &mut merge).await?;
+                chain.process(input, gathered.rows).await?;
+                if let Some(watermark) = gathered.watermark {
+                    chain.watermark(watermark).await?;
                 }
+            }
+            Event::Batch(batch) => {
+                let input = inputs.get(channel).copied().unwrap_or(0);
                 chain.process(input, batch).await?;
             }
             Event::Watermark(watermark) => {
@@ -216,32 +221,54 @@ async fn read_inbox(
     }
 }
 
-/// Adds the rows that wait for the same input and have nothing before them.
-fn gather(
+/// Rows that waited, and the last watermark among them: it comes after them, which is never wrong.
+struct Gathered {
+    rows: RecordBatch,
+    watermark: Option<EventTime>,
+}
+
+/// Adds the rows that wait for the same input and have nothing before them but watermarks. Whoever sends
+/// rows has a turn in between, and another one while some come: who is behind waits for nobody.
+async fn gather(
     first: RecordBatch,
     input: usize,
     inputs: &[usize],
     inbox: &mut Inbox,
     merge: &mut Merge,
-) -> Result<RecordBatch> {
+) -> Result<Gathered> {
     let schema = first.schema();
     let (mut rows, mut bytes) = (first.num_rows(), batch_bytes(&first));
     let mut batches = vec![first];
-    while rows < limits::GATHERED_ROWS_MAX
-        && bytes < limits::GATHERED_BYTES_MAX
-        && let Some((channel, batch)) =
-            inbox.try_recv_rows(|channel| inputs.get(channel) == Some(&input))
-    {
-        if let Event::Batch(batch) = merge.take(channel, Message::Batch(batch)) {
-            rows += batch.num_rows();
-            bytes += batch_bytes(&batch);
-            batches.push(batch);
+    let mut last = None;
+    let mut is_due = false;
+    while rows < limits::GATHERED_ROWS_MAX && bytes < limits::GATHERED_BYTES_MAX {
+        let found = inbox.try_recv_flow(|channel| inputs.get(channel) == Some(&input));
+        let Some((channel, message)) = found else {
+            if std::mem::replace(&mut is_due, true) {
+                break;
+            }
+            tokio::task::yield_now().await;
+            continue;
+        };
+        match merge.take(channel, message) {
+            Event::Batch(batch) => {
+                is_due = false;
+                rows += batch.num_rows();
+                bytes += batch_bytes(&batch);
+                batches.push(batch);
+            }
+            Event::Watermark(watermark) => last = Some(watermark),
+            _ => {}
         }
     }
-    match batches.as_slice() {
-        [one] => Ok(one.clone()),
-        several => Ok(concat_batches(&schema, several)?),
-    }
+    let rows = match batches.as_slice() {
+        [one] => one.clone(),
+        several => concat_batches(&schema, several)?,
+    };
+    Ok(Gathered {
+        rows,
+        watermark: last,
+    })
 }
 
 /// Takes the chain through a barrier and hands over what it gives.

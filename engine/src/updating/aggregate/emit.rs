@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, Int8Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use datafusion_common::ScalarValue;
 
@@ -61,14 +61,37 @@ pub(super) fn emit(
     Ok(())
 }
 
+/// The results of one aggregate, in the order of the groups.
+enum Column {
+    Counts(Vec<i64>),
+    Scalars(Vec<ScalarValue>),
+}
+
+impl Column {
+    fn new(counts: bool, rows: usize) -> Self {
+        match counts {
+            true => Self::Counts(Vec::with_capacity(rows)),
+            false => Self::Scalars(Vec::with_capacity(rows)),
+        }
+    }
+
+    fn finish(self) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Counts(counts) => Arc::new(Int64Array::from(counts)),
+            Self::Scalars(scalars) => ScalarValue::iter_to_array(scalars)?,
+        })
+    }
+}
+
 /// The results of groups as of now; an empty group has none.
 fn evaluate(
     program: &Program,
     groups: &mut Groups,
     slots: &[u32],
 ) -> Result<Vec<Option<RowBytes>>> {
-    let mut columns: Vec<Vec<ScalarValue>> = Vec::new();
-    columns.resize_with(program.calls.len(), || Vec::with_capacity(slots.len()));
+    let columns = program.calls.iter();
+    let columns = columns.map(|call| Column::new(call.counts, slots.len()));
+    let mut columns: Vec<Column> = columns.collect();
     let mut alive = Vec::with_capacity(slots.len());
     for slot in slots {
         let group = groups.held(*slot)?;
@@ -78,15 +101,18 @@ fn evaluate(
         }
         let values = group.values.iter_mut().zip(&program.calls);
         for ((value, call), column) in values.zip(&mut columns) {
-            column.push(value.evaluate(call)?);
+            match column {
+                Column::Counts(counts) => counts.push(value.counted().ok_or_else(misfit)?),
+                Column::Scalars(scalars) => scalars.push(value.evaluate(call)?),
+            }
         }
     }
     let rows = if alive.contains(&true) && !columns.is_empty() {
         let columns = columns
             .into_iter()
             .zip(&program.calls)
-            .map(|(scalars, call)| {
-                let column = ScalarValue::iter_to_array(scalars)?;
+            .map(|(column, call)| {
+                let column = column.finish()?;
                 if column.data_type() == &call.result {
                     return Ok(column);
                 }

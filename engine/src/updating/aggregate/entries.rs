@@ -1,9 +1,10 @@
 //! The rows of one aggregate in one group, each with how often it is there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use datafusion_common::hash_utils::RandomState;
 
+use super::rows::Rows;
 use crate::updating::memory::ENTRY_BYTES;
 use crate::updating::short_row::ShortRow;
 
@@ -22,22 +23,11 @@ pub(super) struct Entries {
     bytes: usize,
 }
 
-/// Rows with their numbers, in their order where it is asked for.
-#[derive(Debug)]
-enum Rows {
-    Ordered(BTreeMap<ShortRow, i64>),
-    Hashed(HashMap<ShortRow, i64, RandomState>),
-}
-
 impl Entries {
     /// Makes an empty one.
     pub(super) fn new(ordered: bool, counted: bool) -> Self {
         Self {
-            rows: if ordered {
-                Rows::Ordered(BTreeMap::new())
-            } else {
-                Rows::Hashed(HashMap::default())
-            },
+            rows: Rows::new(ordered),
             counted,
             changed: HashSet::default(),
             bytes: 0,
@@ -114,21 +104,22 @@ impl Entries {
         }
     }
 
+    /// The number of a row.
+    pub(super) fn number(&self, row: &[u8]) -> i64 {
+        self.rows.get(row).copied().unwrap_or(0)
+    }
+
     /// The rows with their numbers, in their order if it was asked for.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&ShortRow, i64)> {
-        let (ordered, hashed) = match &self.rows {
-            Rows::Ordered(rows) => (Some(rows.iter()), None),
-            Rows::Hashed(rows) => (None, Some(rows.iter())),
-        };
-        let ordered = ordered.into_iter().flatten();
-        let all = ordered.chain(hashed.into_iter().flatten());
-        all.map(|(row, count)| (row, *count))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ShortRow, i64)> {
+        self.rows.iter()
     }
 
     /// What the next snapshot has to say about single rows: how often each is there now.
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&ShortRow, i64)> {
+    pub(super) fn changes(&self) -> impl Iterator<Item = (ShortRow, i64)> {
         let count = |row: &ShortRow| self.rows.get(row).copied().unwrap_or(0);
-        self.changed.iter().map(move |row| (row, count(row)))
+        self.changed
+            .iter()
+            .map(move |row| (row.clone(), count(row)))
     }
 
     /// Whether saving all rows costs less than saving what changed.
@@ -149,54 +140,6 @@ impl Entries {
         if track && !self.changed.contains(row) {
             self.changed.insert(self.rows.share(row));
         }
-    }
-}
-
-impl Rows {
-    fn len(&self) -> usize {
-        match self {
-            Self::Ordered(rows) => rows.len(),
-            Self::Hashed(rows) => rows.len(),
-        }
-    }
-
-    fn get(&self, row: &[u8]) -> Option<&i64> {
-        match self {
-            Self::Ordered(rows) => rows.get(row),
-            Self::Hashed(rows) => rows.get(row),
-        }
-    }
-
-    fn get_mut(&mut self, row: &[u8]) -> Option<&mut i64> {
-        match self {
-            Self::Ordered(rows) => rows.get_mut(row),
-            Self::Hashed(rows) => rows.get_mut(row),
-        }
-    }
-
-    fn insert(&mut self, row: &[u8], count: i64) {
-        match self {
-            Self::Ordered(rows) => rows.insert(row.into(), count),
-            Self::Hashed(rows) => rows.insert(row.into(), count),
-        };
-    }
-
-    /// Takes a row away; gives whether it was there.
-    fn remove(&mut self, row: &[u8]) -> bool {
-        match self {
-            Self::Ordered(rows) => rows.remove(row),
-            Self::Hashed(rows) => rows.remove(row),
-        }
-        .is_some()
-    }
-
-    /// The row as it is kept here, or made anew.
-    fn share(&self, row: &[u8]) -> ShortRow {
-        let kept = match self {
-            Self::Ordered(rows) => rows.get_key_value(row),
-            Self::Hashed(rows) => rows.get_key_value(row),
-        };
-        kept.map_or_else(|| row.into(), |(kept, _)| kept.clone())
     }
 }
 
@@ -221,7 +164,7 @@ mod tests {
             assert_eq!(edges[0], [true, true, false, true, true, false]);
             assert_eq!(edges[0], edges[1]);
             let all = ways.each_ref().map(|entries| {
-                let rows = |(row, count): (&ShortRow, i64)| (row.to_vec(), count);
+                let rows = |(row, count): (ShortRow, i64)| (row.to_vec(), count);
                 let mut all: Vec<_> = entries.iter().map(rows).collect();
                 let mut changes: Vec<_> = entries.changes().map(rows).collect();
                 all.sort();

@@ -1,6 +1,7 @@
 //! Gives the rows of a batch to the aggregates of their groups.
 
 use std::cell::OnceCell;
+use std::hint::black_box;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::row::Rows;
@@ -11,6 +12,11 @@ use super::program::Program;
 use super::sets::DistinctSet;
 use super::shares::{Share, Shares};
 use crate::error::{Error, Result};
+
+/// Shares whose entries are looked for at once, and rows of each of them: some lines of memory for a row,
+/// which stay near the processor.
+const FETCHED: usize = 32;
+const FETCHED_ROWS: usize = 16;
 
 /// A batch, and the groups that it has rows of.
 pub(super) struct Feeding<'a> {
@@ -135,7 +141,7 @@ impl<'a> Feeding<'a> {
                 }
             }
             if call.method == Method::Edges {
-                value.feed_rows(call, &args, edges, share.adds)?;
+                value.feed_rows(call, &args, edges.into_iter(), share.adds)?;
             }
         }
         Ok(())
@@ -157,34 +163,73 @@ impl<'a> Feeding<'a> {
         for (bit, _, call) in &calls {
             let filter = call.filter.map(|place| truth(self.columns, place));
             let filter = filter.transpose()?;
-            for (row, wanted) in wanted.iter_mut().enumerate() {
-                if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
-                    *wanted |= bit;
+            match filter {
+                None => wanted.iter_mut().for_each(|wanted| *wanted |= bit),
+                Some(filter) => {
+                    let passes = match filter.nulls() {
+                        Some(nulls) => filter.values() & nulls.inner(),
+                        None => filter.values().clone(),
+                    };
+                    for (wanted, passes) in wanted.iter_mut().zip(&passes) {
+                        *wanted |= if passes { *bit } else { 0 };
+                    }
                 }
             }
         }
+        let parts: Vec<Share> = shares.iter().flat_map(|s| s.cut(FETCHED_ROWS)).collect();
         let mut fresh = Vec::new();
-        for share in shares.iter() {
-            let group = self.group(share, groups)?;
+        for (at, share) in parts.iter().enumerate() {
+            if at % FETCHED == 0 {
+                let next = parts.iter().skip(at).take(FETCHED);
+                black_box(next.fold(0, |all, share| {
+                    all ^ self.peek(set, (shares, *share), rows, groups)
+                }));
+            }
+            let group = self.group(*share, groups)?;
             let track = group.saved && !group.whole;
             let owner = group.values.get_mut(set.owner()).ok_or_else(misfit)?;
             let entries = owner.entries.as_mut().ok_or_else(misfit)?;
             fresh.clear();
-            for row in shares.rows(share) {
+            for row in shares.rows(*share) {
                 let wanted = wanted.get(row).copied().unwrap_or(0);
                 let new = entries.mark(rows.row(row).data(), wanted, track);
                 if new != 0 {
                     fresh.push((u32::try_from(row).map_err(|_| misfit())?, new));
                 }
             }
+            if fresh.is_empty() {
+                continue;
+            }
             for (bit, place, call) in &calls {
                 let mine = fresh.iter().filter(|(_, new)| new & bit != 0);
-                let mine: Vec<u32> = mine.map(|(row, _)| *row).collect();
+                let mine = mine.map(|(row, _)| *row);
                 let value = group.values.get_mut(*place).ok_or_else(misfit)?;
                 value.feed_rows(call, &args, mine, true)?;
             }
         }
         Ok(())
+    }
+
+    /// What is known of the rows of a share. To ask that of many shares before the first of them is kept
+    /// brings it near the processor at the same time; later each would be waited for.
+    fn peek(
+        &self,
+        set: &DistinctSet,
+        (shares, share): (&Shares, Share),
+        rows: &Rows,
+        groups: &Groups,
+    ) -> i64 {
+        let slot = self.slots.get(share.group);
+        let group = slot.and_then(|slot| groups.get(*slot));
+        let owner = group.and_then(|group| group.values.get(set.owner()));
+        let Some(entries) = owner.and_then(|owner| owner.entries.as_ref()) else {
+            return 0;
+        };
+        let known = |row| entries.number(rows.row(row).data());
+        shares
+            .rows(share)
+            .map(known)
+            .fold(0, |all, known| all ^ known)
     }
 }
 

@@ -83,11 +83,13 @@ impl Group {
 
     /// Gives up following single entries where too many have changed.
     fn compact_changes(&mut self) {
-        let mut entries = self.values.iter_mut().filter_map(|v| v.entries.as_mut());
-        if !self.whole && entries.any(|e| e.is_mostly_changed()) {
-            self.whole = true;
-        }
         if self.whole {
+            // None were followed since.
+            return;
+        }
+        let mut entries = self.values.iter_mut().filter_map(|v| v.entries.as_mut());
+        if entries.any(|e| e.is_mostly_changed()) {
+            self.whole = true;
             self.forget_changes();
         }
     }
@@ -128,6 +130,10 @@ pub(super) struct Groups {
 impl Groups {
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
         self.groups.find(key)
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Group> {
+        self.groups.get(slot)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Group> {

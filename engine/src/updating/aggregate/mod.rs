@@ -16,6 +16,7 @@ mod feeding;
 mod groups;
 mod operator;
 mod program;
+mod rows;
 mod sets;
 mod shares;
 mod state;

@@ -21,6 +21,18 @@ pub(super) struct Share {
     pub(super) rows: usize,
 }
 
+impl Share {
+    /// The same in parts of so many rows at most.
+    pub(super) fn cut(self, rows_max: usize) -> impl Iterator<Item = Self> {
+        let starts = (0..self.rows).step_by(rows_max);
+        starts.map(move |start| Self {
+            offset: self.offset + start,
+            rows: rows_max.min(self.rows - start),
+            ..self
+        })
+    }
+}
+
 /// Shares in the order of groups; in each, rows come before others are taken back.
 #[derive(Debug)]
 pub(super) struct Shares {

@@ -175,9 +175,9 @@ fn save_groups(
             let Some(kept) = &value.entries else {
                 continue;
             };
-            let entry = |(row, count): (&ShortRow, i64)| Entry {
+            let entry = |(row, count)| Entry {
                 key: Arc::clone(&group.key),
-                row: row.clone(),
+                row,
                 count,
             };
             if group.whole {

@@ -80,24 +80,32 @@ impl Value {
         &mut self,
         call: &Call,
         args: &[ArrayRef],
-        rows: Vec<u32>,
+        rows: impl Iterator<Item = u32>,
         adds: bool,
     ) -> Result<()> {
+        if call.counts {
+            let nulls = args.first().ok_or_else(misfit)?.nulls();
+            let is_valid = |row: &u32| nulls.is_none_or(|nulls| nulls.is_valid(*row as usize));
+            self.count(rows.filter(is_valid).count(), adds);
+            return Ok(());
+        }
+        let rows = UInt32Array::from_iter_values(rows);
         if rows.is_empty() {
             return Ok(());
         }
-        if call.counts {
-            let arg = args.first().ok_or_else(misfit)?;
-            let valid = rows.iter().filter(|row| arg.is_valid(**row as usize));
-            self.count(valid.count(), adds);
-            return Ok(());
-        }
-        let rows = UInt32Array::from(rows);
         let args = args
             .iter()
             .map(|column| Ok(take(column, &rows, None)?))
             .collect::<Result<Vec<_>>>()?;
         self.feed(&args, adds)
+    }
+
+    /// The result as of now, if it is a count.
+    pub(super) fn counted(&self) -> Option<i64> {
+        match self.running {
+            Running::Count(count) => Some(count),
+            _ => None,
+        }
     }
 
     /// The result as of now.
@@ -112,8 +120,8 @@ impl Value {
             return Err(misfit());
         };
         let first = if feed == Feed::First { 1 } else { usize::MAX };
-        let rows = entries.iter().take(first);
-        let mut columns = decode(call, rows.map(|(row, _)| &**row))?;
+        let rows: Vec<_> = entries.iter().take(first).map(|(row, _)| row).collect();
+        let mut columns = decode(call, rows.iter().map(|row| &**row))?;
         if feed == Feed::Each && entries.iter().any(|(_, count)| count > 1) {
             let repeated = repeat(entries);
             for column in &mut columns {
@@ -167,10 +175,10 @@ impl Value {
         let entries = self.entries.as_ref().ok_or_else(misfit)?;
         let rows = entries.iter().filter(|(_, number)| fits(*number));
         // In their order, so that what depends on it is the same after each restart.
-        let mut rows: Vec<&[u8]> = rows.map(|(row, _)| &**row).collect();
+        let mut rows: Vec<_> = rows.map(|(row, _)| row).collect();
         rows.sort_unstable();
         let mut fresh = Running::new(call)?;
-        fresh.feed(&decode(call, rows.into_iter())?, true)?;
+        fresh.feed(&decode(call, rows.iter().map(|row| &**row))?, true)?;
         Ok(fresh)
     }
 
