@@ -92,7 +92,7 @@ fn what_stays_goes_on_and_what_is_switched_does_nothing() {
          ALTER TABLE orders DRY RUN CONSTRAINT once; ALTER TABLE orders ADD CONSTRAINT known EXPECT (id < 8);"
     );
     let second = run(&place, &script, 7);
-    let mut sorted = second.clone();
+    let mut sorted = second;
     sorted.sort();
     assert_eq!(
         sorted,
