@@ -273,6 +273,9 @@ impl DeadLetters {
         results: Vec<RuleResult>,
         job: &JobContext,
     ) -> Result<()> {
+        if self.muted {
+            return Ok(());
+        }
         let epoch = self.epoch();
         let mut state = self.inner.state.lock();
         state.run.get_or_insert_with(|| names(job));

@@ -22,6 +22,8 @@ pub struct SubtaskMetrics {
     pub late: AtomicU64,
     /// Those of them that came by the second input, in an operator with two.
     pub late_second: AtomicU64,
+    /// Rows that came back from quarantine, which are among those taken in.
+    pub returned: AtomicU64,
     /// Rows that a source's own columns dropped as dead letters after decoding.
     pub rejected: AtomicU64,
     /// Nanoseconds of computing.
@@ -45,6 +47,7 @@ impl Default for SubtaskMetrics {
             bytes: AtomicU64::new(0),
             late: AtomicU64::new(0),
             late_second: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
@@ -103,6 +106,8 @@ pub struct NodeSnapshot {
     pub late: u64,
     /// Those of them that came by the second input.
     pub late_second: u64,
+    /// Rows that came back from quarantine.
+    pub returned: u64,
     /// Rows that became dead letters after decoding.
     pub rejected: u64,
     /// Computing time over all subtasks.
@@ -162,6 +167,7 @@ impl Metrics {
             bytes: sum(|m| &m.bytes),
             late: sum(|m| &m.late),
             late_second: sum(|m| &m.late_second),
+            returned: sum(|m| &m.returned),
             rejected: sum(|m| &m.rejected),
             busy: Duration::from_nanos(sum(|m| &m.busy_ns)),
             blocked: Duration::from_nanos(sum(|m| &m.blocked_ns)),

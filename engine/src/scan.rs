@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{Array, AsArray, BooleanArray, TimestampMicrosecondArray};
 use arrow::compute::{and, filter_record_batch, is_not_null, not};
 use arrow::datatypes::{
     DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -20,8 +20,7 @@ use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 use crate::message::EventTime;
 use crate::quarantine::Request;
-use crate::rules::keyed::Stage;
-use crate::rules::{Judge, Origin};
+use crate::rules::{Judge, Origin, Step};
 use crate::source::Source;
 use crate::watermark::{End, deciding_rows};
 
@@ -114,12 +113,37 @@ impl Scan {
         ))
     }
 
-    /// The rules over keys, which are asked behind the scan: it has to be [`Scan::whole`] for them.
-    pub fn stages(&self) -> Vec<Arc<Stage>> {
+    /// The rules over more than one row that are asked behind the scan: it has to be [`Scan::whole`] for
+    /// them.
+    pub fn steps(&self) -> Vec<Step> {
         match &self.rules {
-            Some(rules) => Stage::all(&rules.judge, &rules.schema()),
+            Some(rules) => Step::all(&rules.judge, &rules.schema(), self.lateness()),
             None => Vec::new(),
         }
+    }
+
+    /// How far the watermark is behind the rows, in microseconds, where it follows one column.
+    fn lateness(&self) -> Option<i64> {
+        let spec = self.watermark.as_ref()?;
+        let columns = self.projection.iter().enumerate();
+        let schema = self.source.schema();
+        let time = collect_columns(&spec.expr);
+        let time = time.iter().next()?.index();
+        // The time of a day on which no clock is changed.
+        let moment = TimestampMicrosecondArray::from(vec![1_000_000_000_000_000]);
+        let read = columns.map(|(at, column)| {
+            let field = schema.fields().get(*column)?.as_ref().clone();
+            let value = match at == time {
+                true => arrow::compute::cast(&moment, field.data_type()).ok()?,
+                false => arrow::array::new_null_array(field.data_type(), 1),
+            };
+            Some((field.with_nullable(true), value))
+        });
+        let (fields, values): (Vec<Field>, Vec<_>) =
+            read.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), values).ok()?;
+        let after = self.watermark_after(&row).ok()??;
+        moment.value(0).checked_sub(after.0)
     }
 
     /// The same scan with all columns that rules need.
@@ -195,7 +219,7 @@ impl Scan {
         };
         let fields = rules.columns.iter().map(|(_, field)| Arc::clone(field));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        self.given(&rules.judge.again(request, &schema, task)?)
+        self.given(&rules.judge.again(request, &schema, task)?.rows)
     }
 
     /// The output columns of rows that have those that are judged.

@@ -16,7 +16,7 @@ pub use alter::{AlterTable, Alteration, CreateRuleSet};
 pub(crate) use keyed::list;
 pub use keyed::{Asks, Keyed};
 pub use quarantine::QuarantineRequest;
-pub use rule::{Constraint, CreateExpectation, Expectation, OnOverflow, OnViolation, Scope};
+pub use rule::{Constraint, CreateExpectation, Expectation, Held, OnOverflow, OnViolation, Scope};
 
 /// A name as folded (lower case unless quoted), with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

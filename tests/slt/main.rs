@@ -47,6 +47,7 @@ files! {
     explain
     formats
     functions
+    gates
     hop
     insert
     join

@@ -177,6 +177,11 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The rules over many rows that it asks, by name.
+    fn judges(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What happens to rows that come in and do not go out.
     fn consumes(&self) -> Consumes;
 }

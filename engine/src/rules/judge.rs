@@ -42,7 +42,10 @@ impl Table {
             action: rule.switch.told(&rule.action),
             expectation: rule.text.clone(),
             columns: rule.observed().into_iter().collect(),
-            unit: Unit::Rows,
+            unit: match rule.gate {
+                Some(_) => Unit::Verdicts,
+                None => Unit::Rows,
+            },
             grade: rule.grade.clone(),
             switch: rule.switch,
             evaluated: 0,
@@ -127,7 +130,7 @@ impl Judge {
     ) -> Result<Self> {
         let rules = rules.iter().map(|rule| rule.over(schema));
         let rules = rules.collect::<Result<Vec<Rule>>>()?;
-        let single = |(_, rule): &(usize, Rule)| rule.keyed.is_none() && rule.switch != Switch::Off;
+        let single = |(_, rule): &(usize, Rule)| rule.is_single() && rule.switch != Switch::Off;
         let numbered = rules.iter().cloned().enumerate();
         let mut program: Vec<_> = numbered.filter(single).collect();
         let (mut always, mut guarded) = (Vec::new(), Vec::new());
@@ -169,9 +172,9 @@ impl Judge {
         &self.rules
     }
 
-    /// Whether some rules are over keys: [`Stage`](super::Stage)s ask them.
-    pub fn has_stages(&self) -> bool {
-        self.rules.iter().any(|rule| rule.keyed.is_some())
+    /// Whether some rules look at more than one row: [`Step`](super::Step)s ask them.
+    pub fn has_steps(&self) -> bool {
+        !self.rules.iter().all(Rule::is_single)
     }
 
     /// Judges the rows of a batch, each by itself. What is kept back, and the counts, go to the dead
@@ -195,7 +198,7 @@ impl Judge {
                 *verdict = Verdict::of(rule, &prepared)?;
             }
         }
-        self.settle(batch, &verdicts, (origin, task), !self.has_stages())
+        self.settle(batch, &verdicts, (origin, task), !self.has_steps())
     }
 
     /// Does what the rules say with the rows of a batch. A row is counted where its fate is decided:
@@ -214,7 +217,7 @@ impl Judge {
         }
         let rows = batch.num_rows();
         let mut counts = Counts {
-            rules: verdicts.iter().map(counted).collect(),
+            rules: self.rules.iter().zip(verdicts).map(counted).collect(),
             ..Counts::default()
         };
         let letters = &task.job.dead_letters;
@@ -296,8 +299,8 @@ impl Judge {
 
 impl fmt::Display for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Those over keys are told where they run.
-        let rules = self.rules.iter().filter(|rule| rule.keyed.is_none());
+        // The others are told where they run.
+        let rules = self.rules.iter().filter(|rule| rule.is_single());
         let rules: Vec<String> = rules.map(ToString::to_string).collect();
         write!(f, "rules=[{}]", rules.join("; "))?;
         match self.fused.shared() {
@@ -322,7 +325,11 @@ fn sample(batch: &RecordBatch, row: usize) -> String {
     text.chars().take(SAMPLE_CHARS_MAX).collect()
 }
 
-fn counted(verdict: &Verdict) -> [u64; 3] {
+/// What a rule over rows counts; the verdicts of others are counted where they are given.
+fn counted((rule, verdict): (&Rule, &Verdict)) -> [u64; 3] {
+    if rule.gate.is_some() {
+        return [0; 3];
+    }
     let count = |bits: &Option<arrow::buffer::BooleanBuffer>| {
         bits.as_ref().map_or(0, |bits| bits.count_set_bits() as u64)
     };

@@ -139,7 +139,11 @@ impl Kept {
             rule.acts().then(|| Reason {
                 rule: rule.name.clone(),
                 version: rule.version(),
-                observed: rule.observed(),
+                // Of a rule over many rows it is what was measured.
+                observed: match rule.gate {
+                    Some(_) => BTreeSet::new(),
+                    None => rule.observed(),
+                },
             })
         };
         Self {
@@ -183,7 +187,12 @@ impl Kept {
             }
             names.append(true);
             versions.append(true);
-            observed.push(json(&rows, row, |name| seen.contains(name)).to_string());
+            let mut seen = json(&rows, row, |name| seen.contains(name));
+            let measured = origin.measured.and_then(|measured| measured(from));
+            if let (Value::Object(seen), Some(measured)) = (&mut seen, measured) {
+                seen.extend(measured.clone());
+            }
+            observed.push(seen.to_string());
         }
         let times: ArrayRef = match &self.event_time {
             Some((at, _)) => cast(rows.column(*at), &moment())?,
@@ -211,6 +220,22 @@ impl Kept {
         ]);
         with_rows(Arc::clone(&self.schema), all, count)
     }
+}
+
+/// The columns of rows of quarantine that they keep when they come back.
+pub(super) fn came(kept: &RecordBatch) -> Result<RecordBatch> {
+    let schema = kept_schema(&Schema::empty());
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        let column = kept.column_by_name(field.name());
+        let column = column.ok_or_else(|| none_of(field.name()))?;
+        columns.push(cast(column, field.data_type())?);
+    }
+    with_rows(schema, columns, kept.num_rows())
+}
+
+fn none_of(name: &str) -> Error {
+    Error::internal(format!("a row of quarantine has no {name}"))
 }
 
 /// What a row keeps when it comes back.
@@ -246,7 +271,7 @@ impl Came {
     fn again(kept: &RecordBatch) -> Result<Self> {
         let column = |name: &str| {
             let found = kept.column_by_name(name).map(Arc::clone);
-            found.ok_or_else(|| Error::internal(format!("a row of quarantine has no {name}")))
+            found.ok_or_else(|| none_of(name))
         };
         let attempts = column(ATTEMPT)?;
         let attempts = attempts.as_primitive::<Int32Type>();

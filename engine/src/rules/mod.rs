@@ -19,6 +19,7 @@
 mod check;
 mod fate;
 mod fused;
+mod gate;
 mod judge;
 mod kept;
 pub mod keyed;
@@ -29,12 +30,14 @@ mod reference;
 mod requests;
 pub(crate) mod results;
 mod rule;
+mod step;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 pub use check::{Ask, Check, ChecksFactory, ChecksSpec, Consequence};
+pub use gate::{Gate, GateStage, Measure, Measures, Over};
 pub use judge::{Judge, Judged, Table};
 pub use kept::{ATTEMPT, ID, OPEN, STATUS, is_kept_column, is_required, kept_schema};
 pub use operator::RulesFactory;
@@ -43,4 +46,5 @@ pub use reference::Reference;
 pub(crate) use requests::Requests;
 pub use results::{RESULTS, results_schema};
 pub use rule::{Action, Grade, Overflow, Rule, Switch, version_of};
+pub use step::Step;
 pub use tally::{RuleTally, TableTally, Unit};

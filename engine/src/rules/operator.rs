@@ -82,7 +82,8 @@ impl Operator for Rules {
             return Ok(false);
         };
         self.task.metrics.add_in(request.rows.num_rows());
-        out.send(self.judge.again(&request, &self.schema, &self.task)?);
+        let judged = self.judge.again(&request, &self.schema, &self.task)?;
+        out.send(judged.rows);
         Ok(true)
     }
 

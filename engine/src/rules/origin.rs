@@ -3,6 +3,7 @@
 use std::fmt;
 
 use arrow::record_batch::RecordBatch;
+use serde_json::{Map, Value};
 
 /// Where the rows of a batch come from.
 #[derive(Clone, Copy, Default)]
@@ -14,6 +15,8 @@ pub struct Origin<'a> {
     /// The rows are in quarantine and are judged once more: with all the columns that they have
     /// there.
     pub again: Option<&'a RecordBatch>,
+    /// What rules over many rows have measured of the window or batch of a row, by its number.
+    pub measured: Option<&'a dyn Fn(usize) -> Option<&'a Map<String, Value>>>,
 }
 
 impl<'a> Origin<'a> {

@@ -9,7 +9,7 @@ use arrow::datatypes::{Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::fused::with_rows;
-use super::judge::Judge;
+use super::judge::{Judge, Judged};
 use super::origin::Origin;
 use super::rule::Action;
 use crate::dead_letter::DeadLetters;
@@ -35,6 +35,15 @@ pub(crate) struct Requests {
 impl Requests {
     /// The requests that a task is to take, if it is to take any.
     pub(crate) fn of(judge: &Judge, task: &TaskContext) -> Option<Self> {
+        // Where rows wait for their window they enter behind the wait: they have had it.
+        match judge.rules().iter().any(|rule| rule.gate.is_some()) {
+            true => None,
+            false => Self::of_gate(judge, task),
+        }
+    }
+
+    /// The requests that the last rules take that rows of a table wait for.
+    pub(super) fn of_gate(judge: &Judge, task: &TaskContext) -> Option<Self> {
         let letters = &task.job.dead_letters;
         if task.subtask != 0 || !letters.takes_requests() {
             return None;
@@ -82,23 +91,27 @@ impl Requests {
 }
 
 impl Judge {
-    /// Takes the rows of a request back into their table; gives those that are published.
+    /// Takes the rows of a request back into their table; gives those that go on.
     pub(crate) fn again(
         &self,
         request: &Request,
         schema: &SchemaRef,
         task: &TaskContext,
-    ) -> Result<RecordBatch> {
+    ) -> Result<Judged> {
         let rows = fit(self.table(), request, schema)?;
+        let all = |rows| Judged {
+            rows,
+            published: None,
+        };
         match request.action {
-            Asked::Release => Ok(rows),
-            Asked::Discard => Ok(rows.slice(0, 0)),
+            Asked::Release => Ok(all(rows)),
+            Asked::Discard => Ok(all(rows.slice(0, 0))),
             Asked::Replay => {
                 let origin = Origin {
                     again: Some(&request.rows),
                     ..Origin::default()
                 };
-                Ok(self.judge(rows, &origin, task)?.rows)
+                self.judge(rows, &origin, task)
             }
         }
     }

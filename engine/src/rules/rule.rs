@@ -10,6 +10,7 @@ use datafusion_physical_expr::utils::{collect_columns, reassign_expr_columns};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
+use super::gate::Gate;
 use super::keyed::Keyed;
 use crate::error::Result;
 
@@ -103,6 +104,8 @@ pub struct Rule {
     pub expect: Arc<dyn PhysicalExpr>,
     /// What has to hold between rows of one key.
     pub keyed: Option<Keyed>,
+    /// What has to hold of all rows of a window or batch, which they wait for.
+    pub gate: Option<Arc<Gate>>,
     /// What happens to a row for which it is not.
     pub action: Action,
     /// Whether a row for which it is null breaks it.
@@ -131,6 +134,11 @@ impl Rule {
         self.switch == Switch::On
     }
 
+    /// Whether it looks at one row by itself.
+    pub fn is_single(&self) -> bool {
+        self.keyed.is_none() && self.gate.is_none()
+    }
+
     /// The names of the columns that it reads, those of the values that it sets included.
     pub fn columns(&self) -> BTreeSet<String> {
         let mut names = self.observed();
@@ -144,9 +152,10 @@ impl Rule {
     /// The names of the columns that decide it.
     pub fn observed(&self) -> BTreeSet<String> {
         let when = self.when.iter().flat_map(names_in);
-        match &self.keyed {
-            None => when.chain(names_in(&self.expect)).collect(),
-            Some(keyed) => {
+        match (&self.keyed, &self.gate) {
+            (None, None) => when.chain(names_in(&self.expect)).collect(),
+            (None, Some(gate)) => when.chain(gate.columns()).collect(),
+            (Some(keyed), _) => {
                 // The columns of the last row are none of this one.
                 let row = names_in(&self.expect).into_iter();
                 let row = row.filter(|name| !keyed.is_last(name));
@@ -171,6 +180,7 @@ impl Rule {
         };
         let keyed = self.keyed.as_ref().map(|keyed| keyed.over(schema));
         let keyed = keyed.transpose()?;
+        let gate = self.gate.as_ref().map(|gate| gate.over(schema));
         let expect = match &keyed {
             None => place(&self.expect)?,
             Some(keyed) => {
@@ -181,6 +191,7 @@ impl Rule {
             when: self.when.as_ref().map(place).transpose()?,
             expect,
             keyed,
+            gate: gate.transpose()?.map(Arc::new),
             action,
             ..self.clone()
         })
@@ -193,9 +204,11 @@ impl fmt::Display for Rule {
         if self.switch == Switch::Off {
             return write!(f, "{}: off", self.name);
         }
-        match &self.keyed {
-            Some(keyed) => write!(f, "{}: {keyed}", self.name)?,
-            None => write!(f, "{}: {}", self.name, self.expect)?,
+        match (&self.keyed, &self.gate) {
+            (Some(keyed), _) => write!(f, "{}: {keyed}", self.name)?,
+            // Its text has all of it.
+            (None, Some(gate)) => return write!(f, "{}: {gate}", self.name),
+            (None, None) => write!(f, "{}: {}", self.name, self.expect)?,
         }
         if let Some(when) = &self.when {
             write!(f, " when {when}")?;
@@ -204,7 +217,7 @@ impl fmt::Display for Rule {
     }
 }
 
-fn names_in(expr: &Arc<dyn PhysicalExpr>) -> Vec<String> {
+pub(super) fn names_in(expr: &Arc<dyn PhysicalExpr>) -> Vec<String> {
     let columns = collect_columns(expr);
     columns.iter().map(|c| c.name().to_owned()).collect()
 }

@@ -153,6 +153,8 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
         (_, 0) => counts.late.saturating_sub(counts.late_second),
         _ => counts.late_second,
     };
+    flow.decoded += counts.returned;
+    flow.rows += counts.returned;
     // A row that is in several windows may be late for more than one of them.
     let late = late.min(flow.rows);
     flow.late += late;
@@ -191,6 +193,7 @@ fn island_flows(plan: &Arc<dyn ExecutionPlan>) -> Vec<Flow> {
     let mut flows: Vec<Flow> = plan.children().into_iter().flat_map(island_flows).collect();
     if let Some(stage) = plan.downcast_ref::<StageExec>() {
         for flow in &mut flows {
+            flow.decoded += stage.counters().returned.load(Relaxed);
             flow.rows = stage.counters().rows_out.load(Relaxed);
         }
         return flows;

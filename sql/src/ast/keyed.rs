@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::Expr;
+use weir_engine::rules::keyed::Far;
 
 use super::Name;
 
@@ -67,6 +68,15 @@ pub enum Asks {
         /// Its columns.
         to: Vec<Name>,
     },
+    /// `NO OUTLIERS (column [, method => 'mad'] [, k => 5]) [LAST (n ROWS)]`.
+    Outliers {
+        /// The column.
+        column: Name,
+        /// What is far from the values before, and how far.
+        far: Far,
+        /// How many values are remembered.
+        last: usize,
+    },
     /// An expression with `lag(column)`.
     Last(Box<Expr>),
 }
@@ -113,6 +123,18 @@ impl fmt::Display for Keyed {
                     list(columns),
                     table.text,
                     list(to)
+                )?;
+            }
+            Asks::Outliers { column, far, last } => {
+                let (method, k) = match far {
+                    Far::FromMean(k) => ("zscore", k),
+                    Far::FromMedian(k) => ("mad", k),
+                    Far::FromQuartiles(k) => ("iqr", k),
+                };
+                let column = &column.text;
+                write!(
+                    f,
+                    "NO OUTLIERS ({column}, method => '{method}', k => {k}) LAST ({last} ROWS)"
                 )?;
             }
             Asks::Last(expr) => write!(f, "({expr})")?,

@@ -110,6 +110,17 @@ pub enum Scope {
     Every(Box<Expr>),
 }
 
+/// What goes to quarantine together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// A row by itself.
+    Row,
+    /// All rows that become visible at once, or those of a segment.
+    Batch,
+    /// All rows of a window, or those of a segment.
+    Window,
+}
+
 /// What happens to a row that breaks a rule.
 #[derive(Debug, Clone)]
 pub enum OnViolation {
@@ -119,6 +130,8 @@ pub enum OnViolation {
     DropRow,
     /// It is kept aside.
     Quarantine {
+        /// What is kept aside.
+        what: Held,
         /// The name of the quarantine table, if it is not that of the table.
         into: Option<Name>,
     },
@@ -132,7 +145,7 @@ impl OnViolation {
     /// The quarantine table that rows go to, that of the table itself if no other is named.
     pub(crate) fn quarantine<'a>(&'a self, table: &'a str) -> Option<&'a str> {
         match self {
-            Self::Quarantine { into } => Some(into.as_ref().map_or(table, |name| &name.text)),
+            Self::Quarantine { into, .. } => Some(into.as_ref().map_or(table, |name| &name.text)),
             _ => None,
         }
     }

@@ -94,8 +94,8 @@ fn withheld(view: &str, rule: &str) -> Error {
         format!("view \"{view}\" cannot be read in this script because of rule \"{rule}\"");
     Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
         .detail(
-            "queries compute a view anew, and which of its rows break a rule over keys depends on the \
-             order in which they come",
+            "queries compute a view anew, and which of its rows break a rule over keys, a window or a batch \
+             depends on the order in which they come",
         )
         .hint("put the rule on a source or a sink, or let it warn")
 }

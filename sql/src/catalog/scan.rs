@@ -9,23 +9,25 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use weir_engine::changelog::{OP_COLUMN, is_changelog, op_field};
 use weir_engine::error::Result;
-use weir_engine::rules::{Action, Judge};
+use weir_engine::rules::{Action, Judge, Rule};
 use weir_engine::scan::{Scan, ScanRules, WatermarkSpec};
 use weir_engine::source::Source;
 
 use super::source::{SourceColumn, SourceTable};
+use crate::rules::gate::of_mode;
 
 impl SourceTable {
-    /// Reads the table's columns at `projection`, and what the watermark needs if it is asked for.
+    /// Reads the table's columns at `projection`, and what the watermark needs if it is asked for; in a
+    /// streaming job or not.
     pub(crate) fn scan(
         &self,
         source: Arc<dyn Source>,
         projection: &[usize],
-        with_watermark: bool,
+        (with_watermark, streaming): (bool, bool),
     ) -> Result<Scan> {
         // A scan that shared its source with another would find nothing left to read.
         let own = source.rescan().unwrap_or_else(|| Arc::clone(&source));
-        self.scan_of(source, own, projection, with_watermark)
+        self.scan_of(source, own, projection, (with_watermark, streaming))
     }
 
     /// The same for a source that reads what was declared in its own way.
@@ -34,15 +36,16 @@ impl SourceTable {
         declared: Arc<dyn Source>,
         source: Arc<dyn Source>,
         projection: &[usize],
-        with_watermark: bool,
+        (with_watermark, streaming): (bool, bool),
     ) -> Result<Scan> {
+        let rules = of_mode(self.rules(), streaming)?;
         let wanted: Vec<_> = projection
             .iter()
             .filter_map(|column| self.columns.get(*column))
             .collect();
         let watermark = self.watermark.as_ref().filter(|_| with_watermark);
         let required = self.required(&source.schema(), projection);
-        let judged = self.judged(projection);
+        let judged = self.judged(&rules, projection);
         let mut reads: BTreeSet<usize> = wanted
             .iter()
             .chain(&required)
@@ -96,7 +99,7 @@ impl SourceTable {
             projection: read,
             columns,
             required,
-            rules: self.judge(judged)?,
+            rules: self.judge(&rules, judged)?,
             watermark,
             on_error: self.request.on_error,
             quiet: false,
@@ -105,8 +108,7 @@ impl SourceTable {
 
     /// The columns that are judged: those at `projection` and those that rules need. A row that may go
     /// to quarantine is judged as a whole, since all of it is kept.
-    fn judged(&self, projection: &[usize]) -> Vec<&SourceColumn> {
-        let rules = self.rules();
+    fn judged(&self, rules: &[Rule], projection: &[usize]) -> Vec<&SourceColumn> {
         if rules.is_empty() {
             return Vec::new();
         }
@@ -124,8 +126,11 @@ impl SourceTable {
     }
 
     /// The rules over the columns that are judged.
-    fn judge(&self, columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>) -> Result<Option<ScanRules>> {
-        let rules = self.rules();
+    fn judge(
+        &self,
+        rules: &[Rule],
+        columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
+    ) -> Result<Option<ScanRules>> {
         if rules.is_empty() {
             return Ok(None);
         }
@@ -135,7 +140,7 @@ impl SourceTable {
             .watermark
             .as_ref()
             .map(|watermark| watermark.name.as_str());
-        let judge = Arc::new(Judge::try_new(self.name(), &rules, &schema, time)?);
+        let judge = Arc::new(Judge::try_new(self.name(), rules, &schema, time)?);
         Ok(Some(ScanRules { columns, judge }))
     }
 

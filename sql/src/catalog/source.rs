@@ -273,20 +273,20 @@ impl SourceTable {
         let all: Vec<usize> = (0..self.columns.len()).collect();
         let projection = projection.unwrap_or(&all);
         let scan = match own {
-            Some(own) => self.scan_of(source, own, projection, false)?,
-            None => self.scan(source, projection, false)?,
+            Some(own) => self.scan_of(source, own, projection, (false, false))?,
+            None => self.scan(source, projection, (false, false))?,
         };
         let estimate = scan.declared.estimate(&scan.projection).await;
-        let stages = scan.stages();
-        if stages.is_empty() {
+        let steps = scan.steps();
+        if steps.is_empty() {
             let scan = ScanExec::new(Arc::new(scan), partitions, estimate.as_ref());
             return Ok(Arc::new(scan));
         }
         let wanted = scan.schema();
         let scan = ScanExec::new(Arc::new(scan.whole()), partitions, estimate.as_ref());
         let mut plan: Arc<dyn ExecutionPlan> = Arc::new(scan);
-        for stage in stages {
-            plan = Arc::new(StageExec::new(plan, self.name().into(), stage));
+        for step in steps {
+            plan = Arc::new(StageExec::new(plan, self.name().into(), step));
         }
         pick(plan, &wanted)
     }

@@ -217,7 +217,7 @@ pub(super) async fn asked(
     }
     let source = sources.get(table.name());
     let source = source.ok_or_else(|| Error::internal("a source was not made"))?;
-    let scan = table.scan(Arc::clone(source), &chain.projection()?, false)?;
+    let scan = table.scan(Arc::clone(source), &chain.projection()?, (false, true))?;
     let by = keys.iter().flatten().map(|key| key.of_source).collect();
     let lookup = table.lookup(by, scan.projection).await?;
     let steps = chain.steps(scan.columns, planner)?;

@@ -26,11 +26,11 @@ pub(crate) async fn add_check(
     (mode, parallelism): (Mode, u32),
 ) -> Result<()> {
     if check.by_batch && mode == Mode::Streaming {
-        let message = "SCOPE BATCH of a job without an end";
+        let message = "SCOPE BATCH of this rule in a job without an end";
         return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
-            .detail("what becomes visible together there depends on when checkpoints are made")
+            .detail("a batch is what comes between two checkpoints, and the rule needs more than an aggregate of it")
             .hint(
-                "use SCOPE WINDOW (TUMBLE (column, interval)), or SCOPE TABLE for all rows so far",
+                "use an aggregate of columns, as in EXPECT (count(*) > 0), or SCOPE TABLE for all rows so far",
             ));
     }
     let target = Target {

@@ -1,19 +1,18 @@
 //! The rules of a view or a sink: in front of where its rows become visible one node for all rules over
-//! single rows, and one for each key of the others.
+//! single rows, one for each scope that rows wait for, and one for each key.
 
 use std::sync::Arc;
 
 use weir_engine::changelog::rows_schema;
 use weir_engine::error::Result;
 use weir_engine::graph::{Edge, Node, NodeKind, Partitioning};
-use weir_engine::operator::OperatorFactory;
-use weir_engine::rules::keyed::{KeyedFactory, Stage};
-use weir_engine::rules::{Action, Judge, Rule, RulesFactory};
+use weir_engine::rules::{Action, Judge, Rule, RulesFactory, Step};
 
 use super::Lowering;
 use super::flow::{Flow, Role};
 use super::nodes::spread;
 use crate::ast::Constraint;
+use crate::rules::gate::of_mode;
 use crate::rules::{Arrival, Ruled, plan};
 
 impl Lowering<'_> {
@@ -51,37 +50,39 @@ impl Lowering<'_> {
             fixed: &fixed,
         };
         let planned = plan(self.target.planner, &ruled, constraints)?;
-        let rules: Vec<Rule> = planned.into_iter().map(|planned| planned.rule).collect();
+        let rules = planned.into_iter().map(|planned| planned.rule).collect();
+        let rules: Vec<Rule> = of_mode(rules, self.is_streaming())?;
         let judge = Arc::new(Judge::try_new(table, &rules, &flow.schema, time)?);
         let parallelism = flow.parallelism;
         let mut flow = flow;
         let quarantines = |rule: &Rule| matches!(rule.action, Action::Quarantine(_));
-        let takes = |rule: &Rule| rule.keyed.is_none() || quarantines(rule);
-        // Rows that come back from quarantine enter here, also those of rules over keys.
+        let takes = |rule: &Rule| rule.is_single() || quarantines(rule);
+        // Rows that come back from quarantine enter here, also those of rules over keys, unless rows wait.
         if judge.rules().iter().any(takes) {
             let factory = RulesFactory::new(table, Arc::clone(&judge), Arc::clone(&flow.schema));
             let (at, schema) = self.follow(flow.at, parallelism, "rules", "", Arc::new(factory))?;
             flow = Flow { at, schema, ..flow };
         }
-        for stage in Stage::all(&judge, &flow.schema) {
-            flow = self.stage(flow, table, stage)?;
+        let steps = Step::all(&judge, &flow.schema, None);
+        for step in steps {
+            flow = self.step(flow, table, &step)?;
         }
         Ok(flow)
     }
 
-    /// Adds the node of rules over keys.
-    fn stage(&mut self, flow: Flow, table: &str, stage: Arc<Stage>) -> Result<Flow> {
-        let (parallelism, partitioning) = match stage.exchange() {
+    /// Adds the node of rules over more than one row.
+    fn step(&mut self, flow: Flow, table: &str, step: &Step) -> Result<Flow> {
+        let (parallelism, partitioning) = match step.exchange() {
             None => (1, spread(&flow, 1)),
             Some(key) => (self.target.parallelism, Partitioning::Hash(key)),
         };
-        let id = format!("{}/rules({})", self.target.prefix, stage.name());
-        let factory = KeyedFactory::new(table, stage, false);
+        let id = format!("{}/{}", self.target.prefix, step.name());
+        let factory = step.factory(table, false);
         let schema = factory.schema();
         let at = self.graph.add(Node {
             id: id.into(),
             name: table.to_owned(),
-            kind: NodeKind::Operator(Arc::new(factory)),
+            kind: NodeKind::Operator(factory),
             parallelism,
             schema: Arc::clone(&schema),
         })?;

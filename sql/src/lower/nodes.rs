@@ -110,7 +110,7 @@ impl Lowering<'_> {
             .iter()
             .map(place)
             .collect::<Option<Vec<_>>>();
-        let read = table.scan(Arc::clone(source), projection, true)?;
+        let read = table.scan(Arc::clone(source), projection, (true, self.is_streaming()))?;
         let schema = read.schema();
         let parallelism = self.target.parallelism;
         let at = self.add(

@@ -21,9 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
 use weir_engine::island::ScanExec;
-use weir_engine::operator::OperatorFactory;
 use weir_engine::operator::project_filter::ProjectFilter;
-use weir_engine::rules::keyed::KeyedFactory;
 use weir_engine::scan::{Scan, ScanRules};
 
 /// A scan within an island.
@@ -55,9 +53,9 @@ pub(crate) fn share(graph: Graph) -> Result<Graph> {
     let mut replaced = BTreeMap::new();
     for group in groups(&graph) {
         let all = group.scans()?;
-        let stages = group.first.stages();
-        group.agree(!stages.is_empty())?;
-        if all.len() < 2 && (stages.is_empty() || group.nodes.is_empty()) {
+        let steps = group.first.steps();
+        group.agree(!steps.is_empty())?;
+        if all.len() < 2 && (steps.is_empty() || group.nodes.is_empty()) {
             continue;
         }
         let reads: BTreeSet<usize> = all
@@ -68,7 +66,7 @@ pub(crate) fn share(graph: Graph) -> Result<Graph> {
         group.quieten(&reads)?;
         match group.nodes.as_slice() {
             [] => {}
-            [(at, scan)] if stages.is_empty() => {
+            [(at, scan)] if steps.is_empty() => {
                 replaced.insert(*at, Arc::new(merge(std::slice::from_ref(scan), &reads)?));
             }
             nodes => {
@@ -92,8 +90,8 @@ impl Group {
 
     /// Which row breaks a rule over keys depends on the order in which rows come: all readers have to
     /// have the same one.
-    fn agree(&self, has_stages: bool) -> Result<()> {
-        if !has_stages || self.leaves.is_empty() {
+    fn agree(&self, has_steps: bool) -> Result<()> {
+        if !has_steps || self.leaves.is_empty() {
             return Ok(());
         }
         if !self.nodes.is_empty() {
@@ -138,7 +136,7 @@ pub(crate) fn agree(island: &Arc<dyn ExecutionPlan>) -> Result<()> {
     let mut groups = Vec::new();
     leaves(island, false, &mut groups);
     let mut groups = groups.iter();
-    groups.try_for_each(|group| group.agree(!group.first.stages().is_empty()))
+    groups.try_for_each(|group| group.agree(!group.first.steps().is_empty()))
 }
 
 /// The scans of a graph by source, in the order of the graph.
@@ -214,7 +212,7 @@ fn merge(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Scan> {
         watermark,
         ..first.as_ref().clone()
     };
-    match scan.stages().is_empty() {
+    match scan.steps().is_empty() {
         true => Ok(scan),
         false => Ok(scan.whole()),
     }
@@ -305,7 +303,7 @@ fn rebuild(
                     schema: scan.schema(),
                     ..node.clone()
                 })?;
-                let from = stages(&mut graph, from, &id, scan)?;
+                let from = steps(&mut graph, from, &id, scan)?;
                 added.insert(number, from);
                 from
             }
@@ -338,23 +336,23 @@ fn rebuild(
     Ok(graph)
 }
 
-/// Adds the rules over keys behind the scan of a source; gives the node from which its rows go on.
-fn stages(graph: &mut Graph, scan: NodeIndex, id: &str, of: &Scan) -> Result<NodeIndex> {
+/// Adds the rules over more than one row behind the scan of a source; gives the node from which its rows go on.
+fn steps(graph: &mut Graph, scan: NodeIndex, id: &str, of: &Scan) -> Result<NodeIndex> {
     let mut from = scan;
     let parallelism = graph.node(scan)?.parallelism;
-    for stage in of.stages() {
-        let (parallelism, partitioning) = match stage.exchange() {
+    for step in of.steps() {
+        let (parallelism, partitioning) = match step.exchange() {
             None if graph.node(from)?.parallelism == 1 => (1, Partitioning::Forward),
             None => (1, Partitioning::Rebalance),
             Some(key) => (parallelism, Partitioning::Hash(key)),
         };
-        let name = stage.name();
-        let factory = KeyedFactory::new(&of.name, stage, true);
+        let name = step.name();
+        let factory = step.factory(&of.name, true);
         let to = graph.add(Node {
-            id: format!("{id}/rules({name})").into(),
+            id: format!("{id}/{name}").into(),
             name: of.name.clone(),
             schema: factory.schema(),
-            kind: NodeKind::Operator(Arc::new(factory)),
+            kind: NodeKind::Operator(factory),
             parallelism,
         })?;
         graph.connect(Edge {

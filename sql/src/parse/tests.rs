@@ -226,7 +226,7 @@ fn constraints(o: &mut String, constraints: &[Constraint]) {
             OnViolation::Warn => o.push_str(" warn"),
             OnViolation::DropRow => o.push_str(" drop"),
             OnViolation::FailUpdate => o.push_str(" fail"),
-            OnViolation::Quarantine { into } => {
+            OnViolation::Quarantine { into, .. } => {
                 let into = into.as_ref().map_or_else(|| "-".to_owned(), name);
                 write!(o, " quarantine {into}").unwrap();
             }

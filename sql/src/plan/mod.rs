@@ -50,8 +50,8 @@ use crate::anomaly::models::Models;
 use crate::profile::ProfileOf;
 use crate::rules::References;
 use crate::settings::Settings;
-pub(crate) use context::Tables;
-use context::{NoTables, PlanContext};
+use context::PlanContext;
+pub(crate) use context::{NoTables, Tables};
 
 /// Plans with one set of settings.
 #[derive(Debug)]

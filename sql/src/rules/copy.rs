@@ -20,10 +20,10 @@ use weir_engine::rules::Action;
 
 use super::Planned;
 
-/// The rows of a view's plan that its rules let through. Those over keys are left out: a view of which
-/// they keep rows back is not read, see [`withheld`].
+/// The rows of a view's plan that its rules let through. Those over more than one row are left out: a view
+/// of which they keep rows back is not read, see [`withheld`].
 pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Result<LogicalPlan> {
-    let single = |rule: &&Planned| rule.rule.keyed.is_none();
+    let single = |rule: &&Planned| rule.rule.is_single();
     let any = |wanted: fn(&Action) -> bool| {
         let chosen = rules.iter().filter(single);
         let chosen = chosen.filter(|rule| rule.rule.acts() && wanted(&rule.rule.action));
@@ -69,12 +69,17 @@ pub(crate) fn published(view: &str, plan: LogicalPlan, rules: &[Planned]) -> Res
 }
 
 /// The name of a rule because of which a view cannot be read: it changes what the view shows, by the
-/// order in which rows come, and a query that computes them anew has them in another one.
+/// order in which rows come or by which of them come together, and a query that computes them anew has them
+/// otherwise.
 pub(crate) fn withheld(rules: &[Planned]) -> Option<&str> {
-    let keyed = rules.iter().filter(|rule| rule.rule.keyed.is_some());
-    let mut keyed =
-        keyed.filter(|rule| rule.rule.acts() && !matches!(rule.rule.action, Action::Warn));
-    keyed.next().map(|rule| rule.rule.name.as_str())
+    let withholds = |rule: &&Planned| match &rule.rule.gate {
+        // The job ends with the rows that they fail.
+        Some(gate) => gate.quarantines(),
+        None => rule.rule.keyed.is_some() && !matches!(rule.rule.action, Action::Warn),
+    };
+    let mut acting = rules.iter().filter(|rule| rule.rule.acts());
+    let found = acting.find(withholds);
+    found.map(|rule| rule.rule.name.as_str())
 }
 
 /// Whether a row breaks a rule; never null.

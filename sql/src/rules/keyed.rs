@@ -154,6 +154,13 @@ impl Planning<'_> {
             }
             Asks::Sequential(column) => (per, Ask::Sequential(self.whole(column)?)),
             Asks::Apart { from, to } => (per, self.apart(from, to)?),
+            Asks::Outliers { column, far, last } => {
+                let how = (*last, *far);
+                (
+                    per,
+                    super::outliers::ask(self.planner, self.ruled, column, how)?,
+                )
+            }
             Asks::Last(_) | Asks::References { .. } => {
                 return Err(Error::internal("a rule over one row has no key"));
             }

@@ -6,8 +6,10 @@
 
 pub(crate) mod check;
 pub(crate) mod copy;
+pub(crate) mod gate;
 mod keyed;
 mod lag;
+mod outliers;
 mod planning;
 mod reference;
 mod text;

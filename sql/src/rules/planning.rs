@@ -5,14 +5,15 @@ use std::sync::Arc;
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::logical_expr::{Expr, cast};
+use datafusion::physical_expr::PhysicalExpr;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::limits;
 use weir_engine::options::unknown;
 use weir_engine::rules::{Action, Overflow, Rule, is_kept_column};
 
 use super::text::text;
-use super::{check, keyed};
-use crate::ast::{Constraint, Expectation, Name, OnOverflow, OnViolation};
+use super::{check, gate, keyed};
+use crate::ast::{Constraint, Expectation, Held, Name, OnOverflow, OnViolation};
 use crate::plan::Planner;
 
 /// A table whose rows are to be judged.
@@ -66,11 +67,59 @@ pub(crate) fn plan(
         let message = format!("a table has {} rules at most", limits::RULES_MAX);
         return Err(Error::new(Kind::Limit, codes::LIMIT, message).at(first.name.place));
     }
-    constraints
-        .iter()
-        .filter(|constraint| !check::is_check(planner, constraint))
-        .map(|rule| one(planner, ruled, rule).map_err(|error| of_set(error, rule)))
-        .collect()
+    let mut planned = Vec::new();
+    for constraint in constraints {
+        let found = match check::is_over_many(planner, constraint) {
+            true => gate::plan(planner, ruled, constraint),
+            false => one(planner, ruled, constraint).map(Some),
+        };
+        planned.extend(found.map_err(|error| of_set(error, constraint))?);
+    }
+    Ok(planned)
+}
+
+/// Plans WHEN.
+pub(super) fn condition(
+    planner: &Planner,
+    ruled: &Ruled<'_>,
+    constraint: &Constraint,
+) -> Result<Option<(Expr, Arc<dyn PhysicalExpr>)>> {
+    let place = constraint.place;
+    let Some(sql) = &constraint.when else {
+        return Ok(None);
+    };
+    let when = planner.row_expr(sql, ruled.schema, ruled.clock, place)?;
+    check_truth(&when.compiled.data_type(ruled.schema)?, "WHEN", place)?;
+    Ok(Some((when.expr, when.compiled)))
+}
+
+/// Refuses to keep back more than the row that breaks a rule over rows.
+fn check_held(constraint: &Constraint) -> Result<()> {
+    let OnViolation::Quarantine { what, .. } = &constraint.on_violation else {
+        return Ok(());
+    };
+    let (word, hint) = match (what, &constraint.expectation) {
+        (Held::Row, _) => return Ok(()),
+        (Held::Batch, Expectation::Keyed(_)) => (
+            "BATCH",
+            "write QUARANTINE ROW, or ask the batch: EXPECT (unique_ratio(column) = 1)",
+        ),
+        (Held::Window, Expectation::Keyed(_)) => (
+            "WINDOW",
+            "write QUARANTINE ROW, or ask the window: EXPECT (unique_ratio(column) = 1) SCOPE WINDOW (..)",
+        ),
+        (Held::Batch, _) => (
+            "BATCH",
+            "write QUARANTINE ROW, or MOSTLY 100% for all rows of a batch",
+        ),
+        (Held::Window, _) => (
+            "WINDOW",
+            "write QUARANTINE ROW, or MOSTLY 100% SCOPE WINDOW (..) for all rows of a window",
+        ),
+    };
+    let message = format!("QUARANTINE {word} of a rule that looks at each row by itself");
+    let error = Error::new(Kind::Invalid, codes::RULE, message);
+    Err(error.hint(hint).at(constraint.name.place))
 }
 
 /// Says of the rule of a set where the table takes the set: its own place is that of the set.
@@ -94,6 +143,7 @@ pub(crate) fn of_set(error: Error, rule: &Constraint) -> Error {
 }
 
 fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<Planned> {
+    check_held(constraint)?;
     let place = constraint.place;
     let row = |sql| planner.row_expr(sql, ruled.schema, ruled.clock, place);
     let (expect, compiled, keyed) = match &constraint.expectation {
@@ -115,18 +165,16 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             ));
         }
     };
-    let when = constraint.when.as_ref().map(row).transpose()?;
-    if let Some(when) = &when {
-        check_truth(&when.compiled.data_type(ruled.schema)?, "WHEN", place)?;
-    }
+    let when = condition(planner, ruled, constraint)?;
     let (action, set) = action(planner, ruled, constraint)?;
     Ok(Planned {
         rule: Rule {
             name: constraint.name.text.clone(),
             text: text(constraint),
-            when: when.as_ref().map(|when| Arc::clone(&when.compiled)),
+            when: when.as_ref().map(|(_, compiled)| Arc::clone(compiled)),
             expect: compiled,
             keyed,
+            gate: None,
             action,
             unknown_violates: constraint.unknown_violates,
             overflow: constraint.on_overflow.map(|limit| match limit {
@@ -137,7 +185,7 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             switch: constraint.switch,
         },
         expect,
-        when: when.map(|when| when.expr),
+        when: when.map(|(expr, _)| expr),
         set,
     })
 }
@@ -157,7 +205,11 @@ pub(super) fn check_truth(found: &DataType, clause: &str, place: Place) -> Resul
 
 type Set = Vec<(String, Expr)>;
 
-fn action(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<(Action, Set)> {
+pub(super) fn action(
+    planner: &Planner,
+    ruled: &Ruled<'_>,
+    constraint: &Constraint,
+) -> Result<(Action, Set)> {
     let plain = |action| Ok((action, Vec::new()));
     match &constraint.on_violation {
         OnViolation::Warn => plain(Action::Warn),

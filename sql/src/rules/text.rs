@@ -2,7 +2,7 @@
 
 use weir_engine::rules::Switch;
 
-use crate::ast::{Constraint, Expectation, OnViolation, Scope, list};
+use crate::ast::{Constraint, Expectation, Held, OnViolation, Scope, list};
 
 /// The rule as it was understood: what it does differs where this does. One that only counts is told
 /// apart from the same rule that acts.
@@ -30,8 +30,13 @@ pub(crate) fn clause(constraint: &Constraint) -> String {
         OnViolation::Warn => {}
         OnViolation::DropRow => text.push_str(" ON VIOLATION DROP ROW"),
         OnViolation::FailUpdate => text.push_str(" ON VIOLATION FAIL UPDATE"),
-        OnViolation::Quarantine { into } => {
+        OnViolation::Quarantine { what, into } => {
             text.push_str(" ON VIOLATION QUARANTINE");
+            text.push_str(match what {
+                Held::Row => "",
+                Held::Batch => " BATCH",
+                Held::Window => " WINDOW",
+            });
             if let Some(into) = into {
                 text.push_str(&format!(" INTO {}", into.text));
             }

@@ -1,18 +1,17 @@
 //! Rules over many rows of the tables of a pipeline: checked where they are declared, and lowered with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use weir_engine::error::{Error, Kind, Result, codes};
-use weir_engine::graph::Graph;
+use weir_engine::graph::{Graph, NodeKind};
 
 use super::insert::Insert;
 use super::{Materialized, Session};
 use crate::ast::Constraint;
-use crate::catalog::create_sink::SinkTable;
 use crate::catalog::source::SourceTable;
 use crate::lower::{add_check, tables_read};
 use crate::rules::check::{self, CheckPlan, Checked};
@@ -24,10 +23,11 @@ fn measured(plans: Vec<CheckPlan>, rules: &[Planned]) -> Result<Vec<CheckPlan>> 
     let (Some(plan), Some(rule)) = (plans.first(), rules::copy::withheld(rules)) else {
         return Ok(plans);
     };
-    let message = format!("a rule over many rows beside \"{rule}\", which keeps rows back by key");
+    let message =
+        format!("a rule over many rows beside \"{rule}\", which keeps rows back by others");
     Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
         .detail("the rows of the table would be computed anew, and come in another order")
-        .hint("put one of them on a source, or let the rule over keys warn")
+        .hint("put one of them on a source, or let that rule warn")
         .at(Some(plan.place)))
 }
 
@@ -44,26 +44,30 @@ impl Session {
     }
 
     /// Plans rules over many rows of a materialized view.
-    pub(super) fn view_checks(&self, view: &Materialized) -> Result<Vec<CheckPlan>> {
-        if !self.has_checks(&view.constraints) {
+    pub(super) fn view_checks(
+        &self,
+        view: &Materialized,
+        constraints: &[Constraint],
+    ) -> Result<Vec<CheckPlan>> {
+        if !self.has_checks(constraints) {
             return Ok(Vec::new());
         }
         let table = self.view_table(view, "")?;
-        let plans = self.checks_of(&view.name, Arc::new(table), None, &view.constraints)?;
+        let plans = self.checks_of(&view.name, Arc::new(table), None, constraints)?;
         measured(plans, &view.rules(&self.planner)?)
     }
 
     /// Plans rules over many rows of a sink, which are those of the queries that are inserted into it.
     pub(super) fn sink_checks(
         &self,
-        sink: &SinkTable,
+        constraints: &[Constraint],
         inserts: &[&Insert],
     ) -> Result<Vec<CheckPlan>> {
-        let constraints = sink.constraints.lock().clone();
-        let first = inserts.first().filter(|_| self.has_checks(&constraints));
+        let first = inserts.first().filter(|_| self.has_checks(constraints));
         let Some(first) = first else {
             return Ok(Vec::new());
         };
+        let sink = &first.sink;
         let mut all = first.plan.clone();
         for insert in inserts.iter().skip(1) {
             all = LogicalPlanBuilder::from(all)
@@ -77,10 +81,10 @@ impl Session {
             arrival: Arrival::Unknown,
             fixed: &[],
         };
-        let planned = rules::plan(&self.planner, &ruled, &constraints)?;
+        let planned = rules::plan(&self.planner, &ruled, &sink.constraints.lock())?;
         let rows = rules::copy::published(&sink.name, all, &planned)?;
         let table = ViewTable::new(rows, None);
-        let plans = self.checks_of(&sink.name, Arc::new(table), None, &constraints)?;
+        let plans = self.checks_of(&sink.name, Arc::new(table), None, constraints)?;
         measured(plans, &planned)
     }
 
@@ -115,6 +119,7 @@ impl Session {
         views: &[Materialized],
         how: (Mode, u32),
     ) -> Result<()> {
+        let judged = judged(graph);
         let mut all = Vec::new();
         for (name, table) in read_by(inserts, views)? {
             let source: Option<Arc<SourceTable>> =
@@ -123,12 +128,13 @@ impl Session {
                     _ => None,
                 };
             if let (Some(source), Some(_)) = (source, table.downcast_ref::<SourceTable>()) {
-                let rules = source.constraints();
+                let rules = without(source.constraints(), &judged, &name);
                 all.extend(named(&name, self.source_checks(&source, &rules)?));
             }
         }
         for view in views {
-            all.extend(named(&view.name, self.view_checks(view)?));
+            let rules = without(view.constraints.clone(), &judged, &view.name);
+            all.extend(named(&view.name, self.view_checks(view, &rules)?));
         }
         let mut sinks: BTreeMap<&str, Vec<&Insert>> = BTreeMap::new();
         for insert in inserts {
@@ -136,7 +142,8 @@ impl Session {
         }
         for (name, inserts) in sinks {
             if let Some(first) = inserts.first() {
-                all.extend(named(name, self.sink_checks(&first.sink, &inserts)?));
+                let rules = without(first.sink.constraints.lock().clone(), &judged, name);
+                all.extend(named(name, self.sink_checks(&rules, &inserts)?));
             }
         }
         for (table, plan) in all {
@@ -147,6 +154,34 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The rules over many rows that nodes of the graph ask themselves, with their tables.
+fn judged(graph: &Graph) -> BTreeSet<(String, String)> {
+    let mut judged = BTreeSet::new();
+    for (_, node) in graph.nodes() {
+        let (table, rules) = match &node.kind {
+            NodeKind::Operator(factory) => (&node.name, factory.judges()),
+            NodeKind::Scan(scan) => {
+                let rules = scan.rules.iter().flat_map(|rules| rules.judge.rules());
+                let rules = rules.filter(|rule| rule.gate.is_some());
+                (&scan.name, rules.map(|rule| rule.name.clone()).collect())
+            }
+            _ => continue,
+        };
+        judged.extend(rules.into_iter().map(|rule| (table.clone(), rule)));
+    }
+    judged
+}
+
+/// The rules of a table that no node asks itself.
+fn without(
+    rules: Vec<Constraint>,
+    judged: &BTreeSet<(String, String)>,
+    table: &str,
+) -> Vec<Constraint> {
+    let asked = |rule: &Constraint| judged.contains(&(table.to_owned(), rule.name.text.clone()));
+    rules.into_iter().filter(|rule| !asked(rule)).collect()
 }
 
 fn named(table: &str, plans: Vec<CheckPlan>) -> impl Iterator<Item = (String, CheckPlan)> {

@@ -89,7 +89,7 @@ impl Session {
             place,
         };
         view.rules(&self.planner)?;
-        self.view_checks(&view)?;
+        self.view_checks(&view, &view.constraints)?;
         Ok((view, planned.uses))
     }
 

@@ -103,7 +103,7 @@ impl Session {
                 .at(table.place));
         };
         change(&mut view.constraints)?;
-        self.view_checks(&view)?;
+        self.view_checks(&view, &view.constraints)?;
         let entry = self.catalog.get(table)?;
         let (text, uses) = (entry.text.clone(), entry.uses.clone());
         let object = Object::MaterializedView(Arc::new(self.view_table(&view, &text)?));

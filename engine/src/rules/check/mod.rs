@@ -18,6 +18,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+pub(super) use self::operator::Checks;
+pub(super) use self::verdict::{Finding, findings, measured};
 use super::judge::Table;
 use super::rule::{Grade, Switch, version_of};
 use super::tally::{RuleTally, Unit};
@@ -28,10 +30,12 @@ use crate::operator::{Consumes, Operator, OperatorFactory};
 use crate::updating::RowCodec;
 
 /// What happens when a rule over many rows does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Consequence {
     /// It is counted and told.
     Warn,
+    /// The rows go to the quarantine table of this name: they have waited for the verdict.
+    Quarantine(Arc<str>),
     /// The job ends; what is not visible yet stays so.
     Fail,
 }
@@ -100,9 +104,10 @@ pub struct Check {
 
 impl Check {
     fn tally(&self) -> RuleTally {
-        let action = match self.consequence {
-            Consequence::Warn => "warn",
-            Consequence::Fail => "fail update",
+        let action = match &self.consequence {
+            Consequence::Warn => "warn".to_owned(),
+            Consequence::Quarantine(into) => format!("quarantine into {into}"),
+            Consequence::Fail => "fail update".to_owned(),
         };
         RuleTally {
             name: self.name.clone(),
@@ -182,21 +187,23 @@ impl ChecksFactory {
     }
 }
 
+impl ChecksFactory {
+    /// Makes what judges the measures of one place of the graph.
+    pub(super) fn checks(&self, page: String, context: &TaskContext) -> Checks {
+        let rules = self.spec.checks.iter().map(Check::tally).collect();
+        let table = Table::of_checks(&self.spec.table, page, rules);
+        let spec = Arc::clone(&self.spec);
+        Checks::new(spec, Arc::clone(&self.codec), table, context)
+    }
+}
+
 impl OperatorFactory for ChecksFactory {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.none)
     }
 
     fn create(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
-        let rules = self.spec.checks.iter().map(Check::tally).collect();
-        let table = Table::of_checks(&self.spec.table, context.node.to_string(), rules);
-        let spec = Arc::clone(&self.spec);
-        Ok(Box::new(operator::Checks::new(
-            spec,
-            Arc::clone(&self.codec),
-            table,
-            context,
-        )))
+        Ok(Box::new(self.checks(context.node.to_string(), context)))
     }
 
     fn describe(&self) -> String {

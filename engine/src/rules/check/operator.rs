@@ -36,7 +36,7 @@ const END: &str = "end";
 
 /// Judges the measures of one set of rules.
 #[derive(Debug)]
-pub(super) struct Checks {
+pub(in crate::rules) struct Checks {
     spec: Arc<ChecksSpec>,
     table: Arc<Table>,
     task: TaskContext,
@@ -70,6 +70,48 @@ impl Checks {
             task: context.clone(),
             spec,
         }
+    }
+
+    /// Judges the measures of windows that are closed, and of those before them that had no row; or of a
+    /// batch that is whole.
+    pub(in crate::rules) fn closed(&mut self, rows: RecordBatch, now: i64) -> Result<()> {
+        let missing = match &mut self.silence {
+            Some(silence) => silence.before(&rows, now)?,
+            None => None,
+        };
+        self.judge(missing, now)?;
+        self.judge(Some(rows), now)
+    }
+
+    /// How far windows without rows were judged, as a part of a checkpoint.
+    pub(in crate::rules) fn windows(&self, part: &str, of: Format) -> Result<Option<RecordBatch>> {
+        let Some(silence) = &self.silence else {
+            return Ok(None);
+        };
+        let (mut columns, ends) = silence.state()?;
+        columns.push(Arc::new(ends));
+        let mut fields = Vec::new();
+        for (number, column) in columns.iter().enumerate() {
+            let name = match number + 1 == columns.len() {
+                true => END.to_owned(),
+                false => number.to_string(),
+            };
+            fields.push(Arc::new(Field::new(name, column.data_type().clone(), true)));
+        }
+        let schema = of.schema(part, fields);
+        Ok(Some(RecordBatch::try_new(schema, columns)?))
+    }
+
+    /// Takes back what [`Self::windows`] gave.
+    pub(in crate::rules) fn restore_windows(&mut self, batch: &RecordBatch) -> Result<()> {
+        let (Some(silence), Some((ends, segments))) =
+            (&mut self.silence, batch.columns().split_last())
+        else {
+            return Ok(());
+        };
+        let ends = ends.as_primitive_opt::<Int64Type>();
+        let ends = ends.ok_or_else(|| unreadable("the windows are none".to_owned()))?;
+        silence.restore(segments, ends)
     }
 
     fn now(&self) -> i64 {
@@ -179,12 +221,7 @@ impl Operator for Checks {
             self.held.take(&batch, events)?;
             return self.account.set(self.held.bytes());
         }
-        let missing = match &mut self.silence {
-            Some(silence) => silence.before(&batch, now)?,
-            None => None,
-        };
-        self.judge(missing, now)?;
-        self.judge(Some(batch), now)
+        self.closed(batch, now)
     }
 
     fn watermark(&mut self, watermark: EventTime, _out: &mut Output) -> Result<()> {
@@ -224,20 +261,7 @@ impl Operator for Checks {
         let held = self.held.all()?;
         let schema = FORMAT.schema(MEASURES, held.schema().fields().to_vec());
         let mut state = vec![held.with_schema(schema)?];
-        if let Some(silence) = &self.silence {
-            let (mut columns, ends) = silence.state()?;
-            columns.push(Arc::new(ends));
-            let mut fields = Vec::new();
-            for (number, column) in columns.iter().enumerate() {
-                let name = match number + 1 == columns.len() {
-                    true => END.to_owned(),
-                    false => number.to_string(),
-                };
-                fields.push(Arc::new(Field::new(name, column.data_type().clone(), true)));
-            }
-            let schema = FORMAT.schema(WINDOWS, fields);
-            state.push(RecordBatch::try_new(schema, columns)?);
-        }
+        state.extend(self.windows(WINDOWS, FORMAT)?);
         Ok(Box::new(state.into_iter().map(Ok)))
     }
 
@@ -252,21 +276,14 @@ impl Operator for Checks {
     ) -> Result<()> {
         for batch in state {
             let batch = batch?;
-            match (FORMAT.part(&batch)?, &mut self.silence) {
-                (MEASURES, _) => {
+            match FORMAT.part(&batch)? {
+                MEASURES => {
                     let schema = rows_schema(&self.spec.input);
                     FORMAT.check(&batch, &schema)?;
                     let batch = RecordBatch::try_new(schema, batch.columns().to_vec())?;
                     self.held.take(&batch, false)?;
                 }
-                (WINDOWS, Some(silence)) => {
-                    let Some((ends, segments)) = batch.columns().split_last() else {
-                        continue;
-                    };
-                    let ends = ends.as_primitive_opt::<Int64Type>();
-                    let ends = ends.ok_or_else(|| unreadable("the windows are none".to_owned()))?;
-                    silence.restore(segments, ends)?;
-                }
+                WINDOWS => self.restore_windows(&batch)?,
                 _ => {}
             }
         }

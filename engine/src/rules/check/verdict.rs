@@ -12,9 +12,9 @@ use crate::rules::kept::value_of;
 
 /// What a rule says of one row of measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Finding {
+pub(in crate::rules) struct Finding {
     /// Whether it holds; `None` where it has no answer.
-    pub(super) passed: Option<bool>,
+    pub(in crate::rules) passed: Option<bool>,
     /// Evaluated, violated and unknown: of rows for a share, else of this verdict.
     pub(super) counts: [u64; 3],
 }
@@ -48,7 +48,11 @@ impl Finding {
 }
 
 /// What a rule says of each row of measures at a time of day; nothing of rules that go by events.
-pub(super) fn findings(check: &Check, rows: &RecordBatch, now: i64) -> Result<Vec<Finding>> {
+pub(in crate::rules) fn findings(
+    check: &Check,
+    rows: &RecordBatch,
+    now: i64,
+) -> Result<Vec<Finding>> {
     let of = |passed| Finding::of(passed, check.unknown_violates);
     let all = 0..rows.num_rows();
     match &check.ask {
@@ -137,8 +141,17 @@ pub(super) fn segment(spec: &ChecksSpec, rows: &RecordBatch, row: usize) -> Opti
 
 /// What a rule has seen in a row, as JSON.
 pub(super) fn observed(check: &Check, rows: &RecordBatch, row: usize) -> Option<String> {
+    let named = measured(check, rows, row);
+    (!named.is_empty()).then(|| Value::Object(named).to_string())
+}
+
+/// What a rule has measured, by its names.
+pub(in crate::rules) fn measured(
+    check: &Check,
+    rows: &RecordBatch,
+    row: usize,
+) -> Map<String, Value> {
     let named = check.observed.iter();
     let named = named.filter_map(|(name, at)| Some((name.clone(), value_of(rows, *at, row)?)));
-    let named: Map<String, Value> = named.collect();
-    (!named.is_empty()).then(|| Value::Object(named).to_string())
+    named.collect()
 }

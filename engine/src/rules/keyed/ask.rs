@@ -65,8 +65,46 @@ pub enum Ask {
         /// Where it ends.
         to: Arc<dyn PhysicalExpr>,
     },
+    /// The value is not far from the last ones.
+    Outliers {
+        /// A double.
+        value: Arc<dyn PhysicalExpr>,
+        /// How many of them are remembered.
+        last: usize,
+        /// What is far.
+        far: Far,
+    },
     /// The expression of the rule, over the columns of the row and these of the last.
     Last(Vec<(String, Arc<dyn PhysicalExpr>)>),
+}
+
+/// What is far from the values before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Far {
+    /// More than so many standard deviations from the mean.
+    FromMean(f64),
+    /// More than so many deviations from the median, estimated by the median distance from it.
+    FromMedian(f64),
+    /// More than so many times the distance of the quartiles from the nearer one.
+    FromQuartiles(f64),
+}
+
+impl Far {
+    /// How many.
+    pub(super) fn times(self) -> f64 {
+        let (Self::FromMean(times) | Self::FromMedian(times) | Self::FromQuartiles(times)) = self;
+        times
+    }
+}
+
+impl fmt::Display for Far {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FromMean(times) => write!(f, "{times} standard deviations"),
+            Self::FromMedian(times) => write!(f, "{times} deviations by the median"),
+            Self::FromQuartiles(times) => write!(f, "{times} distances of the quartiles"),
+        }
+    }
 }
 
 impl Ask {
@@ -78,6 +116,7 @@ impl Ask {
             Self::Determines(values) => values.iter().collect(),
             Self::Transition { state, .. } => vec![state],
             Self::Ordered { value, .. } | Self::Sequential(value) => vec![value],
+            Self::Outliers { value, .. } => vec![value],
             Self::Apart { from, to } => vec![from, to],
             Self::Last(columns) => columns.iter().map(|(_, expr)| expr).collect(),
         }
@@ -102,6 +141,7 @@ impl Ask {
             Self::UniqueWithin { .. } => "times",
             Self::Determines(_) => "first",
             Self::Apart { .. } => "ranges",
+            Self::Outliers { .. } => "values",
             Self::Transition { .. }
             | Self::Ordered { .. }
             | Self::Sequential(_)
@@ -117,6 +157,7 @@ impl Ask {
             Self::Determines(values) => values.iter_mut().collect(),
             Self::Transition { state, .. } => vec![state],
             Self::Ordered { value, .. } | Self::Sequential(value) => vec![value],
+            Self::Outliers { value, .. } => vec![value],
             Self::Apart { from, to } => vec![from, to],
             Self::Last(columns) => columns.iter_mut().map(|(_, expr)| expr).collect(),
         }
@@ -189,6 +230,9 @@ impl fmt::Display for Keyed {
             }
             Ask::Sequential(_) => write!(f, "sequential ({values})"),
             Ask::Apart { .. } => write!(f, "no overlap ({values})"),
+            Ask::Outliers { last, far, .. } => {
+                write!(f, "no outliers ({values}) beyond {far} of the last {last}")
+            }
             Ask::Last(_) => write!(f, "with the last ({values})"),
         }?;
         let names_key = matches!(

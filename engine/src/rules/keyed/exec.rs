@@ -1,4 +1,4 @@
-//! A stage within an island: over the scan of a source, before any query of DataFusion sees its rows.
+//! A step within an island: over the scan of a source, before any query of DataFusion sees its rows.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,22 +21,21 @@ use datafusion_physical_plan::{
 use futures::StreamExt;
 use parking_lot::Mutex;
 
-use super::operator::KeyedFactory;
 use super::shared::Shared;
-use super::stage::Stage;
 use crate::error::{Error, Result};
 use crate::island::ScanExec;
 use crate::job::{JobContext, TaskContext};
 use crate::message::EventTime;
 use crate::metrics::SubtaskMetrics;
-use crate::operator::{Operator, OperatorFactory, Output};
+use crate::operator::{Operator, Output};
+use crate::rules::step::Step;
 
-/// Asks the rules of a stage about the rows of its input. It counts them if the scan below counts.
+/// Asks the rules of a step about the rows of its input. It counts them if the scan below counts.
 #[derive(Debug)]
 pub struct StageExec {
     input: Arc<dyn ExecutionPlan>,
     table: Arc<str>,
-    stage: Arc<Stage>,
+    step: Step,
     properties: Arc<PlanProperties>,
     metrics: Arc<SubtaskMetrics>,
     /// What partitions share, where they share it.
@@ -45,9 +44,9 @@ pub struct StageExec {
 
 impl StageExec {
     /// Judges the rows of a source.
-    pub fn new(input: Arc<dyn ExecutionPlan>, table: Arc<str>, stage: Arc<Stage>) -> Self {
+    pub fn new(input: Arc<dyn ExecutionPlan>, table: Arc<str>, step: Step) -> Self {
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(stage.schema())),
+            EquivalenceProperties::new(Arc::clone(step.schema())),
             input.output_partitioning().clone(),
             EmissionType::Incremental,
             Boundedness::Bounded,
@@ -55,7 +54,7 @@ impl StageExec {
         Self {
             input,
             table,
-            stage,
+            step,
             properties: Arc::new(properties),
             metrics: Arc::default(),
             shared: Mutex::default(),
@@ -64,16 +63,15 @@ impl StageExec {
 
     /// Makes the operator of one partition.
     fn operator(&self, task: TaskContext) -> Result<Box<dyn Operator>> {
-        if !self.stage.can_be_shared() {
-            let factory = KeyedFactory::new(&self.table, Arc::clone(&self.stage), true);
-            return factory.create(&task);
-        }
+        let Some(stage) = self.step.shared() else {
+            return self.step.factory(&self.table, true).create(&task);
+        };
         let mut shared = self.shared.lock();
         if let Some(shared) = &*shared {
             return Ok(shared.partition());
         }
         let partitions = self.input.output_partitioning().partition_count();
-        let first = shared.insert(Arc::new(Shared::new(&self.stage, task, partitions)?));
+        let first = shared.insert(Arc::new(Shared::new(stage, task, partitions)?));
         Ok(first.partition())
     }
 
@@ -85,7 +83,7 @@ impl StageExec {
 
 impl DisplayAs for StageExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RulesExec: {}, {}", self.table, self.stage)
+        write!(f, "RulesExec: {}, {}", self.table, self.step)
     }
 }
 
@@ -95,7 +93,7 @@ impl ExecutionPlan for StageExec {
     }
 
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.stage.schema())
+        Arc::clone(self.step.schema())
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -103,8 +101,8 @@ impl ExecutionPlan for StageExec {
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        vec![match self.stage.exchange() {
-            _ if self.stage.can_be_shared() => Distribution::UnspecifiedDistribution,
+        vec![match self.step.exchange() {
+            _ if self.step.shared().is_some() => Distribution::UnspecifiedDistribution,
             None => Distribution::SinglePartition,
             Some(key) => Distribution::KeyPartitioned(key),
         }]
@@ -134,8 +132,8 @@ impl ExecutionPlan for StageExec {
         let Some(input) = children.pop() else {
             return Err(Error::internal("the rules of a source have no input").into());
         };
-        let (table, stage) = (Arc::clone(&self.table), Arc::clone(&self.stage));
-        Ok(Arc::new(Self::new(input, table, stage)))
+        let (table, step) = (Arc::clone(&self.table), self.step.clone());
+        Ok(Arc::new(Self::new(input, table, step)))
     }
 
     fn with_new_children(
@@ -164,9 +162,10 @@ impl ExecutionPlan for StageExec {
         let task = TaskContext {
             job,
             node: Arc::clone(&self.table),
-            subtask: 0,
+            // The first of them takes what is asked of rows in quarantine.
+            subtask: u32::try_from(partition).unwrap_or(u32::MAX),
             parallelism: 1,
-            metrics: Arc::default(),
+            metrics: Arc::clone(&self.metrics),
         };
         let running = Running {
             operator: self.operator(task)?,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBufferBuilder, Int64Array};
+use arrow::array::{ArrayRef, BooleanBufferBuilder, Float64Array, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Schema};
 
@@ -11,6 +11,7 @@ use super::ask::Ask;
 use super::fingerprint::{WIDTH, column};
 use super::last::Last;
 use super::ordered::Ordered;
+use super::outliers::Outliers;
 use super::seen::{Firsts, Seen};
 use super::spans::Spans;
 use super::within::Within;
@@ -48,6 +49,11 @@ pub(super) trait Memory: fmt::Debug + Send {
     /// Asks about rows, in order; sets those that break the rule.
     fn ask(&mut self, asked: &Asked<'_>, broken: &mut BooleanBufferBuilder) -> Result<()>;
 
+    /// The rows of the last [`Self::ask`] for which there was no answer after all.
+    fn unanswered(&mut self) -> Option<BooleanBuffer> {
+        None
+    }
+
     /// For rules whose expression is computed over the last row too: its columns.
     fn last(&mut self, _asked: &Asked<'_>) -> Result<Option<Vec<ArrayRef>>> {
         Ok(None)
@@ -83,6 +89,7 @@ pub(super) fn memory(ask: &Ask, schema: &Schema) -> Result<Box<dyn Memory>> {
         Ask::Ordered { strictly, .. } => Box::new(Ordered::new(codec(ask, schema)?, *strictly)),
         Ask::Sequential(_) => Box::new(Ordered::sequence(codec(ask, schema)?)),
         Ask::Apart { .. } => Box::new(Spans::new(codec(ask, schema)?)),
+        Ask::Outliers { last, far, .. } => Box::new(Outliers::new(*last, *far)),
         Ask::Last(_) => Box::new(Last::new(codec(ask, schema)?)),
     })
 }
@@ -130,6 +137,8 @@ pub(super) enum Values {
     Numbers(Vec<u128>),
     /// Times.
     Times(Vec<i64>),
+    /// Values of the last rows, in their order.
+    Doubles(Vec<f64>),
     /// Values of the last row.
     Rows(Arc<RowCodec>, Vec<ShortRow>),
     /// Two of them.
@@ -148,6 +157,10 @@ impl Values {
             Self::Times(times) => {
                 let some = times.iter().skip(from).take(count).copied();
                 vec![Arc::new(Int64Array::from_iter_values(some))]
+            }
+            Self::Doubles(values) => {
+                let some = values.iter().skip(from).take(count).copied();
+                vec![Arc::new(Float64Array::from_iter_values(some))]
             }
             Self::Rows(codec, rows) => {
                 let some = rows.iter().skip(from).take(count);
@@ -168,6 +181,7 @@ impl Values {
             Self::None => Vec::new(),
             Self::Numbers(_) => vec![DataType::FixedSizeBinary(WIDTH)],
             Self::Times(_) => vec![DataType::Int64],
+            Self::Doubles(_) => vec![DataType::Float64],
             Self::Rows(codec, _) => codec.types().to_vec(),
             Self::Spans(codec, _) => [codec.types(), codec.types()].concat(),
         }

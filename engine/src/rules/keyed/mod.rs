@@ -1,5 +1,5 @@
 //! Rules that look at a row and at what came before it under the same key: uniqueness, dependency,
-//! transitions, order, gaps, overlap, the previous row.
+//! transitions, order, gaps, overlap, the previous row, values far from those before.
 //!
 //! The rules of a table that have one key are a [`Stage`]: an exchange brings rows with equal keys
 //! together, and one operator asks them in the order in which they arrive, or in that of their event
@@ -19,6 +19,7 @@ mod last;
 mod memory;
 mod operator;
 mod ordered;
+mod outliers;
 mod seen;
 mod shared;
 mod spans;
@@ -29,7 +30,7 @@ mod store;
 mod tests;
 mod within;
 
-pub use ask::{Ask, Keyed};
+pub use ask::{Ask, Far, Keyed};
 pub use exec::StageExec;
 pub use operator::KeyedFactory;
 pub use stage::Stage;

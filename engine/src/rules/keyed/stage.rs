@@ -88,7 +88,7 @@ impl Stage {
     }
 
     /// Whether partitions may ask it without an exchange, if they share what it remembers.
-    pub(super) fn can_be_shared(&self) -> bool {
+    pub(in crate::rules) fn can_be_shared(&self) -> bool {
         let is_unique = matches!(self.keyed.ask, Ask::Unique);
         is_unique && self.rules.len() == 1 && self.keyed.order.is_none() && !self.is_single
     }
@@ -258,6 +258,10 @@ impl Question<'_> {
         }
         let mut broken = none(rows);
         memory.ask(&asked, &mut broken)?;
+        let known = match memory.unanswered() {
+            Some(open) => &known & &!&open,
+            None => known,
+        };
         Ok(Verdict::found(self.rule, &applies, known, broken.finish()))
     }
 

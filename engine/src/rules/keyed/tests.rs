@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion_common::ScalarValue;
 use datafusion_expr::Operator as Op;
 use datafusion_physical_expr::PhysicalExpr;
-use datafusion_physical_expr::expressions::{BinaryExpr, Column, Literal, lit};
+use datafusion_physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal, lit};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -79,6 +79,7 @@ fn rule(keyed: Keyed, expect: Arc<dyn PhysicalExpr>) -> Rule {
         when: None,
         expect,
         keyed: Some(keyed),
+        gate: None,
         action: Action::Drop,
         unknown_violates: false,
         overflow: None,
@@ -92,7 +93,7 @@ fn rule(keyed: Keyed, expect: Arc<dyn PhysicalExpr>) -> Rule {
 }
 
 /// The kinds of rules, each with what it says of the rows of a key.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 13] = [
     "unique",
     "within",
     "determines",
@@ -103,6 +104,9 @@ const KINDS: [&str; 10] = [
     "sequential",
     "apart",
     "last",
+    "mean",
+    "median",
+    "quartiles",
 ];
 
 fn ask(kind: &str) -> (Ask, Arc<dyn PhysicalExpr>) {
@@ -137,6 +141,15 @@ fn ask(kind: &str) -> (Ask, Arc<dyn PhysicalExpr>) {
             from: column("value"),
             to: column("end"),
         },
+        "mean" | "median" | "quartiles" => Ask::Outliers {
+            value: Arc::new(CastExpr::new(column("value"), DataType::Float64, None)),
+            last: FEW,
+            far: match kind {
+                "mean" => Far::FromMean(1.5),
+                "median" => Far::FromMedian(1.0),
+                _ => Far::FromQuartiles(0.25),
+            },
+        },
         _ => Ask::Last(vec![("lag(value)".to_owned(), column("value"))]),
     };
     if kind != "last" {
@@ -157,6 +170,44 @@ struct History {
     last: Option<Row>,
     last_state: Option<&'static str>,
     last_value: Option<i64>,
+    values: Vec<f64>,
+}
+
+/// Values that are remembered.
+const FEW: usize = 6;
+
+/// Whether a value is far from others, by the books.
+fn is_far(kind: &str, value: f64, others: &[f64]) -> bool {
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let count = others.len() as f64;
+    let mean = others.iter().sum::<f64>() / count;
+    let ordered = sorted(others.to_vec());
+    // Of six values the third and fourth are in the middle.
+    let median = (ordered[2] + ordered[3]) / 2.0;
+    let distances = sorted(ordered.iter().map(|other| (other - median).abs()).collect());
+    match kind {
+        "mean" => {
+            let squares: f64 = others.iter().map(|other| (other - mean).powi(2)).sum();
+            (value - mean).abs() > 1.5 * (squares / (count - 1.0)).sqrt()
+        }
+        "median" => {
+            let middle = (distances[2] + distances[3]) / 2.0;
+            let deviation = match middle > 0.0 {
+                true => 1.4826 * middle,
+                false => 1.253314 * distances.iter().sum::<f64>() / count,
+            };
+            (value - median).abs() > deviation
+        }
+        _ => {
+            let first = ordered[1] + 0.25 * (ordered[2] - ordered[1]);
+            let third = ordered[3] + 0.75 * (ordered[4] - ordered[3]);
+            let most = 0.25 * (third - first);
+            value < first - most || value > third + most
+        }
+    }
 }
 
 impl History {
@@ -200,6 +251,15 @@ impl History {
                     (begin.max(from)..end.min(to)).next().is_some()
                 };
                 from > to || self.kept.iter().any(meets)
+            }
+            "mean" | "median" | "quartiles" => {
+                let now = row.value? as f64;
+                let before = self.values.len();
+                self.values.push(now);
+                if before < FEW {
+                    return None;
+                }
+                is_far(kind, now, &self.values[before - FEW..before])
             }
             _ => {
                 let last = self.last.replace(row.clone());

@@ -90,6 +90,7 @@ pub(super) fn rule(name: &str, expect: Arc<dyn PhysicalExpr>, action: Action) ->
         when: None,
         expect,
         keyed: None,
+        gate: None,
         action,
         unknown_violates: false,
         overflow: None,

@@ -12,6 +12,7 @@ fn table(overflow: Option<Overflow>) -> Arc<Table> {
         when: None,
         expect: Arc::new(Literal::new(ScalarValue::Boolean(Some(true)))),
         keyed: None,
+        gate: None,
         action: Action::Drop,
         unknown_violates: false,
         overflow,

@@ -1,5 +1,5 @@
 //! Rules over keys: `UNIQUE (..)`, `(..) DETERMINES (..)`, `TRANSITION (..) IN (..)`, `INCREASING (..)`,
-//! `SEQUENTIAL (..)`, `NO OVERLAP (..)`, `(..) REFERENCES ..`, and expressions with `lag(column)`.
+//! `SEQUENTIAL (..)`, `NO OVERLAP (..)`, `NO OUTLIERS (..)`, `(..) REFERENCES ..`, and expressions with `lag(column)`.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Keyed>> {
             },
             _ => return Err(wrong("NO OVERLAP has two columns", place).hint(NO_OVERLAP)),
         }
+    } else if cursor.accept(&["no", "outliers"]) {
+        super::outliers::parse(cursor)?
     } else if behind_columns(cursor).is_some_and(|word| word.eq_ignore_ascii_case("determines")) {
         let from = columns(cursor)?;
         cursor.expect(&["DETERMINES"])?;

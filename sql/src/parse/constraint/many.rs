@@ -61,7 +61,7 @@ pub(super) fn dimension(expectation: &Expectation) -> &'static str {
         Expectation::SameRows { .. } | Expectation::Equals { .. } => "accuracy",
         Expectation::Keyed(keyed) => match keyed.asks {
             Asks::Unique { .. } => "uniqueness",
-            Asks::Last(_) => "validity",
+            Asks::Last(_) | Asks::Outliers { .. } => "validity",
             _ => "consistency",
         },
         _ => "validity",

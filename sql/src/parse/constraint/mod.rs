@@ -3,6 +3,7 @@
 
 mod keyed;
 mod many;
+mod outliers;
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -12,7 +13,8 @@ use weir_engine::options::nearest;
 use weir_engine::rules::{Grade, Switch};
 
 use crate::ast::{
-    Asks, Constraint, CreateExpectation, Expectation, Keyed, Name, OnOverflow, OnViolation, Scope,
+    Asks, Constraint, CreateExpectation, Expectation, Held, Keyed, Name, OnOverflow, OnViolation,
+    Scope,
 };
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
@@ -156,6 +158,16 @@ fn expected(cursor: &mut Cursor<'_>) -> Result<Expectation> {
 
 /// Takes one clause of a rule and gives its name, or `None` where the rule ends.
 fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'static str>> {
+    let is_last = cursor.at_words(&["last"]) || cursor.at_words(&["scope", "last"]);
+    if let Expectation::Keyed(keyed) = &mut rule.expectation
+        && let Asks::Outliers { last, .. } = &mut keyed.asks
+        && is_last
+    {
+        cursor.accept(&["scope"]);
+        cursor.expect(&["LAST"])?;
+        *last = outliers::last(cursor)?;
+        return Ok(Some("LAST"));
+    }
     if let Some(refused) = later_clause(cursor) {
         return Err(refused);
     }
@@ -251,16 +263,16 @@ fn violation(cursor: &mut Cursor<'_>) -> Result<OnViolation> {
         return Ok(OnViolation::FailUpdate);
     }
     if cursor.accept(&["quarantine"]) {
-        if cursor.at_words(&["batch"]) || cursor.at_words(&["window"]) {
-            let what = format!("QUARANTINE {}", upper(cursor));
-            return Err(not_yet(&what, cursor.place()));
-        }
-        cursor.accept(&["row"]);
+        let what = match cursor.accept_one(&["ROW", "BATCH", "WINDOW"]) {
+            Some("BATCH") => Held::Batch,
+            Some("WINDOW") => Held::Window,
+            _ => Held::Row,
+        };
         let into = match cursor.accept(&["into"]) {
             true => Some(object_name(cursor, "the name of a quarantine table")?),
             false => None,
         };
-        return Ok(OnViolation::Quarantine { into });
+        return Ok(OnViolation::Quarantine { what, into });
     }
     if cursor.accept(&["set"]) {
         return Ok(OnViolation::Set(assignments(cursor)?));

@@ -82,7 +82,7 @@ pub(super) fn check(
         name: rule.name.text.clone(),
         text: told(planner, rule),
         ask,
-        consequence: consequence(rule),
+        consequence: consequence(table, rule),
         switch: rule.switch,
         unknown_violates: rule.unknown_violates,
         grade: rule.grade.clone(),
@@ -115,9 +115,13 @@ pub(super) fn model_of(rule: &Constraint) -> Option<String> {
     })
 }
 
-fn consequence(rule: &Constraint) -> Consequence {
-    match rule.on_violation {
+fn consequence(table: &Checked<'_>, rule: &Constraint) -> Consequence {
+    match &rule.on_violation {
         OnViolation::FailUpdate => Consequence::Fail,
+        OnViolation::Quarantine { .. } => {
+            let into = rule.on_violation.quarantine(table.name);
+            Consequence::Quarantine(into.unwrap_or(table.name).into())
+        }
         _ => Consequence::Warn,
     }
 }

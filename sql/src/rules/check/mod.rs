@@ -17,10 +17,12 @@ use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
 use weir_engine::rules::{Check, Switch};
 
-use crate::ast::{Constraint, Expectation, Name, OnViolation, Scope};
+use super::gate::{self, Waits};
+use crate::ast::{Constraint, Expectation, Held, Name, OnViolation, Scope};
 use crate::plan::{Planner, Tables};
 use crate::rules::of_set;
 use query::Group;
+pub(super) use query::measured;
 
 /// The name by which a rule's query knows its table.
 pub(crate) const THIS: &str = "this";
@@ -85,8 +87,13 @@ pub(crate) struct CheckPlan {
     pub(crate) place: Place,
 }
 
-/// Whether a rule looks at many rows.
+/// Whether a rule is measured by a query, at least in some jobs.
 pub(crate) fn is_check(planner: &Planner, constraint: &Constraint) -> bool {
+    is_over_many(planner, constraint) && gate::waits(constraint) != Some(Waits::Always)
+}
+
+/// Whether a rule looks at many rows.
+pub(crate) fn is_over_many(planner: &Planner, constraint: &Constraint) -> bool {
     match &constraint.expectation {
         Expectation::Row(expr) => {
             constraint.scope.is_some()
@@ -136,10 +143,11 @@ fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> R
     let place = rule.name.place;
     match &rule.on_violation {
         OnViolation::Warn | OnViolation::FailUpdate => {}
+        OnViolation::Quarantine { what, .. } if *what != Held::Row => {}
         OnViolation::DropRow | OnViolation::Set(_) | OnViolation::Quarantine { .. } => {
             return Err(wrong(
                 "no single row breaks a rule over many rows, so none can be dropped, changed or quarantined for it",
-                "use ON VIOLATION WARN or FAIL UPDATE, or a rule over rows: EXPECT (expression without aggregates)",
+                "use ON VIOLATION WARN, FAIL UPDATE, QUARANTINE WINDOW or QUARANTINE BATCH, or a rule over rows: EXPECT (expression without aggregates)",
                 place,
             ));
         }

@@ -7,7 +7,7 @@ use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::rules::{Ask, Check, version_of};
 
 use super::measures::Columns;
-use super::{CheckPlan, Checked, THIS, ask};
+use super::{CheckPlan, Checked, THIS, ask, check_clauses};
 use crate::ast::{Constraint, Expectation, Name, Scope};
 use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
@@ -83,7 +83,7 @@ impl<'a> Group<'a> {
         let place = first.place;
         let plan = self.run(planner, table, &parts, first)?;
         for check in &checks {
-            check_truth(check, &plan, &self.rules)?;
+            check_truth(check, &plan, &self.rules, 0)?;
         }
         let is_normal = matches!(first.expectation, Expectation::Normal { .. });
         let every = match &first.scope {
@@ -186,6 +186,42 @@ impl<'a> Group<'a> {
         measure(&mut query, &parts.columns, first.when.as_ref());
         plan_query(planner, table, &query, first)
     }
+}
+
+/// What a rule measures of rows that are judged at once.
+pub(in crate::rules) struct Measured {
+    /// Segments and measures of all rows of the table.
+    pub(in crate::rules) plan: LogicalPlan,
+    /// What is asked of them, with the window behind the segments if there is one.
+    pub(in crate::rules) check: Check,
+}
+
+/// Plans what a rule measures, without its windows and WHEN: those choose the rows.
+pub(in crate::rules) fn measured(
+    planner: &Planner,
+    table: &Checked<'_>,
+    rule: &Constraint,
+) -> Result<Measured> {
+    check_clauses(planner, table, rule)?;
+    let group = Group::of(rule);
+    let mut parts = group.parts(rule, table)?;
+    let check = ask::check(planner, table, rule, &mut parts.columns)?;
+    let segments = rule.per.len();
+    let bounds = segments..parts.keys.len();
+    let items = parts.columns.items.iter().enumerate();
+    let items = items.filter(|(at, _)| !bounds.contains(at));
+    let columns = Columns {
+        items: items.map(|(_, item)| item.clone()).collect(),
+    };
+    let by = match segments {
+        0 => String::new(),
+        _ => format!(" GROUP BY {}", names_of(&rule.per)),
+    };
+    let mut query = skeleton::query(&format!("SELECT 1 FROM \"{THIS}\"{by}"))?;
+    measure(&mut query, &columns, None);
+    let plan = plan_query(planner, table, &query, rule)?;
+    check_truth(&check, &plan, &group.rules, bounds.len())?;
+    Ok(Measured { plan, check })
 }
 
 /// The measures of no row: nothing is grouped, and keys are set when the measures are told of a window.
@@ -343,12 +379,17 @@ fn names_of(columns: &[Name]) -> String {
     names.join(", ")
 }
 
-/// Refuses a rule whose expression is no truth.
-fn check_truth(check: &Check, plan: &LogicalPlan, rules: &[&Constraint]) -> Result<()> {
+/// Refuses a rule whose expression is no truth; of the columns before it some may be absent.
+fn check_truth(
+    check: &Check,
+    plan: &LogicalPlan,
+    rules: &[&Constraint],
+    absent: usize,
+) -> Result<()> {
     let Ask::Truth(at) = check.ask else {
         return Ok(());
     };
-    let found = plan.schema().field(at).data_type();
+    let found = plan.schema().field(at - absent).data_type();
     if *found == DataType::Boolean {
         return Ok(());
     }

@@ -24,7 +24,7 @@ const EVENTS: &str = r#"
 
 /// Rules, each with the rows that it could answer for, those that break it and those it could not
 /// answer for.
-const COUNTED: [(&str, &str); 19] = [
+const COUNTED: [(&str, &str); 21] = [
     ("UNIQUE (id)", "9/0/0"),
     ("UNIQUE (k) KEEP FIRST", "8/6/1"),
     ("UNIQUE (k) ON UNKNOWN VIOLATE", "9/7/1"),
@@ -50,6 +50,14 @@ const COUNTED: [(&str, &str); 19] = [
     ("(abs(x - lag(x)) < 10) PER (k)", "4/1/5"),
     ("INCREASING (seq) PER (k) ORDER BY ts", "8/1/1"),
     ("(lag(status) = 'new' OR lag(id) IS NULL) PER (k)", "8/4/1"),
+    (
+        "NO OUTLIERS (seq, method => 'zscore', k => 1) LAST (3 ROWS)",
+        "6/2/3",
+    ),
+    (
+        "NO OUTLIERS (seq, k => 0.5, method => 'iqr') SCOPE LAST (4 ROWS) ON UNKNOWN VIOLATE",
+        "9/5/4",
+    ),
 ];
 
 fn counted(script: &str) {
@@ -226,18 +234,17 @@ fn the_graph_shows_rules_over_keys() {
         2,
         rules,
         expect![[r#"
-        batch
-        Sink out: memory (id Int64) [x1]
-          Rules out: rules=[gap: sequential (id@0) -> warn] [x1] -> forward
-            Island (DataFusion) [x2] -> rebalance
-              | FilterExec: status@1 = open, projection=[id@0]
-              |   ProjectionExec: expr=[id@0 as id, status@1 as status]
-              |     RulesExec: orders, rules=[one: unique (id@0) -> drop row]
-              |       RepartitionExec: partitioning=Hash([id@0], 2), input_partitions=2
-              |         RulesExec: orders, rules=[up: increasing strictly (ts@3) per (status@1) -> warn]
-              |           RepartitionExec: partitioning=Hash([status@1], 2), input_partitions=2
-              |             ScanExec: orders, memory columns=[id, status, amount, ts] rules=[plain: amount@2 > CAST(0 AS Float64) -> warn]
-    "#]],
+            batch
+            Sink out: memory (id Int64) [x1]
+              Rules out: rules=[gap: sequential (id@0) -> warn] [x1] -> forward
+                Island (DataFusion) [x2] -> rebalance
+                  | FilterExec: status@1 = open, projection=[id@0]
+                  |   ProjectionExec: expr=[id@0 as id, status@1 as status]
+                  |     RulesExec: orders, rules=[one: unique (id@0) -> drop row]
+                  |       RulesExec: orders, rules=[up: increasing strictly (ts@3) per (status@1) -> warn]
+                  |         RepartitionExec: partitioning=Hash([status@1], 2), input_partitions=2
+                  |           ScanExec: orders, memory columns=[id, status, amount, ts] rules=[plain: amount@2 > CAST(0 AS Float64) -> warn]
+        "#]],
     );
     check_graph(
         2,
@@ -442,7 +449,7 @@ fn tables_without_what_rules_over_keys_need() {
           hint: declare WATERMARK FOR the column on the source, or leave ORDER BY out
 
         error[E0109]: line 2, column 64: view "v" cannot be read in this script because of rule "r"
-          detail: queries compute a view anew, and which of its rows break a rule over keys depends on the order in which they come
+          detail: queries compute a view anew, and which of its rows break a rule over keys, a window or a batch depends on the order in which they come
           hint: put the rule on a source or a sink, or let it warn
 
         error[E0109]: line 1, column 82: rule over keys: the rows of "v" change

@@ -4,6 +4,7 @@ mod anomalies;
 mod errors;
 mod estimates;
 mod explain;
+mod gates;
 mod keyed;
 mod memory;
 mod modes;
