@@ -325,6 +325,17 @@ async fn execute(
             }
             rows.finish().map(Step::Rows)
         }
+        Outcome::Validated {
+            schema,
+            rows: told,
+            failed,
+        } => {
+            let mut rows = RowWriter::new(out, format, schema);
+            rows.write(&told)?;
+            let written = rows.finish()?;
+            // All rules are told before the first that fails ends the program.
+            failed.map_or(Ok(Step::Rows(written)), |error| Err(Failure::Job(error)))
+        }
         Outcome::Query(mut stream) => {
             let mut rows = RowWriter::new(out, format, stream.schema());
             while let Some(batch) = stream.next().await {

@@ -177,32 +177,36 @@ impl Scan {
     }
 
     /// Computes the output columns of read rows; rows that break NOT NULL go to the dead letters,
-    /// those that break a rule where it says. `offset` says where a read row stands in its origin.
+    /// those that break a rule where it says. `origin` tells of read rows.
     pub fn shape(
         &self,
         batch: &RecordBatch,
-        (origin, offset): (&str, &dyn Fn(usize) -> Option<u64>),
+        origin: &Origin<'_>,
         task: &TaskContext,
     ) -> Result<Shaped> {
+        let place = origin.place.unwrap_or_default();
         let Some(rules) = &self.rules else {
-            let (rows, valid) = self.typed(&self.columns, batch, origin, task)?;
+            let (rows, valid) = self.typed(&self.columns, batch, place, task)?;
             return Ok(Shaped {
                 rows,
                 valid,
                 published: None,
             });
         };
-        let (rows, valid) = self.typed(&rules.columns, batch, origin, task)?;
+        let (rows, valid) = self.typed(&rules.columns, batch, place, task)?;
         let read: Option<Vec<usize>> = valid
             .as_ref()
             .map(|valid| valid.values().set_indices().collect());
-        let of_valid = |row: usize| match &read {
-            Some(read) => offset(*read.get(row)?),
-            None => offset(row),
+        let as_read = |row: usize| match &read {
+            Some(read) => read.get(row).copied(),
+            None => Some(row),
         };
+        let offset = |row| origin.offset.and_then(|offset| offset(as_read(row)?));
+        let raw = |row| origin.raw.and_then(|raw| raw(as_read(row)?));
         let origin = Origin {
-            offset: Some(&of_valid),
-            ..Origin::of(origin)
+            offset: Some(&offset),
+            raw: Some(&raw),
+            ..Origin::of(place)
         };
         let judged = rules.judge.judge(rows, &origin, task)?;
         Ok(Shaped {

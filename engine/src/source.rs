@@ -160,4 +160,11 @@ pub trait SplitReader: fmt::Debug + Send {
         let _ = row;
         None
     }
+
+    /// The record that a row of the last batch was decoded from, as it came. `None` where rows are not
+    /// decoded from records of their own, or it is not known any more.
+    fn raw(&self, row: usize) -> Option<&[u8]> {
+        let _ = row;
+        None
+    }
 }

@@ -4,6 +4,7 @@ mod alter;
 mod keyed;
 mod quarantine;
 mod rule;
+mod validate;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) use keyed::list;
 pub use keyed::{Asks, Keyed};
 pub use quarantine::QuarantineRequest;
 pub use rule::{Constraint, CreateExpectation, Expectation, Held, OnOverflow, OnViolation, Scope};
+pub use validate::{FailOn, ValidateTable};
 
 /// A name as folded (lower case unless quoted), with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub enum StatementKind {
     Describe(Name),
     /// `PROFILE TABLE`.
     Profile(ProfileTable),
+    /// `VALIDATE TABLE`.
+    Validate(ValidateTable),
     /// `SUGGEST CONSTRAINTS FOR` a table.
     Suggest(Name),
     /// `EXPLAIN [ANALYZE] statement`.

@@ -19,3 +19,4 @@ pub mod settings;
 mod stored;
 mod system;
 pub mod variables;
+mod verdicts;

@@ -70,6 +70,7 @@ files! {
     tumble
     types
     unsupported
+    validate
     variables
     view
 }
@@ -189,6 +190,11 @@ impl DB for Engine {
             last = match self.program.outcome(statement)? {
                 Outcome::Done(_) | Outcome::Added => DBOutput::StatementComplete(0),
                 Outcome::Table { schema, batches } => table(&schema, &batches),
+                Outcome::Validated {
+                    failed: Some(error),
+                    ..
+                } => return Err(Failure::Job(error).into()),
+                Outcome::Validated { schema, rows, .. } => table(&schema, &[rows]),
                 Outcome::Query(stream) | Outcome::Subscription(stream) => {
                     let schema = stream.schema();
                     let rows = self.program.host().block_on(stream.try_collect::<Vec<_>>());

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
@@ -54,6 +55,19 @@ pub(super) struct TextReader {
     pub(super) scan: Scan,
     /// How far the input is.
     pub(super) state: State,
+    /// What was given last: it stays at the front of the buffer until more is asked for.
+    pub(super) given: Given,
+}
+
+/// The records of the last batch.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// How many bytes of the buffer they take.
+    bytes: usize,
+    /// The rows of the batch.
+    rows: usize,
+    /// Where in the buffer that of each row is, once somebody asks.
+    records: OnceLock<Vec<Range<usize>>>,
 }
 
 /// How far a reader is with its input.
@@ -76,6 +90,8 @@ pub(super) enum State {
 impl SplitReader for TextReader {
     async fn next(&mut self) -> Result<Read> {
         loop {
+            let given = std::mem::take(&mut self.given);
+            self.buffer.drain(..given.bytes);
             if matches!(self.state, State::Done) {
                 return Ok(Read::End);
             }
@@ -103,9 +119,29 @@ impl SplitReader for TextReader {
     fn position(&self) -> Position {
         Position(self.offset.to_string())
     }
+
+    fn offset(&self, row: usize) -> Option<u64> {
+        let start = self.record(row)?.start as u64;
+        Some(self.offset - self.given.bytes as u64 + start)
+    }
+
+    fn raw(&self, row: usize) -> Option<&[u8]> {
+        self.buffer.get(self.record(row)?.clone()).map(trim_end)
+    }
 }
 
 impl TextReader {
+    /// Where the record of a row of the last batch is in the buffer. A batch that lost rows which fit no
+    /// column has none: they can't be told apart from the others.
+    fn record(&self, row: usize) -> Option<&Range<usize>> {
+        let block = self.buffer.get(..self.given.bytes)?;
+        let records = self
+            .given
+            .records
+            .get_or_init(|| self.splitter.ranges(block));
+        (records.len() == self.given.rows).then(|| records.get(row))?
+    }
+
     /// Whether what was scanned should be decoded before more is read.
     fn is_block_full(&mut self) -> bool {
         if matches!(self.state, State::Skipping) {
@@ -232,6 +268,7 @@ impl TextReader {
     fn block(&mut self) -> Result<RecordBatch> {
         let scan = self.scan;
         let block = &self.buffer[..scan.end];
+        let mut records = None;
         let batch = if scan.records == 0 {
             self.columns.empty()
         } else {
@@ -242,19 +279,29 @@ impl TextReader {
                     self.columns.shape(&batch, &Offsets::Each(offsets))?
                 }
                 Ok(batch) => self.columns.shape(&batch, &Offsets::Unknown)?,
-                Err(_) => self.rescue(scan.end)?,
+                Err(_) => {
+                    let (batch, good) = self.rescue(scan.end)?;
+                    records = Some(good);
+                    batch
+                }
             }
         };
-        self.consume(scan.end);
+        self.offset += scan.end as u64;
+        self.scan = Scan::default();
+        self.given = Given {
+            bytes: scan.end,
+            rows: batch.num_rows(),
+            records: records.map_or_else(OnceLock::new, OnceLock::from),
+        };
         Ok(batch)
     }
 
-    /// Decodes a block with bad records by halves.
-    fn rescue(&mut self, end: usize) -> Result<RecordBatch> {
+    /// Decodes a block with bad records by halves; gives the good ones too.
+    fn rescue(&mut self, end: usize) -> Result<(RecordBatch, Vec<Range<usize>>)> {
         let block = &self.buffer[..end];
         let ranges = self.splitter.ranges(block);
         let mut good: Vec<RecordBatch> = Vec::new();
-        let mut starts: Vec<u64> = Vec::new();
+        let mut kept: Vec<Range<usize>> = Vec::new();
         let mut parts: Vec<Range<usize>> = std::iter::once(0..ranges.len()).collect();
         while let Some(part) = parts.pop() {
             let records = &ranges[part.clone()];
@@ -264,9 +311,9 @@ impl TextReader {
             let bytes = &block[first.start..last.end];
             match self.decoder.decode(bytes, records.len()) {
                 Ok(batch) => {
-                    let mut found = offsets(self.offset, records.iter());
-                    found.resize(batch.num_rows(), self.offset + first.start as u64);
-                    starts.extend(found);
+                    let mut found = records.to_vec();
+                    found.resize(batch.num_rows(), first.clone());
+                    kept.extend(found);
                     good.push(batch);
                 }
                 Err(error) if records.len() == 1 => {
@@ -283,10 +330,12 @@ impl TextReader {
             }
         }
         let Some(first) = good.first() else {
-            return Ok(self.columns.empty());
+            return Ok((self.columns.empty(), kept));
         };
         let batch = concat_batches(&first.schema(), &good)?;
-        self.columns.shape(&batch, &Offsets::Each(starts))
+        let starts = offsets(self.offset, kept.iter());
+        let batch = self.columns.shape(&batch, &Offsets::Each(starts))?;
+        Ok((batch, kept))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::job::{Stop, TaskContext};
 use crate::limits;
 use crate::message::EventTime;
-use crate::rules::Requests;
+use crate::rules::{Origin, Requests};
 use crate::scan::Scan;
 use crate::source::{Read, Split, SplitReader};
 
@@ -155,11 +155,13 @@ impl Reading {
         self.task.metrics.add_in(batch.num_rows());
         self.task.metrics.bytes.fetch_add(bytes, Relaxed);
         let offset = |row| open.reader.offset(row);
-        let origin = (
-            open.split.id.as_str(),
-            &offset as &dyn Fn(usize) -> Option<u64>,
-        );
-        let shaped = self.scan.shape(batch, origin, &self.task)?;
+        let raw = |row| open.reader.raw(row);
+        let origin = Origin {
+            offset: Some(&offset),
+            raw: Some(&raw),
+            ..Origin::of(open.split.id.as_str())
+        };
+        let shaped = self.scan.shape(batch, &origin, &self.task)?;
         if self.feed.follows_rows() {
             let timely = shaped.timely(batch)?;
             let watermark = self

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListBuilder, StringArray,
-    StringBuilder, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListBuilder,
+    StringArray, StringBuilder, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, filter_record_batch};
@@ -21,6 +21,7 @@ use super::rule::Rule;
 use super::verdict::Verdict;
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
+use crate::limits;
 
 /// The name of a row in quarantine, the same each time that it comes back.
 pub const ID: &str = "_id";
@@ -28,13 +29,16 @@ pub const ID: &str = "_id";
 pub const ATTEMPT: &str = "_attempt";
 /// What has become of a row in quarantine.
 pub const STATUS: &str = "_status";
+/// The record that a row came as.
+const RAW: &str = "_raw";
 /// The columns behind those of the table.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     ID,
     "_table",
     "_pipeline",
     "_origin",
     "_offset",
+    RAW,
     "_event_time",
     "_rules",
     "_rule_versions",
@@ -72,6 +76,7 @@ pub fn kept_schema(rows: &Schema) -> SchemaRef {
         pipeline,
         origin,
         offset,
+        raw,
         event_time,
         rules,
         versions,
@@ -94,6 +99,7 @@ pub fn kept_schema(rows: &Schema) -> SchemaRef {
         text(pipeline, false),
         text(origin, true),
         Field::new(offset, DataType::Int64, true),
+        Field::new(raw, DataType::Binary, true),
         Field::new(event_time, moment(), true),
         list(rules),
         list(versions),
@@ -210,6 +216,7 @@ impl Kept {
             text(&task.job.pipeline),
             came.origin,
             came.offset,
+            came.raw,
             times,
             Arc::new(names.finish()),
             Arc::new(versions.finish()),
@@ -243,6 +250,7 @@ struct Came {
     id: ArrayRef,
     origin: ArrayRef,
     offset: ArrayRef,
+    raw: ArrayRef,
     attempt: ArrayRef,
     first_seen: ArrayRef,
 }
@@ -257,7 +265,12 @@ impl Came {
             let offset = origin.offset.and_then(|offset| offset(row));
             offset.and_then(|offset| i64::try_from(offset).ok())
         });
+        let raws = bad.set_indices().map(|row| {
+            let raw = origin.raw.and_then(|raw| raw(row))?;
+            Some(raw.get(..limits::DEAD_LETTER_RAW_BYTES_MAX).unwrap_or(raw))
+        });
         Self {
+            raw: Arc::new(raws.collect::<BinaryArray>()),
             id: Arc::new(StringArray::from_iter_values(ids)),
             origin: Arc::new(StringArray::from(vec![origin.place; count])),
             offset: Arc::new(offsets.collect::<Int64Array>()),
@@ -279,6 +292,7 @@ impl Came {
             id: column(ID)?,
             origin: column("_origin")?,
             offset: column("_offset")?,
+            raw: column(RAW)?,
             attempt: Arc::new(attempts.unary::<_, Int32Type>(|n| n.saturating_add(1))),
             first_seen: column("_first_seen")?,
         })

@@ -12,6 +12,8 @@ pub struct Origin<'a> {
     pub place: Option<&'a str>,
     /// Where in it a row stands, by its number in the batch.
     pub offset: Option<&'a dyn Fn(usize) -> Option<u64>>,
+    /// The record that a row came as, by its number in the batch.
+    pub raw: Option<&'a dyn Fn(usize) -> Option<&'a [u8]>>,
     /// The rows are in quarantine and are judged once more: with all the columns that they have
     /// there.
     pub again: Option<&'a RecordBatch>,

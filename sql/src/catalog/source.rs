@@ -193,6 +193,26 @@ impl SourceTable {
         Ok(())
     }
 
+    /// The same table with other rules.
+    pub(crate) fn with_rules(&self, planner: &Planner, rules: &[Constraint]) -> Result<Self> {
+        let other = Self {
+            connector: Arc::clone(&self.connector),
+            request: self.request.clone(),
+            first: Arc::clone(&self.first),
+            batch: self.batch.clone(),
+            schema: Arc::clone(&self.schema),
+            columns: self.columns.clone(),
+            watermark: self.watermark.clone(),
+            rules: Mutex::default(),
+            constraints: Mutex::default(),
+            nothing: Mutex::default(),
+            primary_key: self.primary_key.clone(),
+            lookups: self.lookups.clone(),
+        };
+        other.expect(planner, rules)?;
+        Ok(other)
+    }
+
     /// The connectors whose tables can be asked for rows by key.
     pub(crate) fn lookups(&self) -> &[&'static str] {
         &self.lookups

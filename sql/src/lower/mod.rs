@@ -48,7 +48,7 @@ use crate::plan::{Planner, window_table::WindowTableNode};
 use crate::settings::Mode;
 pub(crate) use checks::add_check;
 use flow::Flow;
-pub(crate) use outlet::add_outlet;
+pub(crate) use outlet::{add_judged, add_outlet};
 pub(crate) use share::{agree, share};
 pub(crate) use sinks::{SinkInputs, SinkQuery, add_sink};
 pub(crate) use views::add_view;

@@ -29,6 +29,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod unsupported;
+mod validate;
 mod windows;
 
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;

@@ -9,7 +9,7 @@ use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{alter, emit, options, quarantine, syntax, unsupported};
+use super::{alter, emit, options, quarantine, syntax, unsupported, validate};
 use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
@@ -24,6 +24,7 @@ const STARTS: &[&str] = &[
     "EXPLAIN",
     "PROFILE",
     "SUGGEST",
+    "VALIDATE",
     "REPLAY",
     "RELEASE",
     "DISCARD",
@@ -75,6 +76,7 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
         }
         "explain" => explain(cursor, piece),
         "profile" => profile(cursor),
+        "validate" => validate::parse(cursor),
         "suggest" => {
             cursor.next();
             cursor.expect(&["CONSTRAINTS", "FOR"])?;

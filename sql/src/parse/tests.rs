@@ -127,6 +127,10 @@ fn about_rules(o: &mut String, statement: &StatementKind) {
             if_exists,
         } => write!(o, "drop sets {} if_exists={if_exists}", names(sets)).unwrap(),
         StatementKind::AlterTable(alter) => altered(o, alter),
+        StatementKind::Validate(v) => {
+            let (using, fail_on) = (names(&v.using), v.fail_on);
+            write!(o, "validate {} using ({using}) {fail_on:?}", name(&v.table)).unwrap();
+        }
         other => unreachable!("{other:?}"),
     }
 }

@@ -21,7 +21,6 @@ pub(super) fn statement(word: &str) -> Option<Error> {
     let hint = match word.to_ascii_lowercase().as_str() {
         "replay" => "read the dead letters' Parquet files with a source, and insert them again",
         "release" => "rows that rules have kept back come out with RELEASE FROM quarantine.name",
-        "validate" => "rules are checked as rows pass: CONSTRAINT name EXPECT (expression)",
         "copy" | "load" | "unload" | "import" | "export" => {
             "read files with CREATE SOURCE, write them with CREATE SINK ... AS SELECT"
         }

@@ -95,7 +95,7 @@ impl Session {
             .any(|rule| check::is_check(&self.planner, rule))
     }
 
-    fn checks_of(
+    pub(super) fn checks_of(
         &self,
         name: &str,
         rows: Arc<dyn TableProvider>,
@@ -147,12 +147,23 @@ impl Session {
             }
         }
         for (table, plan) in all {
-            let place = plan.place;
-            let id = format!("check/{table}/{}", plan.id);
-            let added = add_check(graph, (&table, &id), plan, &self.planner, how).await;
-            added.map_err(|error: Error| error.at(Some(place)))?;
+            self.add_check(graph, &table, plan, how).await?;
         }
         Ok(())
+    }
+
+    /// Adds a query that measures, with the rules that judge what it gives.
+    pub(super) async fn add_check(
+        &self,
+        graph: &mut Graph,
+        table: &str,
+        plan: CheckPlan,
+        how: (Mode, u32),
+    ) -> Result<()> {
+        let place = plan.place;
+        let id = format!("check/{table}/{}", plan.id);
+        let added = add_check(graph, (table, &id), plan, &self.planner, how).await;
+        added.map_err(|error: Error| error.at(Some(place)))
     }
 }
 

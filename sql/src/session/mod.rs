@@ -17,6 +17,7 @@ mod rules;
 pub(crate) mod show;
 mod stored;
 mod subscribe;
+mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -71,6 +72,15 @@ pub enum Outcome {
         /// Its rows.
         batches: Vec<RecordBatch>,
     },
+    /// VALIDATE gives a line for each rule, and fails behind them.
+    Validated {
+        /// Its columns.
+        schema: SchemaRef,
+        /// Its rows.
+        rows: RecordBatch,
+        /// The rules that do not hold, if that fails the statement.
+        failed: Option<Error>,
+    },
     /// A bare query gives its rows as they come.
     Query(SendableRecordBatchStream),
     /// SUBSCRIBE gives changes as they happen, until the stream is dropped.
@@ -84,6 +94,7 @@ impl std::fmt::Debug for Outcome {
         match self {
             Self::Done(words) => f.debug_tuple("Done").field(words).finish(),
             Self::Table { batches, .. } => f.debug_tuple("Table").field(batches).finish(),
+            Self::Validated { rows, .. } => f.debug_tuple("Validated").field(rows).finish(),
             Self::Query(_) => f.write_str("Query"),
             Self::Subscription(_) => f.write_str("Subscription"),
             Self::Added => f.write_str("Added"),
@@ -239,6 +250,7 @@ impl Session {
             StatementKind::ShowCreate(name) => show::show_create(self, name),
             StatementKind::Describe(name) => show::describe(self, name),
             StatementKind::Profile(profile) => self.profile(profile, place).await,
+            StatementKind::Validate(validate) => self.validate(validate, place).await,
             StatementKind::Suggest(table) => self.suggest(table, place).await,
             StatementKind::Explain { analyze, statement } => {
                 crate::explain::explain(self, *analyze, statement).await

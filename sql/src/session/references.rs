@@ -34,7 +34,7 @@ impl Session {
         self.refer_to(constraints)
     }
 
-    fn refer_to(&self, constraints: &[Constraint]) -> Result<()> {
+    pub(super) fn refer_to(&self, constraints: &[Constraint]) -> Result<()> {
         for constraint in constraints {
             let Expectation::Keyed(keyed) = &constraint.expectation else {
                 continue;

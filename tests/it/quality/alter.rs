@@ -123,3 +123,31 @@ fn what_stays_goes_on_and_what_is_switched_does_nothing() {
         Some(("once: quarantine into twice".to_owned(), 4, 2))
     );
 }
+
+#[test]
+fn validate_tells_all_and_ends_the_script_before_its_pipeline() {
+    let place = Place::new();
+    place.write("in/1.csv", "id,amount\n1,10\n2,-5\n");
+    let rules = "CREATE RULE SET money (CONSTRAINT positive EXPECT (amount > 0), CONSTRAINT id EXPECT (id > 0));
+        CREATE SOURCE orders (id BIGINT, amount DOUBLE)
+            WITH (connector = 'file', path = 'in/*.csv', format = 'csv');\n";
+    let sink = "CREATE SINK out WITH (connector = 'file', path = 'out', format = 'csv')
+            AS SELECT * FROM orders;";
+    let script =
+        |clause: &str| format!("{rules} VALIDATE TABLE orders USING money {clause}; {sink}");
+    let ended = place.run(&script("FAIL ON WARNING"), &[]);
+    assert!(ended.out.contains("| positive "), "{}", ended.out);
+    assert!(ended.out.contains("| id "), "{}", ended.out);
+    ended.fails(1, "E0304", &["1 of 2 rules", "\"orders\"", "positive"]);
+    assert!(place.files("out").is_empty());
+    // A warning alone does not fail it.
+    place.run(&script(""), &[]).ok();
+    assert!(!place.files("out").is_empty());
+    let asked = script("FAIL ON WARNING").replace(sink, "");
+    place
+        .weir(&["sql", "-c", &asked])
+        .fails(1, "E0304", &["positive"]);
+    place
+        .weir(&["sql", "-c", &script("FAIL ON NONE").replace(sink, "")])
+        .ok();
+}

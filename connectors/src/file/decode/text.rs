@@ -11,7 +11,7 @@ use super::super::input::{Filled, Input};
 use super::super::json::{JsonDecoder, words};
 use super::super::records::{Scan, Splitter};
 use super::super::split::Part;
-use super::super::text::{DecodeText, State, TextReader};
+use super::super::text::{DecodeText, Given, State, TextReader};
 use super::{BOM, Opened, Opening, Rejected};
 
 impl Opening<'_> {
@@ -220,6 +220,7 @@ impl Opening<'_> {
             batch_rows: self.batch_rows,
             scan: Scan::default(),
             state,
+            given: Given::default(),
         }
     }
 }

@@ -324,3 +324,57 @@ async fn values_in_the_path_are_columns() {
             .contains("| 2024-01-02 | 2  |")
     );
 }
+
+/// What each row of a file says of where it came from.
+async fn records(case: &Case) -> Vec<(i64, Option<u64>, Option<String>)> {
+    let source = case.open().await.unwrap();
+    let mut all = Vec::new();
+    for split in source.discover().await.unwrap() {
+        let mut reader = source.open(&split, &[0], &case.context()).await.unwrap();
+        while let Read::Rows { batch, .. } = reader.next().await.unwrap() {
+            let ids = batch
+                .column(0)
+                .as_any()
+                .downcast_ref::<Int64Array>()
+                .unwrap();
+            for row in 0..batch.num_rows() {
+                let raw = reader
+                    .raw(row)
+                    .map(|raw| String::from_utf8_lossy(raw).into_owned());
+                all.push((ids.value(row), reader.offset(row), raw));
+            }
+            assert_eq!(reader.raw(batch.num_rows()), None);
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn rows_know_the_records_that_they_came_as() {
+    let text = "id,name\r\n1,\"a\nb\"\r\n\n2,c\n3\nx,d\n4,\"e\",\n5,f";
+    let expected =
+        |text: &str, records: &[(i64, &str)]| -> Vec<(i64, Option<u64>, Option<String>)> {
+            let one = |(id, raw): &(i64, &str)| {
+                let at = text.find(raw).map(|at| at as u64);
+                (*id, at, Some((*raw).to_owned()))
+            };
+            records.iter().map(one).collect()
+        };
+    for rows in [1, 2, 3, 100] {
+        let case = Case::new("a.csv").file("a.csv", text).rows(rows);
+        let case = case.columns(&[("id", DataType::Int64), ("name", DataType::Utf8)]);
+        let wanted = expected(text, &[(1, "1,\"a\nb\""), (2, "2,c"), (5, "5,f")]);
+        assert_eq!(records(&case).await, wanted, "{rows} rows");
+    }
+    let text = "{\"id\": 1, \"more\": [1,  2]}\n{\"id\":2}\nno\n{\"id\":3 }\n";
+    for rows in [1, 2, 100] {
+        let case = Case::new("a.json").file("a.json", text).rows(rows);
+        let case = case.columns(&[("id", DataType::Int64)]);
+        let lines = [
+            (1, "{\"id\": 1, \"more\": [1,  2]}"),
+            (2, "{\"id\":2}"),
+            (3, "{\"id\":3 }"),
+        ];
+        assert_eq!(records(&case).await, expected(text, &lines), "{rows} rows");
+    }
+}

@@ -234,6 +234,7 @@ fn a_quarantined_row_says_why_it_is_there() {
     };
     let origin = Origin {
         offset: Some(&|row| Some(row as u64 + 7)),
+        raw: Some(&|row| (row == 0).then_some(b"1,-3,".as_slice())),
         ..Origin::of("a.csv")
     };
     judge
@@ -261,6 +262,8 @@ fn a_quarantined_row_says_why_it_is_there() {
         (attempt, offset.as_primitive::<Int64Type>().value(0))
     };
     assert_eq!(number(&rows), (0, 7));
+    let raw = rows.column_by_name("_raw").unwrap();
+    assert_eq!(raw.as_binary::<i32>().value(0), b"1,-3,");
     assert_eq!(text("_observed"), r#"{"a":-3,"b":null}"#);
     assert_eq!(names_of(&rows, 0), ["positive", "large", "known", "more"]);
     assert!(rows.column_by_name("_event_time").unwrap().is_null(0));
@@ -276,7 +279,7 @@ fn a_quarantined_row_says_why_it_is_there() {
     letters.commit(&letters.prepare_all().unwrap()).unwrap();
     let later = store.rows("bad").remove(1);
     assert_eq!(number(&later), (1, 7));
-    for column in ["_id", "_origin", "_first_seen", "_rules"] {
+    for column in ["_id", "_origin", "_raw", "_first_seen", "_rules"] {
         assert_eq!(later.column_by_name(column), rows.column_by_name(column));
     }
 }

@@ -82,6 +82,7 @@ pub(super) async fn execute(session: &mut Session, script: &str) -> Result<Strin
             Outcome::Done(words) => words,
             Outcome::Added => "added".to_owned(),
             Outcome::Table { batches, .. } => rows(&batches),
+            Outcome::Validated { rows: told, .. } => rows(&[told]),
             Outcome::Query(stream) | Outcome::Subscription(stream) => {
                 let schema = stream.schema();
                 let mut batches: Vec<RecordBatch> =
