@@ -1,6 +1,6 @@
 //! VALIDATE TABLE: asks rules of what a table holds now, as a batch job of its own that keeps nothing.
 //!
-//! The rules are in a dry run: each is asked of all rows, whatever the others say.
+//! All rules warn: each is asked of all rows, whatever the others say.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use weir_engine::sink::CommitToken;
 use super::outlet::Outlet;
 use super::subscribe::Moments;
 use super::{Outcome, Session};
-use crate::ast::{Constraint, FailOn, Name, ValidateTable};
+use crate::ast::{Constraint, FailOn, Name, OnViolation, ValidateTable};
 use crate::catalog::Object;
 use crate::lower::{Target, add_judged, share};
 use crate::parse::{check_new, skeleton};
@@ -45,7 +45,7 @@ impl Session {
     pub(super) async fn validate(&self, ask: &ValidateTable, place: Place) -> Result<Outcome> {
         let asked = self.asked(ask)?;
         self.refer_to(&asked)?;
-        let tried: Vec<Constraint> = asked.iter().map(dry).collect();
+        let tried: Vec<Constraint> = asked.iter().map(warning).collect();
         let rows = self.rows_of(&ask.table, &tried, place)?;
         let job = self.judging(&ask.table.text, &rows, &tried, place).await?;
         let results = self.results_of(job).await?;
@@ -234,9 +234,12 @@ impl DeadLetterStore for Found {
     }
 }
 
-fn dry(rule: &Constraint) -> Constraint {
+/// The same rule, which does nothing about what breaks it.
+fn warning(rule: &Constraint) -> Constraint {
     Constraint {
-        switch: Switch::DryRun,
+        on_violation: OnViolation::Warn,
+        on_overflow: None,
+        switch: Switch::On,
         ..rule.clone()
     }
 }
