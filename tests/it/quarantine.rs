@@ -323,3 +323,46 @@ fn each_row_of_a_batch_run_comes_back_once_through_kills() {
     println!("the last run took {:?}", begin.elapsed());
     check_once(&place, (0..ROWS).map(|id| format!("{id},{}", amount(id))));
 }
+
+/// Events of which a window of ten seconds is to have so many per key.
+fn events(least: u32) -> String {
+    format!(
+        "CREATE SOURCE events (id BIGINT, k VARCHAR, ts TIMESTAMP, WATERMARK FOR ts AS ts,
+            CONSTRAINT once EXPECT UNIQUE (id) ON VIOLATION DROP ROW,
+            CONSTRAINT enough EXPECT (count(*) >= {least})
+                SCOPE WINDOW (TUMBLE (ts, INTERVAL '10' SECOND)) PER (k) ON VIOLATION QUARANTINE WINDOW)
+        WITH (connector = 'file', path = 'in/*.csv', format = 'csv');
+        CREATE SINK out WITH (connector = 'file', path = 'out', format = 'csv', header = 'false')
+            AS SELECT id FROM events;\n"
+    )
+}
+
+/// Rows of a window that comes back are asked together; one that is released is not asked.
+#[test]
+fn windows_come_back_together() {
+    let place = Place::new();
+    place.write(
+        "in/a.csv",
+        "id,k,ts\n1,a,2024-01-01T00:00:01\n2,a,2024-01-01T00:00:02\n3,b,2024-01-01T00:00:03\n\
+         4,a,2024-01-01T00:00:11\n5,a,2024-01-01T00:00:12\n6,b,2024-01-01T00:00:21\n",
+    );
+    let flags = ["--state", "state"];
+    place.run(&events(3), &flags).ok();
+    assert!(published(&place, "out").is_empty());
+    let kept =
+        "SELECT id, _rules[1], _observed, _attempt, _status FROM quarantine.events WHERE id < 4";
+    let row = |id: u32, count: u32| format!("{id},enough,\"{{\"\"count(*)\"\":{count}}}\",0,open");
+    assert_eq!(ask(&place, kept), [row(1, 2), row(2, 2), row(3, 1)]);
+    ask(&place, "RELEASE FROM quarantine.events WHERE id = 6");
+    let replay = |least| format!("{} REPLAY FROM quarantine.events;", events(least));
+    let ended = place.run(&replay(2), &flags).ok();
+    assert!(ended.out.contains("5 rows replayed"), "{}", ended.out);
+    assert_eq!(published(&place, "out"), ["1", "2", "4", "5", "6"]);
+    let known = "SELECT id, _attempt, _status FROM quarantine.events WHERE id IN (2, 3, 6)";
+    assert_eq!(
+        ask(&place, known),
+        ["2,0,replayed", "3,0,replayed", "3,1,open", "6,0,released"]
+    );
+    place.run(&replay(1), &flags).ok();
+    assert_eq!(published(&place, "out"), ["1", "2", "3", "4", "5", "6"]);
+}

@@ -24,7 +24,7 @@ const RULES: &str = "
         AS SELECT seq, seq / 2 AS pair FROM made;";
 
 /// The numbers in the visible files of a folder, in order.
-fn numbers(folder: &Path) -> Vec<i64> {
+pub(super) fn numbers(folder: &Path) -> Vec<i64> {
     let mut numbers = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else {
         return numbers;
