@@ -11,7 +11,7 @@ use datafusion_physical_plan::ExecutionPlan;
 use crate::error::{Error, Result};
 use crate::join::LookupJoinFactory;
 use crate::operator::OperatorFactory;
-use crate::rules::Reference;
+use crate::rules::{Baseline, Reference};
 use crate::scan::Scan;
 use crate::sink::Sink;
 
@@ -98,6 +98,8 @@ pub struct Graph {
     edges: Vec<Edge>,
     /// Tables whose keys the rules of the nodes ask for: they are read before anything else.
     references: Vec<Arc<Reference>>,
+    /// What rules compare with, read then too.
+    baselines: Vec<Arc<Baseline>>,
 }
 
 impl Graph {
@@ -109,6 +111,16 @@ impl Graph {
     /// The tables that rules refer to.
     pub fn references(&self) -> &[Arc<Reference>] {
         &self.references
+    }
+
+    /// Adds what rules compare with.
+    pub fn compare(&mut self, baseline: Arc<Baseline>) {
+        self.baselines.push(baseline);
+    }
+
+    /// What rules compare with.
+    pub fn baselines(&self) -> &[Arc<Baseline>] {
+        &self.baselines
     }
 
     /// Adds a node; its id must be new.

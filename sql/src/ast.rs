@@ -1,6 +1,7 @@
 //! Weir's statements as parsed: what the planner works on. Queries stay in sqlparser's form.
 
 mod alter;
+mod baseline;
 mod keyed;
 mod quarantine;
 mod rule;
@@ -14,10 +15,13 @@ use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
 
 pub use alter::{AlterTable, Alteration, CreateRuleSet};
+pub use baseline::Baseline;
 pub(crate) use keyed::list;
 pub use keyed::{Asks, Keyed};
 pub use quarantine::QuarantineRequest;
-pub use rule::{Constraint, CreateExpectation, Expectation, Held, OnOverflow, OnViolation, Scope};
+pub use rule::{
+    Constraint, CreateExpectation, Expectation, Held, OnOverflow, OnViolation, Remembered, Scope,
+};
 pub use validate::{FailOn, ValidateTable};
 
 /// A name as folded (lower case unless quoted), with its place.
@@ -38,6 +42,8 @@ pub struct Statement {
     pub text: String,
     /// What it says.
     pub kind: StatementKind,
+    /// What distributions in it are compared with.
+    pub baselines: Vec<Baseline>,
 }
 
 /// What a statement says.

@@ -16,6 +16,7 @@ mod profile;
 mod rules;
 pub mod session;
 pub mod settings;
+mod statistics;
 mod stored;
 mod system;
 pub mod variables;

@@ -64,6 +64,7 @@ files! {
     show
     sink
     source
+    statistics
     subquery
     subscribe
     text_views

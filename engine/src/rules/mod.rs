@@ -16,6 +16,7 @@
 //! A verdict of a rule over single rows is a pure function of the row. Both sides of an update are
 //! judged alike: the retraction of a row that was kept back is kept back too.
 
+mod baseline;
 mod check;
 mod fate;
 mod fused;
@@ -36,7 +37,8 @@ mod tally;
 mod tests;
 mod verdict;
 
-pub use check::{Ask, Check, ChecksFactory, ChecksSpec, Consequence};
+pub use baseline::Baseline;
+pub use check::{Ask, Check, ChecksFactory, ChecksSpec, Consequence, Earlier, Fold, Past, Term};
 pub use gate::{Gate, GateStage, Measure, Measures, Over};
 pub use judge::{Judge, Judged, Table};
 pub use kept::{ATTEMPT, ID, OPEN, STATUS, is_kept_column, is_required, kept_schema};

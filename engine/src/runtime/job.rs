@@ -111,7 +111,7 @@ impl Job {
     }
 }
 
-/// Reads the tables that rules refer to.
+/// Reads the tables that rules refer to, and what they compare with.
 async fn refer(graph: &Graph, context: &JobContext) -> Result<()> {
     for reference in graph.references() {
         let (reference, job) = (Arc::clone(reference), context.clone());
@@ -119,6 +119,14 @@ async fn refer(graph: &Graph, context: &JobContext) -> Result<()> {
         let load = async move { drop(give.send(reference.load(&job).await)) };
         context.env.spawn(Work::Cpu, load).join().await?;
         let lost = |_| Error::internal("a table that rules refer to was not read");
+        result.await.map_err(lost)??;
+    }
+    for baseline in graph.baselines() {
+        let (baseline, job) = (Arc::clone(baseline), context.clone());
+        let (give, result) = oneshot::channel();
+        let load = async move { drop(give.send(baseline.load(&job).await)) };
+        context.env.spawn(Work::Cpu, load).join().await?;
+        let lost = |_| Error::internal("what rules compare with was not read");
         result.await.map_err(lost)??;
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! Rules as parsed: `CONSTRAINT name EXPECT ...` within a table, `CREATE EXPECTATION` outside.
 
+use std::fmt;
+
 use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, FunctionArg, Query};
 use weir_engine::error::Place;
-use weir_engine::rules::{Grade, Switch};
+use weir_engine::rules::{Fold, Grade, Switch};
 
 use super::{Keyed, Name};
 
@@ -29,12 +31,43 @@ pub struct Constraint {
     pub mostly: Option<f64>,
     /// `PER (columns)`: rows with other values have verdicts of their own, or are another key's.
     pub per: Vec<Name>,
+    /// `WITH name => HISTORY(...)`: what was measured before.
+    pub past: Vec<Remembered>,
     /// Whether it is asked, and whether what it says is done.
     pub switch: Switch,
     /// The set that it was taken from, where the table says so.
     pub of_set: Option<Name>,
     /// Where its expression stands.
     pub place: Place,
+}
+
+/// `name => HISTORY(n [, aggregate])`, or `AVG(HISTORY(n))` and the like.
+#[derive(Debug, Clone)]
+pub struct Remembered {
+    /// Its name in the expression.
+    pub name: Name,
+    /// How many verdicts ago, or how many verdicts.
+    pub back: usize,
+    /// What is taken of them.
+    pub fold: Fold,
+    /// The aggregate, if it is not the only one of the expression.
+    pub of: Option<Expr>,
+}
+
+impl fmt::Display for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = self.of.as_ref();
+        let of = of.map_or_else(String::new, |of| format!(", {of}"));
+        let history = format!("HISTORY({}{of})", self.back);
+        let name = &self.name.text;
+        match self.fold {
+            Fold::At => write!(f, "{name} => {history}"),
+            Fold::Mean => write!(f, "{name} => AVG({history})"),
+            Fold::Least => write!(f, "{name} => MIN({history})"),
+            Fold::Greatest => write!(f, "{name} => MAX({history})"),
+            Fold::Sum => write!(f, "{name} => SUM({history})"),
+        }
+    }
 }
 
 /// What a rule expects, by what has to be looked at.

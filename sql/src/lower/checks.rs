@@ -56,6 +56,8 @@ pub(crate) async fn add_check(
         }
         None => None,
     };
+    let shown = check.plan.display_indent().to_string();
+    let baselines = planner.references().baselines.wanted(&shown);
     let spec = ChecksSpec {
         table: table.to_owned(),
         scope: check.scope,
@@ -64,6 +66,10 @@ pub(crate) async fn add_check(
         window: check.windowed.then_some((first, first + 1)),
         bounded: mode == Mode::Batch,
         every,
+        baselines: baselines
+            .into_iter()
+            .map(|wanted| wanted.baseline)
+            .collect(),
         checks: check.checks,
     };
     let factory = ChecksFactory::try_new(spec)?;

@@ -46,7 +46,7 @@ fn is_function(token: &TokenWithSpan) -> bool {
     })
 }
 
-fn word(token: &TokenWithSpan) -> Option<&Word> {
+pub(super) fn word(token: &TokenWithSpan) -> Option<&Word> {
     match &token.token {
         Token::Word(word) if word.quote_style.is_none() => Some(word),
         _ => None,
@@ -54,7 +54,7 @@ fn word(token: &TokenWithSpan) -> Option<&Word> {
 }
 
 /// The arguments of a call whose first one begins at `from`.
-fn arguments(tokens: &[TokenWithSpan], from: usize) -> Vec<Range<usize>> {
+pub(super) fn arguments(tokens: &[TokenWithSpan], from: usize) -> Vec<Range<usize>> {
     let (mut found, mut start, mut depth) = (Vec::new(), from, 0_usize);
     for (at, token) in tokens.iter().enumerate().skip(from) {
         match token.token {

@@ -10,6 +10,7 @@
 mod alter;
 pub(crate) mod anomaly;
 mod anomaly_model;
+mod baseline;
 mod bounds;
 mod columns;
 mod constraint;
@@ -19,6 +20,7 @@ mod dialect;
 mod emit;
 mod keywords;
 mod options;
+mod patterns;
 mod quarantine;
 mod query;
 mod scan;

@@ -8,7 +8,8 @@ use weir_engine::error::{Error, Kind, Place, codes};
 
 use super::dialect::WeirDialect;
 use super::scan::{OpenKind, advance, scan};
-use super::{anomaly, anomaly_model, bounds, place_of, windows};
+use super::{anomaly, anomaly_model, baseline, bounds, place_of, windows};
+use crate::ast::Baseline;
 use crate::variables::Variables;
 
 /// One statement, not parsed yet.
@@ -22,6 +23,8 @@ pub(super) struct Piece {
     pub(super) place: Place,
     /// Where it ends: behind its last token.
     pub(super) end: Place,
+    /// What distributions in it are compared with.
+    pub(super) baselines: Vec<Baseline>,
 }
 
 /// Cuts a script at its semicolons. Statements of nothing are left out.
@@ -117,7 +120,9 @@ fn piece(mut tokens: Vec<TokenWithSpan>, source: &mut Source<'_>) -> Result<Opti
     windows::drop_table_words(&mut tokens);
     anomaly_model::expand(&mut tokens)?;
     anomaly::name_options(&mut tokens);
+    let baselines = baseline::name_references(&mut tokens)?;
     Ok(Some(Piece {
+        baselines,
         place: Place {
             line: start.line,
             column: start.column,

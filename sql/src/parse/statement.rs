@@ -41,6 +41,7 @@ pub(super) fn parse(piece: Piece) -> Result<Statement> {
     let kind = kind(&mut cursor, &piece)?;
     cursor.expect_end("")?;
     Ok(Statement {
+        baselines: piece.baselines,
         place: piece.place,
         text: piece.text,
         kind,
@@ -330,6 +331,7 @@ fn explain(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
         place,
         text: inner_text(piece, place),
         kind,
+        baselines: piece.baselines.clone(),
     };
     Ok(StatementKind::Explain {
         analyze,

@@ -50,6 +50,7 @@ use crate::anomaly::models::Models;
 use crate::profile::ProfileOf;
 use crate::rules::References;
 use crate::settings::Settings;
+use crate::statistics;
 use context::PlanContext;
 pub(crate) use context::{NoTables, Tables};
 
@@ -107,17 +108,23 @@ impl Planner {
             ScalarUDF::from(proctime::ProcTime::new(env.clone())),
             ScalarUDF::from(to_char::ToChar::default()),
         ];
-        for function in own.into_iter().chain(crate::functions::all()) {
+        let functions = crate::functions::all().into_iter();
+        for function in own
+            .into_iter()
+            .chain(functions)
+            .chain(statistics::functions())
+        {
             // What is given back is DataFusion's of the same name, if it has one.
             drop(datafusion::execution::FunctionRegistry::register_udf(
                 &mut state,
                 Arc::new(function),
             ));
         }
-        for aggregate in [ProfileOf::json(), ProfileOf::sketch()] {
-            let aggregate = Arc::new(AggregateUDF::from(aggregate));
+        let profiles = [ProfileOf::json(), ProfileOf::sketch()].map(AggregateUDF::from);
+        for aggregate in profiles.into_iter().chain(statistics::aggregates()) {
             drop(datafusion::execution::FunctionRegistry::register_udaf(
-                &mut state, aggregate,
+                &mut state,
+                Arc::new(aggregate),
             ));
         }
         drop(datafusion::execution::FunctionRegistry::register_udwf(
@@ -133,15 +140,25 @@ impl Planner {
             references: Arc::default(),
             models: Arc::default(),
         }
+        .with_references(Arc::default())
     }
 
     /// The same with what the script has named so far: what its rules refer to, and its models.
     pub(crate) fn with_names_of(self, other: &Self) -> Self {
-        Self {
-            references: Arc::clone(&other.references),
-            models: Arc::clone(&other.models),
-            ..self
+        let models = Arc::clone(&other.models);
+        let named = self.with_references(Arc::clone(&other.references));
+        Self { models, ..named }
+    }
+
+    /// The same with other references, which functions look up by their names.
+    fn with_references(mut self, references: Arc<References>) -> Self {
+        for function in statistics::distances(&references.baselines) {
+            drop(datafusion::execution::FunctionRegistry::register_udf(
+                &mut self.state,
+                Arc::new(function),
+            ));
         }
+        Self { references, ..self }
     }
 
     /// The anomaly models of the script.
@@ -180,7 +197,7 @@ impl Planner {
             tables,
             used: Default::default(),
         };
-        let expanded = measures::expand(query)?;
+        let expanded = measures::expand(query, &self.references.baselines)?;
         let plan = SqlToRel::new(&context)
             .sql_statement_to_plan(Statement::Query(Box::new(expanded)))
             .and_then(|plan| {

@@ -16,7 +16,7 @@ const VALUES_MAX: usize = 50;
 /// Values that are told as new or lost at most.
 const TOLD_MAX: usize = 10;
 /// The share below which an empty bin counts: a logarithm needs one.
-const LEAST: f64 = 1e-4;
+pub(crate) const LEAST: f64 = 1e-4;
 
 /// The distance of two profiles of a column.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,7 +109,8 @@ fn by_values(before: &Profile, now: &Profile) -> (Vec<f64>, Vec<f64>) {
     (of(&first), of(&second))
 }
 
-fn psi(expected: &[f64], found: &[f64]) -> f64 {
+/// The population stability index.
+pub(crate) fn psi(expected: &[f64], found: &[f64]) -> f64 {
     let pairs = expected.iter().zip(found);
     pairs
         .map(|(expected, found)| (expected.max(LEAST), found.max(LEAST)))
@@ -117,7 +118,8 @@ fn psi(expected: &[f64], found: &[f64]) -> f64 {
         .sum()
 }
 
-fn js(expected: &[f64], found: &[f64]) -> f64 {
+/// The Jensen-Shannon distance.
+pub(crate) fn js(expected: &[f64], found: &[f64]) -> f64 {
     let part = |p: f64, middle: f64| {
         if p > 0.0 {
             p * (p / middle).log2()

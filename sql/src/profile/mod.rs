@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod column;
+mod distribution;
 mod drift;
 mod numbers;
 mod pattern;
@@ -15,6 +16,6 @@ mod values;
 
 pub(crate) use aggregate::ProfileOf;
 pub(crate) use column::Profile;
-pub(crate) use drift::Drift;
+pub(crate) use drift::{Drift, LEAST, js, psi};
 pub(crate) use suggest::{Candidate, suggestions};
 pub(crate) use table::{KEPT, Profiled, kept_schema, row_of};

@@ -30,7 +30,8 @@ pub(super) enum Waits {
 
 /// Whether rows wait for a rule over many rows.
 pub(super) fn waits(rule: &Constraint) -> Option<Waits> {
-    let is_plain = matches!(rule.expectation, Expectation::Row(_));
+    // What was before is known where verdicts are given one after the other: no row waits for it.
+    let is_plain = matches!(rule.expectation, Expectation::Row(_)) && rule.past.is_empty();
     match (&rule.on_violation, &rule.scope) {
         (OnViolation::Quarantine { what, .. }, _) if *what != Held::Row => Some(Waits::Always),
         (OnViolation::Warn | OnViolation::FailUpdate, Some(Scope::Batch)) if is_plain => {
@@ -105,6 +106,14 @@ pub(super) fn plan(
         ));
     }
     check_action(rule)?;
+    if !rule.past.is_empty() {
+        return Err(unsupported(
+            "a rule that asks what was before and keeps rows back",
+            "rows would wait for a verdict that depends on those before it",
+            "let it warn, or end the job: ON VIOLATION FAIL UPDATE",
+            rule,
+        ));
+    }
     let table = Checked {
         name: ruled.table,
         rows: Arc::new(EmptyTable::new(Arc::clone(ruled.schema))),

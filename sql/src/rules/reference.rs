@@ -23,11 +23,14 @@ use weir_engine::rules::Reference;
 use super::planning::Ruled;
 use crate::ast::{Name, list};
 use crate::plan::Planner;
+use crate::statistics::Baselines;
 
 /// The tables that the rules of a script refer to.
 #[derive(Debug, Default)]
 pub(crate) struct References {
     known: Mutex<BTreeMap<String, Referred>>,
+    /// What distributions are compared with.
+    pub(crate) baselines: Arc<Baselines>,
 }
 
 /// The columns of one table.

@@ -19,6 +19,10 @@ pub(crate) fn clause(constraint: &Constraint) -> String {
     if let Some(share) = constraint.mostly {
         text.push_str(&format!(" MOSTLY {share}"));
     }
+    if !constraint.past.is_empty() {
+        let past: Vec<String> = constraint.past.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(" WITH {}", past.join(", ")));
+    }
     text.push_str(&scope_text(constraint));
     if !constraint.per.is_empty() {
         text.push_str(&format!(" PER ({})", list(&constraint.per)));

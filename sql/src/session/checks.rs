@@ -157,9 +157,10 @@ impl Session {
         &self,
         graph: &mut Graph,
         table: &str,
-        plan: CheckPlan,
+        mut plan: CheckPlan,
         how: (Mode, u32),
     ) -> Result<()> {
+        self.recall(table, &mut plan).await?;
         let place = plan.place;
         let id = format!("check/{table}/{}", plan.id);
         let added = add_check(graph, (table, &id), plan, &self.planner, how).await;

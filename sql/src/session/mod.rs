@@ -2,11 +2,13 @@
 
 mod alone;
 mod alter;
+mod baselines;
 mod checks;
 mod insert;
 mod materialize;
 mod outlet;
 mod partition;
+mod past;
 mod profile;
 mod quarantine;
 mod query;
@@ -203,6 +205,9 @@ impl Session {
         let place = statement.place;
         let kind = self.with_sets(&statement.kind)?;
         self.refer(&kind)?;
+        for baseline in &statement.baselines {
+            Box::pin(self.find_baseline(baseline)).await?;
+        }
         match &*kind {
             StatementKind::CreateSource(create) => {
                 self.create_source(create, statement).await?;

@@ -35,7 +35,9 @@ impl Session {
         let name = statement.into.as_ref().map_or("", |name| &name.text);
         let table = statement.table.text.as_str();
         for column in &mut columns {
-            let before = self.last_profile((name, table), &column.column).await?;
+            let before = self
+                .last_profile((name, Some(table)), &column.column)
+                .await?;
             let shape = column.shape();
             let drift = |before: &Profile| Drift::between(before, &column.profile, shape);
             column.drift = before.as_ref().and_then(drift);
@@ -154,13 +156,14 @@ impl Session {
         Ok(all)
     }
 
-    /// The last profile of a column under a name, in any of the places that are read.
-    async fn last_profile(
+    /// The last profile of a column under a name, of a table or of any, in any of the places that are read.
+    pub(super) async fn last_profile(
         &self,
-        (name, table): (&str, &str),
+        (name, table): (&str, Option<&str>),
         column: &str,
     ) -> Result<Option<Profile>> {
-        let wanted = [name, table, column].map(str::to_owned);
+        let table = table.map(str::to_owned);
+        let wanted = (name.to_owned(), table, column.to_owned());
         let stores = self.histories.clone();
         let read = self.env.blocking(move || {
             let mut last = None;
@@ -187,7 +190,7 @@ impl Session {
 /// The newest kept profile of a column, with its time.
 fn newest(
     store: &dyn History,
-    [name, table, column]: &[String; 3],
+    (name, table, column): &(String, Option<String>, String),
     last: &mut Option<(i64, Vec<u8>)>,
 ) -> Result<()> {
     for file in store.files(KEPT)? {
@@ -211,7 +214,9 @@ fn newest(
             };
             for row in 0..rows.num_rows() {
                 let same = names.value(row) == name
-                    && tables.value(row) == table
+                    && table
+                        .as_deref()
+                        .is_none_or(|table| tables.value(row) == table)
                     && columns.value(row) == column;
                 let later = last.as_ref().is_none_or(|(at, _)| *at < times.value(row));
                 if same && later {

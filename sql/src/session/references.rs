@@ -73,8 +73,11 @@ impl Session {
 
     /// Lets a pipeline read the tables that rules refer to.
     pub(super) async fn add_references(&self, graph: &mut Graph, mode: Mode) -> Result<()> {
-        let all = self.due(mode, &graph.to_string()).await?;
+        let plan = graph.to_string();
+        let all = self.due(mode, &plan).await?;
         all.into_iter().for_each(|reference| graph.refer(reference));
+        let all = self.baselines_of(mode, &plan).await?;
+        all.into_iter().for_each(|baseline| graph.compare(baseline));
         Ok(())
     }
 
@@ -87,6 +90,9 @@ impl Session {
         let plan = displayable(&**island).indent(true).to_string();
         for reference in self.due(Mode::Batch, &plan).await? {
             reference.load(job).await?;
+        }
+        for baseline in self.baselines_of(Mode::Batch, &plan).await? {
+            baseline.load(job).await?;
         }
         Ok(())
     }

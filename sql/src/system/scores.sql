@@ -44,9 +44,20 @@ pipelines AS (
         sum(weight) AS weight, sum(evaluated) AS evaluated, sum(violated) AS violated, sum(unknown) AS unknown,
         min(score) AS score
     FROM tables GROUP BY pipeline, run, epoch
+),
+scores AS (
+    SELECT pipeline, run, epoch, recorded_at, 'rule' AS level, table_name, rule AS name, dimension, score, weight, evaluated, violated, unknown FROM rules
+    UNION ALL SELECT pipeline, run, epoch, recorded_at, 'column', table_name, name, NULL, score, weight, evaluated, violated, unknown FROM columns
+    UNION ALL SELECT pipeline, run, epoch, recorded_at, 'dimension', table_name, name, name AS dimension, score, weight, evaluated, violated, unknown FROM dimensions
+    UNION ALL SELECT pipeline, run, epoch, recorded_at, 'table', table_name, table_name AS name, NULL, score, weight, evaluated, violated, unknown FROM tables
+    UNION ALL SELECT pipeline, run, epoch, recorded_at, 'pipeline', NULL, pipeline AS name, NULL, score, weight, evaluated, violated, unknown FROM pipelines
 )
-SELECT pipeline, run, epoch, recorded_at, 'rule' AS level, table_name, rule AS name, dimension, score, weight, evaluated, violated, unknown FROM rules
-UNION ALL SELECT pipeline, run, epoch, recorded_at, 'column', table_name, name, NULL, score, weight, evaluated, violated, unknown FROM columns
-UNION ALL SELECT pipeline, run, epoch, recorded_at, 'dimension', table_name, name, name AS dimension, score, weight, evaluated, violated, unknown FROM dimensions
-UNION ALL SELECT pipeline, run, epoch, recorded_at, 'table', table_name, table_name AS name, NULL, score, weight, evaluated, violated, unknown FROM tables
-UNION ALL SELECT pipeline, run, epoch, recorded_at, 'pipeline', NULL, pipeline AS name, NULL, score, weight, evaluated, violated, unknown FROM pipelines
+-- The trend smooths the scores so far. Bounds are those of Wilson, 95 %: how well the data holds a rule if the
+-- rows that were asked are a sample of more.
+SELECT *,
+    ewma(score, 0.3) OVER (PARTITION BY pipeline, level, table_name, name ORDER BY recorded_at, epoch) AS trend,
+    CASE WHEN level = 'rule' AND evaluated > 0 THEN greatest(0.0, (score + 1.9207 / evaluated
+        - 1.96 * sqrt((score * (1.0 - score) + 0.9604 / evaluated) / evaluated)) / (1.0 + 3.8416 / evaluated)) END AS low,
+    CASE WHEN level = 'rule' AND evaluated > 0 THEN least(1.0, (score + 1.9207 / evaluated
+        + 1.96 * sqrt((score * (1.0 - score) + 0.9604 / evaluated) / evaluated)) / (1.0 + 3.8416 / evaluated)) END AS high
+FROM scores

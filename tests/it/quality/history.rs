@@ -65,6 +65,15 @@ fn scores_are_weighted_and_nothing_hides_a_zero() {
         ask(&place, scores),
         ["pipeline,shop,0.0", "table,orders,0.0"]
     );
+    // The bounds are those of scipy's binomtest(3, 4).proportion_ci(method='wilson'), and of 2 of 2.
+    let trend = "SELECT round(score, 4), round(trend, 4), round(low, 3), round(high, 3)
+                 FROM weir.quality_scores WHERE level = 'rule' AND name = 'positive' ORDER BY recorded_at";
+    assert_eq!(
+        ask(&place, trend),
+        ["0.75,0.75,0.301,0.954", "1.0,0.825,0.342,1.0"]
+    );
+    let none = "SELECT count(low), count(trend) FROM weir.quality_scores WHERE name = 'never'";
+    assert_eq!(ask(&place, none), ["0,0"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod checks;
 mod history;
 mod profile;
 mod report;
+mod statistics;
 
 use std::fs::File;
 use std::path::Path;

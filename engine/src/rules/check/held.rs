@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::array::UInt32Array;
-use arrow::compute::take_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::{ChecksSpec, Codecs};
@@ -119,6 +119,22 @@ pub(super) fn keys(
     let columns = segments.iter().filter_map(|at| columns.get(*at).cloned());
     let encoded = codecs.segments.encode(&columns.collect::<Vec<_>>())?;
     Ok(encoded.iter().map(|row| row.data().into()).collect())
+}
+
+/// Rows of measures as one batch, where some of them may be those of no row.
+pub(super) fn joined(parts: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {
+    let Some(first) = parts.first() else {
+        return Ok(None);
+    };
+    let fields = first.schema_ref().fields().iter();
+    let fields = fields.map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let parts = parts.iter().map(|part| {
+        let columns = part.columns().to_vec();
+        RecordBatch::try_new(Arc::clone(&schema), columns)
+    });
+    let parts = parts.collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(Some(concat_batches(&schema, &parts)?))
 }
 
 /// A row, so many times.

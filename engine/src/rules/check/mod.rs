@@ -7,9 +7,12 @@
 //! table so far at each checkpoint and at the end, if something has changed. Where rows fail to come,
 //! [`silence`] gives the verdicts that no row would.
 
+mod frozen;
 mod held;
 mod operator;
+mod past;
 mod silence;
+mod telling;
 mod timers;
 mod verdict;
 
@@ -19,7 +22,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 pub(super) use self::operator::Checks;
+pub use self::past::{Earlier, Fold, Past, Term};
 pub(super) use self::verdict::{Finding, findings, measured};
+use super::baseline::Baseline;
 use super::judge::Table;
 use super::rule::{Grade, Switch, version_of};
 use super::tally::{RuleTally, Unit};
@@ -41,10 +46,12 @@ pub enum Consequence {
 }
 
 /// What a rule asks of a row of measures; columns by their number.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Ask {
     /// Whether this column is true.
     Truth(usize),
+    /// Whether an expression is true over measures and what they were before.
+    Past(Box<Past>),
     /// Whether a share of rows holds a rule over rows.
     Share {
         /// Rows for which it has an answer.
@@ -143,6 +150,8 @@ pub struct ChecksSpec {
     /// The length of windows that follow each other, where one without rows is judged too, with the
     /// measures of no row.
     pub every: Option<(i64, RecordBatch)>,
+    /// What they compare with: a checkpoint keeps it.
+    pub baselines: Vec<Arc<Baseline>>,
     /// The rules.
     pub checks: Vec<Check>,
 }

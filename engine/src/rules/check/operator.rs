@@ -4,24 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
-use arrow::datatypes::{Field, Int64Type};
+use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 
-use super::held::Held;
+use super::frozen::{self, BASELINES};
+use super::held::{Held, joined};
+use super::past::{Memory, PAST};
 use super::silence::Silence;
+use super::telling::Telling;
 use super::timers::{Timer, last_day};
-use super::verdict::{Finding, findings, numbers, observed, segment, times};
-use super::{Ask, Check, ChecksSpec, Codecs, Consequence};
+use super::verdict::{Finding, findings, numbers, segment};
+use super::{Ask, Check, ChecksSpec, Codecs};
 use crate::changelog::rows_schema;
-use crate::error::{Error, Kind, Result, codes};
+use crate::error::Result;
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
 use crate::message::EventTime;
 use crate::operator::{Extent, Operator, Output, StateBatches};
 use crate::rules::judge::Table;
-use crate::rules::ledger::Counts;
-use crate::rules::results::RuleResult;
-use crate::rules::rule::Switch;
 use crate::updating::state::unreadable;
 use crate::updating::{Account, Format};
 
@@ -31,6 +31,7 @@ const FORMAT: Format = Format {
 };
 const MEASURES: &str = "measures";
 const WINDOWS: &str = "windows";
+const WAITING: &str = "waiting";
 /// The column of the ends of windows in a checkpoint.
 const END: &str = "end";
 
@@ -42,6 +43,10 @@ pub(in crate::rules) struct Checks {
     task: TaskContext,
     held: Held,
     silence: Option<Silence>,
+    /// What rules have measured so far, if one of them asks.
+    memory: Option<Memory>,
+    /// Windows that are judged in the order of time, when all of them are there.
+    waiting: Vec<RecordBatch>,
     timers: Vec<Timer>,
     /// What was told last of a rule that the clock decides, by segment.
     told: HashMap<(usize, Option<String>), Option<bool>>,
@@ -61,6 +66,8 @@ impl Checks {
         let timers = spec.checks.iter().map(|check| Timer::new(&check.ask, now));
         Self {
             silence: Silence::of(&spec, &codecs, now),
+            memory: Memory::of(&spec),
+            waiting: Vec::new(),
             held: Held::new(&spec, codecs),
             timers: timers.collect(),
             told: HashMap::new(),
@@ -127,6 +134,12 @@ impl Checks {
         let mut told = Telling::new(&spec, now);
         for (at, check) in spec.checks.iter().enumerate() {
             if !check.ask.is_timed() {
+                let rows = match (&check.ask, &mut self.memory) {
+                    (Ask::Past(past), Some(memory)) => {
+                        memory.recall(&spec, (at, past), &rows, now)?
+                    }
+                    _ => rows.clone(),
+                };
                 for (row, finding) in findings(check, &rows, now)?.into_iter().enumerate() {
                     told.add((at, check), finding, &rows, row)?;
                 }
@@ -196,7 +209,7 @@ impl Checks {
         let fields: Vec<Field> = nullable.collect();
         let columns = fields.iter().map(|f| new_null_array(f.data_type(), 1));
         let columns: Vec<ArrayRef> = columns.collect();
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let schema = Arc::new(Schema::new(fields));
         Ok(RecordBatch::try_new(schema, columns)?)
     }
 
@@ -210,6 +223,48 @@ impl Checks {
     }
 }
 
+/// What is kept of rules that ask what was before.
+impl Checks {
+    fn judge_waiting(&mut self, now: i64) -> Result<()> {
+        let waiting = joined(std::mem::take(&mut self.waiting))?;
+        self.judge(waiting, now)
+    }
+
+    fn take_memory(&mut self) -> Result<()> {
+        let waiting = self.waiting.iter().map(RecordBatch::get_array_memory_size);
+        let past = self.memory.as_ref().map_or(0, Memory::bytes);
+        let bytes = self.held.bytes() + waiting.sum::<usize>() + past;
+        self.account.set(bytes)
+    }
+
+    fn past_state(&self) -> Result<Vec<RecordBatch>> {
+        let Some(memory) = &self.memory else {
+            return Ok(Vec::new());
+        };
+        let mut state = vec![memory.state(&self.spec, FORMAT)?];
+        for rows in &self.waiting {
+            let schema = FORMAT.schema(WAITING, rows.schema().fields().to_vec());
+            state.push(rows.clone().with_schema(schema)?);
+        }
+        Ok(state)
+    }
+
+    fn restore_past(&mut self, part: &str, batch: &RecordBatch) -> Result<()> {
+        match (part, &mut self.memory) {
+            (PAST, Some(memory)) => memory.restore(&self.spec, batch),
+            (WAITING, Some(_)) => {
+                let schema = rows_schema(&self.spec.input);
+                FORMAT.check(batch, &schema)?;
+                let schema = Arc::new(Schema::new(batch.schema().fields().clone()));
+                let rows = RecordBatch::try_new(schema, batch.columns().to_vec())?;
+                self.waiting.push(rows);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Operator for Checks {
     fn process(&mut self, _input: usize, batch: RecordBatch, _out: &mut Output) -> Result<()> {
         if batch.num_rows() == 0 {
@@ -219,7 +274,19 @@ impl Operator for Checks {
         if self.spec.window.is_none() {
             let events = self.spec.checks.iter().any(|check| !check.ask.is_timed());
             self.held.take(&batch, events)?;
-            return self.account.set(self.held.bytes());
+            return self.take_memory();
+        }
+        if self.memory.is_some() {
+            let missing = match &mut self.silence {
+                Some(silence) => silence.before(&batch, now)?,
+                None => None,
+            };
+            self.waiting.extend(missing.into_iter().chain([batch]));
+            // A job that ends with its input gives windows in any order.
+            if !self.spec.bounded {
+                self.judge_waiting(now)?;
+            }
+            return self.take_memory();
         }
         self.closed(batch, now)
     }
@@ -262,6 +329,8 @@ impl Operator for Checks {
         let schema = FORMAT.schema(MEASURES, held.schema().fields().to_vec());
         let mut state = vec![held.with_schema(schema)?];
         state.extend(self.windows(WINDOWS, FORMAT)?);
+        state.extend(frozen::state(&self.spec, &FORMAT)?);
+        state.extend(self.past_state()?);
         Ok(Box::new(state.into_iter().map(Ok)))
     }
 
@@ -284,7 +353,8 @@ impl Operator for Checks {
                     self.held.take(&batch, false)?;
                 }
                 WINDOWS => self.restore_windows(&batch)?,
-                _ => {}
+                BASELINES => frozen::restore(&self.spec, &batch)?,
+                part => self.restore_past(part, &batch)?,
             }
         }
         // What has come before this run is no news at the next deadline.
@@ -297,7 +367,7 @@ impl Operator for Checks {
                 }
             }
         }
-        self.account.set(self.held.bytes())
+        self.take_memory()
     }
 
     fn end(&mut self, _out: &mut Output) -> Result<()> {
@@ -306,7 +376,8 @@ impl Operator for Checks {
             Some(silence) => silence.end()?,
             None => None,
         };
-        self.judge(missing, now)?;
+        self.waiting.extend(missing);
+        self.judge_waiting(now)?;
         let changed = self.held.changed()?;
         self.judge(changed, now)?;
         for at in 0..self.timers.len() {
@@ -320,80 +391,5 @@ impl Operator for Checks {
             }
         }
         Ok(())
-    }
-}
-
-/// Verdicts on their way to the results.
-#[derive(Debug)]
-struct Telling<'a> {
-    spec: &'a ChecksSpec,
-    counts: Counts,
-    results: Vec<RuleResult>,
-    now: i64,
-}
-
-impl<'a> Telling<'a> {
-    fn new(spec: &'a ChecksSpec, now: i64) -> Self {
-        let counts = Counts {
-            rules: vec![[0; 3]; spec.checks.len()],
-            ..Counts::default()
-        };
-        Self {
-            spec,
-            counts,
-            results: Vec::new(),
-            now,
-        }
-    }
-
-    fn add(
-        &mut self,
-        (at, check): (usize, &Check),
-        finding: Finding,
-        rows: &RecordBatch,
-        row: usize,
-    ) -> Result<()> {
-        let seen = observed(check, rows, row);
-        let segment = segment(self.spec, rows, row);
-        let fails = check.switch == Switch::On && check.consequence == Consequence::Fail;
-        if finding.passed == Some(false) && fails {
-            return Err(self.failed(check, seen, segment));
-        }
-        if let Some(counts) = self.counts.rules.get_mut(at) {
-            let one = finding.verdict();
-            counts.iter_mut().zip(one).for_each(|(sum, n)| *sum += n);
-        }
-        let pane = match self.spec.window {
-            Some((start, end)) => {
-                let of = |at| Ok::<_, Error>(times(rows, at)?.get(row).copied().flatten());
-                (of(start)?, of(end)?)
-            }
-            None => (None, Some(self.now)),
-        };
-        let [evaluated, violated, unknown] = finding.counts;
-        let mut rule = check.tally();
-        (rule.evaluated, rule.violated, rule.unknown) = (evaluated, violated, unknown);
-        self.results.push(RuleResult {
-            table: self.spec.table.clone(),
-            rule,
-            scope: self.spec.scope,
-            segment,
-            pane,
-            passed: finding.passed,
-            observed: seen,
-            samples: Vec::new(),
-            at: self.now,
-        });
-        Ok(())
-    }
-
-    fn failed(&self, check: &Check, seen: Option<String>, segment: Option<String>) -> Error {
-        let table = &self.spec.table;
-        let message = format!("rule \"{}\" of \"{table}\" does not hold", check.name);
-        let of = segment.map_or_else(String::new, |segment| format!(" of {segment}"));
-        let seen = seen.unwrap_or_else(|| "nothing".to_owned());
-        Error::new(Kind::Data, codes::RULE_BROKEN, message)
-            .detail(format!("measured{of}: {seen}"))
-            .hint("correct the data, or give the rule another action: ON VIOLATION WARN")
     }
 }

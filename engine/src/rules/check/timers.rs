@@ -32,7 +32,7 @@ impl Timer {
                     tell: next,
                 }
             }
-            Ask::Truth(_) | Ask::Share { .. } => Self {
+            Ask::Truth(_) | Ask::Past(_) | Ask::Share { .. } => Self {
                 look: i64::MAX,
                 tell: i64::MAX,
             },

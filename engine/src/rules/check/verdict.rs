@@ -1,11 +1,12 @@
 //! Verdicts over rows of measures. Pure: they follow from the row and, where the clock decides, the time.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value};
 
+use super::past::truths;
 use super::{Ask, Check, ChecksSpec};
 use crate::error::{Error, Result};
 use crate::rules::kept::value_of;
@@ -56,14 +57,8 @@ pub(in crate::rules) fn findings(
     let of = |passed| Finding::of(passed, check.unknown_violates);
     let all = 0..rows.num_rows();
     match &check.ask {
-        Ask::Truth(at) => {
-            let truth = column(rows, *at)?;
-            let truth = cast(truth, &DataType::Boolean)?;
-            let truth = truth.as_boolean();
-            Ok(all
-                .map(|row| of(truth.is_valid(row).then(|| truth.value(row))))
-                .collect())
-        }
+        Ask::Truth(at) => verdicts(column(rows, *at)?, of),
+        Ask::Past(past) => verdicts(&truths(past, rows)?, of),
         Ask::Share {
             evaluated,
             violated,
@@ -100,6 +95,11 @@ pub(in crate::rules) fn findings(
         }
         Ask::Daily { .. } => Ok(Vec::new()),
     }
+}
+
+fn verdicts(truth: &ArrayRef, of: impl Fn(Option<bool>) -> Finding) -> Result<Vec<Finding>> {
+    let truth = cast(truth, &DataType::Boolean)?;
+    Ok(truth.as_boolean().iter().map(of).collect())
 }
 
 /// The times of a column in microseconds since 1970.
@@ -141,7 +141,14 @@ pub(super) fn segment(spec: &ChecksSpec, rows: &RecordBatch, row: usize) -> Opti
 
 /// What a rule has seen in a row, as JSON.
 pub(super) fn observed(check: &Check, rows: &RecordBatch, row: usize) -> Option<String> {
-    let named = measured(check, rows, row);
+    let mut named = measured(check, rows, row);
+    if let Ask::Past(past) = &check.ask {
+        let first = rows.num_columns().saturating_sub(past.terms.len());
+        let terms = past.terms.iter().zip(first..);
+        named.extend(
+            terms.filter_map(|(term, at)| Some((term.name.clone(), value_of(rows, at, row)?))),
+        );
+    }
     (!named.is_empty()).then(|| Value::Object(named).to_string())
 }
 

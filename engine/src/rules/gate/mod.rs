@@ -147,6 +147,7 @@ impl Gate {
             window: matches!(self.over, Over::Window { .. }).then_some((first, first + 1)),
             bounded: self.bounded,
             every,
+            baselines: Vec::new(),
             checks: vec![self.check.clone()],
         })
     }

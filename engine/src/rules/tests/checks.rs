@@ -80,6 +80,7 @@ fn factory() -> ChecksFactory {
         window: Some((1, 2)),
         bounded: false,
         every: Some((LENGTH, none())),
+        baselines: Vec::new(),
         checks: vec![check],
     })
     .unwrap()

@@ -4,6 +4,7 @@
 mod keyed;
 mod many;
 mod outliers;
+mod past;
 
 use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -108,6 +109,7 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         per: Vec::new(),
         switch: Switch::On,
         of_set: None,
+        past: Vec::new(),
         place,
     };
     let mut seen: Vec<&str> = Vec::new();
@@ -122,6 +124,7 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         }
         seen.push(clause);
     }
+    past::check(&constraint)?;
     let of_many = constraint.scope.is_some() || constraint.mostly.is_some();
     match &constraint.expectation {
         Expectation::Keyed(_) if of_many => {
@@ -211,6 +214,10 @@ fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'sta
     if cursor.accept(&["mostly"]) {
         rule.mostly = Some(many::mostly(cursor)?);
         return Ok(Some("MOSTLY"));
+    }
+    if past::is_next(cursor) {
+        rule.past = past::past(cursor)?;
+        return Ok(Some("WITH"));
     }
     if cursor.accept(&["per"]) {
         rule.per = cursor.names("a column")?;

@@ -6,6 +6,7 @@ use weir_engine::rules::{Ask, Check, Consequence};
 
 use super::Checked;
 use super::measures::{self, Columns};
+use super::past;
 use super::query::names;
 use crate::anomaly::value::text_of;
 use crate::ast::{Constraint, Expectation, OnViolation};
@@ -30,8 +31,8 @@ pub(super) fn check(
             ));
         }
         Expectation::Row(expr) => {
-            reads.extend(measures::columns(expr));
-            over_rows(planner, rule, expr, columns, &mut observed)?
+            reads.extend(past::columns(rule, expr));
+            over_rows(planner, table, (rule, expr), columns, &mut observed)?
         }
         Expectation::Fresh { column, within } => {
             reads.push(column.text.clone());
@@ -144,11 +145,14 @@ fn over_models(
 /// What a rule with an expression asks: its truth, or the share of rows that hold it.
 fn over_rows(
     planner: &Planner,
-    rule: &Constraint,
-    expr: &SqlExpr,
+    table: &Checked<'_>,
+    (rule, expr): (&Constraint, &SqlExpr),
     columns: &mut Columns,
     observed: &mut Vec<(String, usize)>,
 ) -> Result<Ask> {
+    if !rule.past.is_empty() {
+        return past::ask(planner, table, (rule, expr), columns, observed);
+    }
     let Some(least) = rule.mostly else {
         let truth = columns.measure(expr.clone());
         for call in measures::aggregates(planner, expr) {

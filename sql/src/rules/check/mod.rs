@@ -5,6 +5,7 @@
 
 mod ask;
 mod measures;
+mod past;
 mod query;
 
 use std::sync::Arc;
@@ -99,6 +100,7 @@ pub(crate) fn is_over_many(planner: &Planner, constraint: &Constraint) -> bool {
             constraint.scope.is_some()
                 || constraint.mostly.is_some()
                 || !constraint.per.is_empty()
+                || !constraint.past.is_empty()
                 || !measures::aggregates(planner, expr).is_empty()
         }
         Expectation::Keyed(_) => false,
