@@ -159,7 +159,7 @@ impl Program {
         let (session, views) = (&mut self.session, self.views.as_ref());
         let env = self.host.env();
         let execute = async {
-            look(session, views, env).await?;
+            look(session, views, statement, env).await?;
             session.execute(statement).await
         };
         self.host
@@ -287,6 +287,7 @@ fn size(settings: &Settings, statements: &[Statement], seed: Option<u64>) -> Hos
 async fn look(
     session: &mut Session,
     views: Option<&Option<String>>,
+    statement: &Statement,
     env: &Env,
 ) -> EngineResult<()> {
     match views {
@@ -297,6 +298,9 @@ async fn look(
             session.read_quarantines(found.quarantines, false);
         }
         None => {
+            if matches!(statement.kind, StatementKind::Feedback(_)) {
+                session.read_own(views::own_views(session.settings(), env)?);
+            }
             let own = views::own(session.settings(), env);
             session.read_history(own.histories);
             session.read_quarantines(own.quarantines, true);
@@ -314,7 +318,9 @@ async fn execute(
 ) -> Result<Step, Failure> {
     // Standard output writes each line on its own: rows go out by the batch.
     let out = BufWriter::new(out);
-    look(session, views, env).await.map_err(Failure::Script)?;
+    look(session, views, statement, env)
+        .await
+        .map_err(Failure::Script)?;
     match session.execute(statement).await.map_err(Failure::Script)? {
         Outcome::Done(words) => Ok(Step::Done(words)),
         Outcome::Added => Ok(Step::Added),

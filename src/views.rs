@@ -60,6 +60,12 @@ pub fn own(settings: &Settings, env: &Env) -> Found {
     found
 }
 
+/// The checkpoints of the pipeline of a script, if it has any.
+pub fn own_views(settings: &Settings, env: &Env) -> Result<Vec<(String, Store)>> {
+    let place = StatePlace::of(settings, settings.name().unwrap_or(UNNAMED))?;
+    Ok(vec![(place.shown(), place.store(env)?)])
+}
+
 /// The quarantine in the folder of a pipeline's state.
 pub fn local(folder: &Path, env: &Env) -> Arc<dyn Quarantine> {
     Arc::new(LocalQuarantine::new(folder, env.next_id().into()))

@@ -97,6 +97,8 @@ pub struct Config {
     pub trees: usize,
     /// Examples that the detector keeps; 0 is the method's own choice.
     pub samples: usize,
+    /// Whether anomalies are remembered, so that [feedback](crate::Model::feedback) can name them.
+    pub remembers: bool,
     /// What chance follows from. Models of different keys may share it: what they see differs.
     pub seed: u64,
 }
@@ -123,6 +125,7 @@ impl Config {
             exclude: Exclusions::default(),
             trees: 0,
             samples: 0,
+            remembers: false,
             seed: 0,
         }
     }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 pub const RANGES_MAX: usize = 10_000;
 
 /// Ranges of time, in order and apart from each other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Exclusions {
     ranges: Vec<(i64, i64)>,
 }

@@ -38,6 +38,7 @@ mod policy;
 mod random;
 mod ring;
 mod tail;
+mod told;
 mod verdict;
 
 #[cfg(test)]

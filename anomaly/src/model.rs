@@ -10,10 +10,11 @@ use crate::error::{Error, Result};
 use crate::method::Method;
 use crate::policy::{Feedback, Policy};
 use crate::tail::Tail;
+use crate::told::{self, Told};
 use crate::verdict::{Verdict, Verdicts};
 
 /// The version of the bytes of a state.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Values count as this at most: their squares are still far from the end of floats.
 const VALUE_MAX: f64 = 1e30;
 /// The surprise of one member of `auto` counts so many powers of ten at most, or a member that knows no bounds would
@@ -58,6 +59,7 @@ struct Finding {
 pub struct Model {
     config: Arc<Config>,
     policy: Policy,
+    told: Told,
     lanes: Box<[Lane]>,
     /// The distribution of the members' joint surprise.
     joint: Option<Box<Tail>>,
@@ -83,6 +85,7 @@ impl Model {
         let joint = is_joint.then(|| Box::new(tail(config.memory_rows, JOINT_RESOLUTION)));
         Ok(Self {
             policy: Policy::new(),
+            told: Told::default(),
             lanes,
             joint,
             joint_score: f64::NAN,
@@ -104,7 +107,18 @@ impl Model {
             self.learn(time, &row);
             return Verdict::nothing(is_warmup);
         };
-        let decision = self.policy.decide(&config, time, finding.p, is_warmup);
+        let values = row.values.get(..config.columns).unwrap_or_default();
+        let like = self.told.like(values, config.method.is_of_texts());
+        let decision = self
+            .policy
+            .decide(&config, time, (finding.p, like), is_warmup);
+        let mark = match decision.is_anomaly {
+            true => told::mark(time, values),
+            false => 0,
+        };
+        if decision.is_anomaly && config.remembers {
+            self.told.add(mark, values, finding.reading.expected);
+        }
         let risk = self.policy.risk(&config);
         let (lower, upper) = self.bounds(&config, &finding, risk);
         let contribution = if config.columns > 1 {
@@ -120,6 +134,7 @@ impl Model {
             is_anomaly: decision.is_anomaly,
             is_suppressed: decision.is_suppressed,
             is_warmup,
+            mark,
             score: surprise / (surprise - risk.log10()),
             p_value: finding.p,
             expected: finding.reading.expected,
@@ -148,9 +163,15 @@ impl Model {
         }
     }
 
-    /// Follows what someone says of an anomaly with this probability.
-    pub fn feedback(&mut self, feedback: Feedback) {
-        self.policy.follow(feedback);
+    /// Follows what someone says, at a time, of an anomaly that the model has told: once, however often it is asked
+    /// to, and the last word counts. False if the anomaly is not remembered, or this was taken before. Only a model
+    /// that [remembers](Config::remembers) knows its anomalies.
+    pub fn feedback(&mut self, mark: u64, feedback: Feedback, at: i64) -> bool {
+        let is_new = self.told.answer(mark, feedback, at);
+        if is_new {
+            self.policy.follow(feedback);
+        }
+        is_new
     }
 
     /// Bytes of the state, in memory.
@@ -158,6 +179,7 @@ impl Model {
         let lane = |lane: &Lane| lane.detector.heap_bytes() + lane.tail.heap_bytes();
         let joint = |tail: &Tail| size_of::<Tail>() + tail.heap_bytes();
         size_of::<Self>()
+            + self.told.heap_bytes()
             + self.lanes.len() * size_of::<Lane>()
             + self.lanes.iter().map(lane).sum::<usize>()
             + self.joint.as_deref().map_or(0, joint)
@@ -169,6 +191,7 @@ impl Model {
         writer.u8(VERSION);
         writer.u64(self.config.fingerprint());
         self.policy.save(&mut writer);
+        self.told.save(&mut writer);
         for lane in &self.lanes {
             lane.detector.save(&mut writer);
             lane.tail.save(&mut writer);
@@ -191,6 +214,7 @@ impl Model {
             return Err(Error::OtherConfiguration);
         }
         model.policy.load(&mut reader)?;
+        model.told.load(&mut reader)?;
         for lane in &mut model.lanes {
             lane.detector.load(&mut reader)?;
             lane.tail.load(&mut reader)?;

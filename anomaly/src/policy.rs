@@ -7,12 +7,47 @@ use crate::error::Result;
 /// What someone says of an anomaly that was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feedback {
-    /// It was to be expected: rows as unlikely are normal from now on.
+    /// It was to be expected: rows like it are no anomaly, and are learned from.
     Expected,
-    /// It was none: alarms become rarer.
+    /// It was none: alarms become rarer for a while.
     FalsePositive,
-    /// It was one: alarms become a little more frequent, up to what was asked for at first.
+    /// It was one: rows like it are not learned from; alarms become a little more frequent, up to what was asked for
+    /// at first.
     TruePositive,
+}
+
+impl Feedback {
+    const ALL: [(Self, &str); 3] = [
+        (Self::Expected, "expected"),
+        (Self::FalsePositive, "false_positive"),
+        (Self::TruePositive, "true_positive"),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(known, _)| *known == self);
+        found.map_or("", |(_, word)| word)
+    }
+
+    /// Finds one by its word, in any case.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let found = Self::ALL
+            .iter()
+            .find(|(_, known)| known.eq_ignore_ascii_case(word));
+        found.map(|(known, _)| *known)
+    }
+
+    /// The number by which states know it, from 1.
+    pub(crate) fn number(self) -> u8 {
+        let place = Self::ALL.iter().position(|(known, _)| *known == self);
+        // One of three.
+        place.map_or(0, |place| place as u8 + 1)
+    }
+
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        let place = usize::from(number).checked_sub(1)?;
+        Self::ALL.get(place).map(|(known, _)| *known)
+    }
 }
 
 /// The factor of the risk after a false alarm, and after a right one: three right ones make up for a wrong one.
@@ -68,20 +103,24 @@ impl Policy {
         let is_warmup = self.rows < config.warmup_rows
             || (config.warmup_time > 0 && time.saturating_sub(first) < config.warmup_time);
         self.rows = self.rows.saturating_add(1);
+        if self.factor < 1.0 {
+            self.factor += (1.0 - self.factor) / f64::from(config.memory_rows);
+        }
         is_warmup
     }
 
-    /// Decides about a row that was seen.
+    /// Decides about a row that was seen; `like` is what was said of anomalies like it.
     pub(crate) fn decide(
         &mut self,
         config: &Config,
         time: i64,
-        p: f64,
+        (p, like): (f64, Option<Feedback>),
         is_warmup: bool,
     ) -> Decision {
         let quiet = self.quiet_rows > 0 || self.quiet_until.is_some_and(|until| time < until);
         self.quiet_rows = self.quiet_rows.saturating_sub(1);
-        let exceeds = !is_warmup && p <= self.risk(config);
+        let is_expected = like == Some(Feedback::Expected);
+        let exceeds = !is_warmup && !is_expected && p <= self.risk(config);
         self.lasting = if exceeds {
             self.lasting.saturating_add(1)
         } else {
@@ -93,6 +132,9 @@ impl Policy {
                 (config.debounce_time > 0).then(|| time.saturating_add(config.debounce_time));
         }
         let learns = match config.learn {
+            Learn::Always if exceeds && like == Some(Feedback::TruePositive) => {
+                self.lasting > config.rebaseline_rows
+            }
             Learn::Always => true,
             Learn::ExceptAnomalies => !exceeds || self.lasting > config.rebaseline_rows,
             Learn::Frozen => is_warmup,
@@ -108,7 +150,8 @@ impl Policy {
     /// Follows what someone said.
     pub(crate) fn follow(&mut self, feedback: Feedback) {
         let factor = match feedback {
-            Feedback::Expected | Feedback::FalsePositive => self.factor * AFTER_FALSE,
+            Feedback::Expected => self.factor,
+            Feedback::FalsePositive => self.factor * AFTER_FALSE,
             Feedback::TruePositive => self.factor * AFTER_RIGHT,
         };
         self.factor = factor.clamp(FACTOR_MIN, 1.0);

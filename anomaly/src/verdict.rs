@@ -9,6 +9,9 @@ pub struct Verdict {
     pub is_suppressed: bool,
     /// The model still learns what is normal and says of nothing that it is an anomaly.
     pub is_warmup: bool,
+    /// The anomaly's number among those of its key, the same in each run: [feedback](crate::Model::feedback) names it
+    /// so. 0 if the row is none.
+    pub mark: u64,
     /// From 0 to 1; 0.5 is where anomalies begin, for every method.
     pub score: f64,
     /// The probability of a row at least so far from normal.
@@ -32,6 +35,7 @@ impl Verdict {
             is_anomaly: false,
             is_suppressed: false,
             is_warmup,
+            mark: 0,
             score: 0.0,
             p_value: 1.0,
             expected: f64::NAN,

@@ -11,6 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
+use weir_anomaly::Feedback;
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
 
@@ -44,6 +45,17 @@ pub struct Statement {
     pub kind: StatementKind,
     /// What distributions in it are compared with.
     pub baselines: Vec<Baseline>,
+}
+
+/// What someone says of an anomaly.
+#[derive(Debug, Clone)]
+pub struct FeedbackOn {
+    /// The id of the anomaly.
+    pub id: String,
+    /// Where it stands.
+    pub place: Place,
+    /// What is said.
+    pub feedback: Feedback,
 }
 
 /// What a statement says.
@@ -118,6 +130,8 @@ pub enum StatementKind {
     },
     /// `ALTER TABLE name ...`.
     AlterTable(Box<AlterTable>),
+    /// `FEEDBACK ON ANOMALY 'id' EXPECTED | TRUE_POSITIVE | FALSE_POSITIVE`.
+    Feedback(FeedbackOn),
     /// `REPLAY`, `RELEASE` and `DISCARD` of rows in quarantine.
     Quarantine(Box<QuarantineRequest>),
     /// `SUBSCRIBE TO (query)`.

@@ -19,7 +19,7 @@ const WINDOWS_MAX: usize = 2_000;
 /// Series that a report shows at most.
 const SERIES_MAX: usize = 12;
 /// What a model says of a window, among what was observed.
-const OF_MODELS: [&str; 4] = ["expected", "lower", "upper", "score"];
+const OF_MODELS: [&str; 5] = ["expected", "lower", "upper", "score", "model"];
 /// Issues that a report tells at most, the newest first.
 const ISSUES_MAX: usize = 100;
 

@@ -127,35 +127,164 @@ fn excluded_times_are_neither_told_nor_learned() {
     assert!(verdicts[1_100].expected.abs() < 0.5 && verdicts[1_100].upper < 10.0);
 }
 
+/// A model whose anomalies can be named, with the marks of those that it has told of a series.
+fn told(config: Config, values: &[f64]) -> (Model, Vec<u64>) {
+    let mut model = model(Config {
+        remembers: true,
+        ..config
+    });
+    let verdicts = values.iter().enumerate();
+    let verdicts = verdicts.map(|(row, value)| model.observe(row as i64 * 60, &[*value]));
+    let marks = verdicts
+        .filter(|verdict| verdict.is_anomaly)
+        .map(|verdict| verdict.mark);
+    let marks = marks.collect();
+    (model, marks)
+}
+
+fn alarms(model: &mut Model, from: usize, values: &[f64]) -> usize {
+    let rows = values.iter().enumerate();
+    let verdicts = rows.map(|(row, value)| model.observe((from + row) as i64 * 60, &[*value]));
+    verdicts.filter(|verdict| verdict.is_anomaly).count()
+}
+
 #[test]
-fn false_alarms_make_alarms_rarer_and_right_ones_bring_them_back() {
-    let values = gaussian(6, 20_000);
-    let alarms = |told: &[Feedback]| {
-        let mut model = model(plain(Method::Ewma));
-        told.iter().for_each(|feedback| model.feedback(*feedback));
-        let verdicts = values
-            .iter()
-            .enumerate()
-            .map(|(row, value)| model.observe(row as i64, &[*value]));
-        verdicts.filter(|verdict| verdict.is_anomaly).count()
+fn false_alarms_make_alarms_rarer_for_a_while() {
+    let values = gaussian(6, 50_000);
+    let after = |told_of: &dyn Fn(&mut Model, &[u64]), rows: std::ops::Range<usize>| {
+        let config = Config {
+            memory_rows: 5_000,
+            ..plain(Method::Ewma)
+        };
+        let (mut model, marks) = told(config, &values[..10_000]);
+        told_of(&mut model, &marks);
+        alarms(&mut model, 10_000, &values[10_000..rows.start]);
+        alarms(&mut model, rows.start, &values[rows])
     };
-    let asked = alarms(&[]);
-    let fewer = alarms(&[Feedback::FalsePositive; 2]);
+    let false_alarms = |model: &mut Model, marks: &[u64]| {
+        let last = marks.iter().rev().take(3);
+        let taken = last
+            .filter(|mark| model.feedback(**mark, Feedback::FalsePositive, 1))
+            .count();
+        assert_eq!(taken, 3);
+    };
+    let asked = after(&|_, _| (), 10_000..12_000);
+    let fewer = after(&false_alarms, 10_000..12_000);
     assert!(fewer * 2 < asked, "{fewer} of {asked}");
-    assert_eq!(alarms(&[Feedback::Expected; 2]), fewer);
-    let back = [
-        &[Feedback::FalsePositive; 2][..],
-        &[Feedback::TruePositive; 20],
-    ]
-    .concat();
-    assert_eq!(alarms(&back), asked);
+    let later = |told_of| after(told_of, 45_000..50_000);
+    assert_eq!(later(&false_alarms), later(&|_, _| ()), "it decays");
+    // Right ones bring alarms back at once.
+    let back = after(
+        &|model, marks| {
+            false_alarms(model, marks);
+            for mark in marks.iter().rev().skip(3).take(10) {
+                assert!(model.feedback(*mark, Feedback::TruePositive, 2));
+            }
+        },
+        10_000..12_000,
+    );
+    assert!(back * 2 > asked, "{back} of {asked}");
     // Ever so many false alarms don't switch the model off.
-    let mut model = model(plain(Method::Ewma));
-    (0..1_000).for_each(|_| model.feedback(Feedback::FalsePositive));
-    for (row, value) in values.iter().enumerate() {
-        model.observe(row as i64, &[*value]);
+    let (mut model, marks) = told(plain(Method::Ewma), &values[..10_000]);
+    for at in 1..1_000 {
+        let mut taken = marks
+            .iter()
+            .map(|mark| model.feedback(*mark, Feedback::FalsePositive, at));
+        assert!(taken.any(|taken| taken));
     }
-    assert!(model.observe(20_000, &[1e6]).is_anomaly);
+    assert!(model.observe(10_000 * 60, &[1e6]).is_anomaly);
+}
+
+#[test]
+fn feedback_is_taken_once_also_by_a_restored_model() {
+    let mut values = gaussian(7, 2_000);
+    values[1_500] = 40.0;
+    let config = Config {
+        remembers: true,
+        sensitivity: 0.9999,
+        ..plain(Method::Ewma)
+    };
+    let (mut model, marks) = told(config.clone(), &values);
+    let mark = *marks.last().unwrap();
+    assert!(
+        !model.feedback(mark ^ 1, Feedback::FalsePositive, 5),
+        "another one"
+    );
+    assert!(model.feedback(mark, Feedback::FalsePositive, 5));
+    let once = model.snapshot();
+    assert!(!model.feedback(mark, Feedback::FalsePositive, 5), "again");
+    assert!(!model.feedback(mark, Feedback::TruePositive, 4), "older");
+    let mut restored = Model::restore(Arc::new(config), &once).unwrap();
+    assert!(!restored.feedback(mark, Feedback::FalsePositive, 5));
+    assert_eq!(restored.snapshot(), once);
+    assert!(
+        restored.feedback(mark, Feedback::TruePositive, 6),
+        "a later word"
+    );
+}
+
+#[test]
+fn what_is_expected_is_told_no_more_and_what_is_wrong_is_not_learned() {
+    let mut values = gaussian(8, 3_000);
+    let config = Config {
+        remembers: true,
+        sensitivity: 0.9999,
+        ..plain(Method::RobustZ)
+    };
+    values[2_000] = 40.0;
+    let (model, marks) = told(config, &values[..2_001]);
+    let mark = *marks.last().unwrap();
+    let said = |feedback: Feedback| {
+        let mut model = model.clone();
+        assert!(model.feedback(mark, feedback, 1));
+        model
+    };
+    let told_of = |model: &mut Model, value: f64| model.observe(2_001 * 60, &[value]).is_anomaly;
+    assert!(told_of(&mut model.clone(), 41.0));
+    assert!(!told_of(&mut said(Feedback::Expected), 41.0), "one like it");
+    assert!(told_of(&mut said(Feedback::Expected), 60.0), "another one");
+    assert!(
+        told_of(&mut said(Feedback::Expected), -41.0),
+        "on the other side"
+    );
+    assert!(told_of(&mut said(Feedback::TruePositive), 41.0));
+    // An incident that goes on is learned, unless one like it is known.
+    let learned = |mut model: Model| {
+        let row = |row: i64| (2_001 + row) * 60;
+        (0..60).for_each(|at| drop(model.observe(row(at), &[40.0])));
+        model.observe(row(60), &[0.0]).expected
+    };
+    assert!(learned(model.clone()) > 30.0);
+    assert!(learned(said(Feedback::TruePositive)) < 5.0);
+    // What lasts longer is the new normal all the same.
+    let mut lasts = said(Feedback::TruePositive);
+    (0..400).for_each(|at| drop(lasts.observe((2_001 + at) * 60, &[40.0])));
+    assert!(!lasts.observe(2_401 * 60, &[40.0]).is_anomaly);
+}
+
+#[test]
+fn remembered_anomalies_are_few_and_answered_ones_stay() {
+    let mut model = model(Config {
+        remembers: true,
+        allowed: (0.0, 1.0),
+        warmup_rows: 0,
+        ..plain(Method::Fixed)
+    });
+    let first = model.observe(0, &[5.0]).mark;
+    assert!(model.feedback(first, Feedback::Expected, 1));
+    let second = model.observe(1, &[100.0]).mark;
+    let bytes = model.state_bytes();
+    for row in 2..10_000 {
+        model.observe(row, &[1_000.0 + row as f64]);
+    }
+    assert!(model.state_bytes() < bytes + 4_000);
+    assert!(
+        !model.feedback(second, Feedback::Expected, 2),
+        "it is forgotten"
+    );
+    assert!(!model.observe(10_000, &[5.1]).is_anomaly);
+    assert!(model.feedback(first, Feedback::TruePositive, 2));
+    assert!(model.observe(10_001, &[5.1]).is_anomaly);
 }
 
 #[test]

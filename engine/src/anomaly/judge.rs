@@ -6,6 +6,7 @@ use arrow::array::Int64Array;
 use arrow::record_batch::RecordBatch;
 use weir_anomaly::Model;
 
+use super::feedback::{Said, id_of};
 use super::program::Program;
 use super::verdict::VerdictBuilder;
 use crate::error::Result;
@@ -21,7 +22,7 @@ pub(super) fn judge(
     program: &Program,
     rows: &RecordBatch,
     times: &Int64Array,
-    models: &mut impl Lookup,
+    (models, said): (&mut impl Lookup, &[Said]),
 ) -> Result<RecordBatch> {
     let count = rows.num_rows();
     let keys = match &program.keys {
@@ -33,13 +34,25 @@ pub(super) fn judge(
     let mut buffer = Vec::with_capacity(program.names.len());
     for (row, time) in times.iter().enumerate() {
         let Some(time) = time else {
-            verdicts.push(None)?;
+            verdicts.push(None, None)?;
             continue;
         };
         let key = keys.as_ref().map(|keys| keys.row(row));
         let key = key.as_ref().map_or(&[][..], |key| key.data());
         let model = models.model(key)?;
-        verdicts.push(Some(&values.observe(model, time, row, &mut buffer)))?;
+        let verdict = values.observe(model, time, row, &mut buffer);
+        let id = verdict.is_anomaly.then(|| {
+            let key = program.key_of(key);
+            // What was said of it in an earlier run is known as soon as it is told again.
+            let known = said
+                .iter()
+                .filter(|said| (said.key, said.mark) == (key, verdict.mark));
+            for said in known {
+                model.feedback(said.mark, said.feedback, said.at);
+            }
+            id_of(key, &verdict)
+        });
+        verdicts.push(Some(&verdict), id)?;
     }
     let mut columns = rows.columns().to_vec();
     columns.push(verdicts.finish()?);

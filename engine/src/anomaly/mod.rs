@@ -7,6 +7,7 @@
 //!
 //! Models and waiting rows are state by key: in checkpoints as far as they changed, on disk when memory is short.
 
+mod feedback;
 mod judge;
 mod models;
 mod operator;
@@ -27,9 +28,10 @@ use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 use weir_anomaly::Config;
 
+pub use self::feedback::{FEEDBACK, FeedbackLog, feedback_schema};
 use self::program::Program;
 pub use self::sorted::SortedJudge;
-pub use self::verdict::data_type;
+pub use self::verdict::{ANOMALY_ID, data_type};
 use crate::error::Result;
 use crate::job::TaskContext;
 use crate::operator::{Consumes, Operator, OperatorFactory};
@@ -51,6 +53,8 @@ pub struct AnomalySpec {
     pub values: Vec<(String, Arc<dyn PhysicalExpr>)>,
     /// How it is judged. Times are in microseconds; the number of columns is that of the values.
     pub config: Config,
+    /// The name of the model, and what people say of its anomalies.
+    pub model: Option<(String, Arc<FeedbackLog>)>,
     /// The name of the column with the verdict, behind those of the input.
     pub column: String,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use weir_anomaly::Model;
 
+use super::feedback::Said;
 use super::judge::Lookup;
 use super::program::Program;
 use crate::error::{Error, Kind, Result, codes};
@@ -71,6 +72,46 @@ impl Models {
     /// Takes the time of the clock.
     pub(super) fn set_now(&mut self, now: i64) {
         self.now = now;
+    }
+
+    /// Gives what was said to the models that it is about.
+    pub(super) fn follow(&mut self, said: &[Said]) {
+        let about = |entry: &Entry| {
+            let key = self.program.key_of(&entry.key);
+            said.iter().any(|said| said.key == key)
+        };
+        let places: Vec<u32> = self.places.places().collect();
+        let found = places
+            .into_iter()
+            .filter(|place| self.places.get(*place).is_some_and(about));
+        for place in found.collect::<Vec<_>>() {
+            let Some(entry) = self.places.get_mut(place) else {
+                continue;
+            };
+            let key = self.program.key_of(&entry.key);
+            let mut model = Model::clone(&entry.model);
+            let own = said.iter().filter(|said| said.key == key);
+            let taken = own.filter(|said| model.feedback(said.mark, said.feedback, said.at));
+            // A model that has taken all of it is as it was: no checkpoint has to hold it anew.
+            if taken.count() == 0 {
+                continue;
+            }
+            entry.model = Arc::new(model);
+            self.touch(place);
+        }
+    }
+
+    /// Notes that a model has changed.
+    fn touch(&mut self, place: u32) {
+        let Some(entry) = self.places.get_mut(place) else {
+            return;
+        };
+        if !std::mem::replace(&mut entry.is_changed, true) {
+            self.changed.push(place);
+        }
+        if !std::mem::replace(&mut entry.is_unsettled, true) {
+            self.unsettled.push(place);
+        }
     }
 
     /// Looks how large the models are that were touched.
@@ -183,15 +224,10 @@ impl Lookup for Models {
                 place
             }
         };
+        self.touch(place);
         let entry = self.places.get_mut(place);
         let entry = entry.ok_or_else(|| Error::internal("an anomaly model has no place"))?;
         entry.touched = self.now;
-        if !std::mem::replace(&mut entry.is_changed, true) {
-            self.changed.push(place);
-        }
-        if !std::mem::replace(&mut entry.is_unsettled, true) {
-            self.unsettled.push(place);
-        }
         Ok(Arc::make_mut(&mut entry.model))
     }
 }

@@ -6,6 +6,7 @@ use arrow::array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 
 use super::Shared;
+use super::feedback::Said;
 use super::judge::judge;
 use super::models::Models;
 use super::program::Program;
@@ -34,6 +35,8 @@ pub(super) struct Anomalies {
     pub(super) batch_rows: usize,
     late: LateRows,
     account: Account,
+    /// What was said of anomalies so far.
+    said: Vec<Said>,
 }
 
 impl Anomalies {
@@ -52,6 +55,7 @@ impl Anomalies {
             batch_rows: context.job.batch_rows.max(1),
             late: LateRows::new(context, &shared.sources),
             account: Account::new("anomaly models", context),
+            said: Vec::new(),
         }
     }
 
@@ -62,13 +66,25 @@ impl Anomalies {
             if let Some(last) = times.values().last() {
                 self.edge = self.edge.max(*last);
             }
-            let judged = judge(&self.program, &rows, &times, &mut self.models)?;
+            let models = (&mut self.models, self.said.as_slice());
+            let judged = judge(&self.program, &rows, &times, models)?;
             for offset in (0..judged.num_rows()).step_by(self.batch_rows) {
                 out.send(judged.slice(offset, self.batch_rows.min(judged.num_rows() - offset)));
             }
         }
         self.models.settle();
         self.settle()
+    }
+
+    /// Lets the models take what was said of their anomalies since the last look.
+    fn follow(&mut self) -> Result<()> {
+        let new = self.program.said_after(self.said.len())?;
+        if !new.is_empty() {
+            self.models.follow(&new);
+            self.models.settle();
+            self.said.extend(new);
+        }
+        Ok(())
     }
 
     /// Puts rows of one time into the order that is asked for.
@@ -108,7 +124,7 @@ impl Operator for Anomalies {
             let untimed: BooleanArray = times.iter().map(|time| Some(time.is_none())).collect();
             let rows = filter_record_batch(&batch, &untimed)?;
             let none = arrow::array::Int64Array::new_null(rows.num_rows());
-            out.send(judge(&self.program, &rows, &none, &mut self.models)?);
+            out.send(judge(&self.program, &rows, &none, (&mut self.models, &[]))?);
         }
         let live: Vec<bool> = times
             .iter()
@@ -129,6 +145,7 @@ impl Operator for Anomalies {
 
     fn watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<()> {
         self.watermark = self.watermark.max(watermark.0);
+        self.follow()?;
         if watermark == EventTime::MAX {
             // Not the end of all times: the input may go on in a later run.
             return self.judge_until(i64::MAX, out);
@@ -139,6 +156,7 @@ impl Operator for Anomalies {
 
     fn tick(&mut self, now_micros: i64, _out: &mut Output) -> Result<()> {
         self.models.set_now(now_micros);
+        self.follow()?;
         let Some(ttl) = self.ttl.filter(|_| now_micros >= self.sweep_at) else {
             return Ok(());
         };

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use weir_anomaly::{Config, Model};
 
+use super::feedback::{self, Said};
 use super::{AnomalySpec, verdict};
 use crate::error::{Error, Kind, Result, codes};
 use crate::updating::RowCodec;
@@ -40,6 +41,7 @@ pub(super) enum Values {
 impl Program {
     pub(super) fn try_new(mut spec: AnomalySpec) -> Result<Self> {
         spec.config.columns = spec.values.len();
+        spec.config.remembers = spec.model.is_some();
         // What makes no sense is told before the first row.
         Model::new(Arc::new(spec.config.clone())).map_err(misused)?;
         let type_of = |expr: &Arc<dyn datafusion_physical_expr::PhysicalExpr>| {
@@ -82,6 +84,20 @@ impl Program {
                 .transpose()?,
             spec,
         })
+    }
+
+    /// What names a key in the ids of its anomalies.
+    pub(super) fn key_of(&self, key: &[u8]) -> u64 {
+        let model = self.spec.model.as_ref().map_or("", |(name, _)| name);
+        feedback::key_of(model, key)
+    }
+
+    /// What was said of anomalies beyond so many that are known.
+    pub(super) fn said_after(&self, known: usize) -> Result<Vec<Said>> {
+        match &self.spec.model {
+            Some((_, log)) => log.after(known),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The keys of rows.

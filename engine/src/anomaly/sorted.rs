@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use weir_anomaly::Model;
 
 use super::AnomalySpec;
+use super::feedback::Said;
 use super::judge::{Lookup, judge};
 use super::program::Program;
 use crate::error::Result;
@@ -17,6 +18,8 @@ use crate::error::Result;
 pub struct SortedJudge {
     program: Arc<Program>,
     current: Current,
+    /// What was said of anomalies in earlier runs, once it was looked for.
+    said: Option<Vec<Said>>,
 }
 
 /// The series that is being judged.
@@ -39,7 +42,11 @@ impl SortedJudge {
             key: Vec::new(),
             model: None,
         };
-        Self { program, current }
+        Self {
+            program,
+            current,
+            said: None,
+        }
     }
 
     /// The rows that come out: the input's columns and the verdict.
@@ -61,7 +68,11 @@ impl SortedJudge {
     /// Judges the next rows.
     pub fn judge(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
         let times = self.program.times(rows)?;
-        judge(&self.program, rows, &times, &mut self.current)
+        let said = match &mut self.said {
+            Some(said) => said,
+            none => none.insert(self.program.said_after(0)?),
+        };
+        judge(&self.program, rows, &times, (&mut self.current, said))
     }
 }
 

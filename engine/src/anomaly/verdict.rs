@@ -11,8 +11,11 @@ use weir_anomaly::Verdict;
 
 use crate::error::Result;
 
+/// The name of the field with the id of an anomaly.
+pub const ANOMALY_ID: &str = "id";
+
 /// The type of the column: `STRUCT(is_anomaly, score, p_value, expected, lower, upper, direction, contribution,
-/// warmup, suppressed)`. What a method does not know is NULL.
+/// warmup, suppressed, id)`. What a method does not know is NULL, and so is the id of what is no anomaly.
 pub fn data_type() -> DataType {
     DataType::Struct(fields())
 }
@@ -35,6 +38,7 @@ fn fields() -> Fields {
         known("contribution", DataType::Map(entries, false)),
         known("warmup", DataType::Boolean),
         known("suppressed", DataType::Boolean),
+        known(ANOMALY_ID, DataType::Utf8),
     ])
 }
 
@@ -49,6 +53,7 @@ pub(super) struct VerdictBuilder<'a> {
     numbers: [Float64Builder; 5],
     direction: StringBuilder,
     contribution: MapBuilder<StringBuilder, Float64Builder>,
+    ids: StringBuilder,
 }
 
 impl<'a> VerdictBuilder<'a> {
@@ -70,11 +75,13 @@ impl<'a> VerdictBuilder<'a> {
                 StringBuilder::new(),
                 Float64Builder::new(),
             ),
+            ids: StringBuilder::new(),
         }
     }
 
-    /// Adds a verdict, or that there is none.
-    pub(super) fn push(&mut self, verdict: Option<&Verdict>) -> Result<()> {
+    /// Adds a verdict, or that there is none; with its id if it is an anomaly.
+    pub(super) fn push(&mut self, verdict: Option<&Verdict>, id: Option<String>) -> Result<()> {
+        self.ids.append_option(id);
         self.is_known.push(verdict.is_some());
         let flags = verdict.map(|v| [v.is_anomaly, v.is_warmup, v.is_suppressed]);
         for (place, builder) in self.flags.iter_mut().enumerate() {
@@ -106,6 +113,7 @@ impl<'a> VerdictBuilder<'a> {
         let [mut anomaly, mut warmup, mut suppressed] = self.flags;
         let [mut score, mut p, mut expected, mut lower, mut upper] = self.numbers;
         let (mut direction, mut contribution) = (self.direction, self.contribution);
+        let mut ids = self.ids;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(anomaly.finish()),
             Arc::new(score.finish()),
@@ -117,6 +125,7 @@ impl<'a> VerdictBuilder<'a> {
             Arc::new(contribution.finish()),
             Arc::new(warmup.finish()),
             Arc::new(suppressed.finish()),
+            Arc::new(ids.finish()),
         ];
         let nulls = NullBuffer::from(self.is_known);
         let nulls = (nulls.null_count() > 0).then_some(nulls);

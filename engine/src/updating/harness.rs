@@ -33,7 +33,7 @@ use crate::operator::{Extent, Operator, OperatorFactory, Output, driving};
 
 /// A clock that stands at the beginning: time comes with ticks.
 #[derive(Debug)]
-struct Stopped;
+pub(crate) struct Stopped;
 
 impl Clock for Stopped {
     fn now_micros(&self) -> i64 {

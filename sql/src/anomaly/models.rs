@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Value, visit_expressions,
 };
 use parking_lot::Mutex;
+use weir_anomaly::Exclusions;
+use weir_engine::anomaly::FeedbackLog;
+use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::options::unknown;
 
@@ -16,12 +20,40 @@ use super::options::Options;
 use crate::ast::{CreateMaterializedView, Statement, StatementKind};
 
 /// The models that a script has so far, and those that it declares further down.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Models {
     known: Mutex<BTreeMap<String, Options>>,
+    log: Arc<FeedbackLog>,
+    /// What the queries of excluded times have given, by their texts.
+    excluded: Mutex<BTreeMap<String, Exclusions>>,
 }
 
 impl Models {
+    /// No models yet.
+    pub(crate) fn new(env: &Env) -> Self {
+        Self {
+            known: Mutex::default(),
+            log: Arc::new(FeedbackLog::new(env.clock_arc())),
+            excluded: Mutex::default(),
+        }
+    }
+
+    /// Notes what the query of excluded times has given.
+    pub(crate) fn exclude(&self, query: &str, times: Exclusions) {
+        self.excluded.lock().insert(query.to_owned(), times);
+    }
+
+    /// What the query of excluded times has given; nothing for one of a statement that was not executed yet.
+    pub(crate) fn excluded(&self, query: &str) -> Exclusions {
+        let excluded = self.excluded.lock();
+        excluded.get(query).cloned().unwrap_or_default()
+    }
+
+    /// What people say of their anomalies.
+    pub(crate) fn log(&self) -> Arc<FeedbackLog> {
+        Arc::clone(&self.log)
+    }
+
     /// Notes the models that statements create.
     pub(crate) fn declare(&self, statements: &[Statement]) {
         for statement in statements {
@@ -90,7 +122,7 @@ fn defined(name: &str, query: &Query) -> Option<Options> {
 }
 
 /// The options of a call of the window function.
-fn options_of(expr: &Expr) -> Option<Options> {
+pub(crate) fn options_of(expr: &Expr) -> Option<Options> {
     let Expr::Function(call) = expr else {
         return None;
     };

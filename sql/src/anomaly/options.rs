@@ -80,8 +80,10 @@ const OPTIONS: [(&str, Apply); 18] = [
         config.allowed = pair(value).ok_or(PAIR)?;
         Ok(())
     }),
-    ("exclude", |config, value| {
-        config.exclude = exclusions(value).ok_or(RANGES)?;
+    (EXCLUDE, |config, value| {
+        if !is_query(value) {
+            config.exclude = exclusions(value).ok_or(RANGES)?;
+        }
         Ok(())
     }),
     ("seed", |config, value| {
@@ -92,7 +94,8 @@ const OPTIONS: [(&str, Apply); 18] = [
 
 const ROWS: &str = "a number of rows such as 100 ROWS";
 const PAIR: &str = "two numbers such as (0, 100)";
-const RANGES: &str = "pairs of times such as ('2026-12-24 00:00:00', '2026-12-27 00:00:00')";
+const RANGES: &str =
+    "a query, or pairs of times such as ('2026-12-24 00:00:00', '2026-12-27 00:00:00')";
 const SPAN: &str = "a number of rows or a time, such as 100 ROWS, 30 MINUTES or INTERVAL '2' DAY";
 const SEASON: &str = "auto, none, hourly, daily, weekly, a number of rows or a time";
 
@@ -103,6 +106,8 @@ const WEEK: i64 = 7 * DAY;
 /// The option that takes the others of a model of this name, and the one that says which version is meant.
 const MODEL: &str = "model";
 const VERSION: &str = "version";
+/// The option with times in which nothing is judged, or the query that gives them.
+pub(crate) const EXCLUDE: &str = "exclude";
 
 /// What separates options in [`Options::to_text`]: no value has it.
 const SEPARATOR: &str = "; ";
@@ -153,6 +158,11 @@ impl Options {
         if self.given.iter().any(|(given, _)| given == name) {
             return Err(wrong(format!("option \"{name}\" is given twice")));
         }
+        if value.contains(SEPARATOR) {
+            return Err(wrong(format!(
+                "{name} must not have a semicolon and a space in it"
+            )));
+        }
         if *name == "method" {
             self.config.method = method(value)?;
         }
@@ -175,6 +185,16 @@ impl Options {
     pub(crate) fn model(&self) -> Option<(&str, Option<&str>)> {
         let model = self.value(MODEL)?;
         Some((model, self.value(VERSION)))
+    }
+
+    /// The query that gives the excluded times, if one does.
+    pub(crate) fn excluded_by(&self) -> Option<&str> {
+        self.value(EXCLUDE).filter(|value| is_query(value))
+    }
+
+    /// Whether the options say all but for what only a session knows.
+    pub(crate) fn refers(&self) -> bool {
+        self.model().is_some() || self.excluded_by().is_some()
     }
 
     fn value(&self, name: &str) -> Option<&str> {
@@ -309,6 +329,13 @@ fn season(value: &str) -> Result<Season, &'static str> {
         longest = long;
     }
     Ok(Season::Time(longest))
+}
+
+fn is_query(value: &str) -> bool {
+    let first = value.split_whitespace().next().unwrap_or_default();
+    ["select", "with"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word))
 }
 
 /// Ranges of time, each with its first and its last moment.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 
-use crate::anomaly::options::Options;
+use crate::anomaly::options::{EXCLUDE, Options};
 use crate::anomaly::value::text_of;
 use crate::anomaly::{FORM, FUNCTION};
 
@@ -98,7 +98,11 @@ fn option(argument: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     }
     let arrow = TokenWithSpan::new(Token::RArrow, first.span);
     let mut option = vec![name.clone(), arrow];
-    match plain(value) {
+    let is_query = value
+        .get(1)
+        .and_then(word)
+        .is_some_and(|word| matches!(word.keyword, Keyword::SELECT | Keyword::WITH));
+    match plain(value).filter(|_| !is_query) {
         Some(text) => option.push(TokenWithSpan::new(
             Token::SingleQuotedString(text),
             first.span,
@@ -214,6 +218,11 @@ pub(super) fn name_column(select: &mut Select) {
 /// Sets an option of a call.
 pub(crate) fn set(options: &mut Options, name: &Ident, value: &FunctionArgExpr) -> Result<()> {
     let text = match value {
+        FunctionArgExpr::Expr(Expr::Subquery(query))
+            if name.value.eq_ignore_ascii_case(EXCLUDE) =>
+        {
+            Some(query.to_string())
+        }
         FunctionArgExpr::Expr(value) => text_of(value),
         _ => None,
     };

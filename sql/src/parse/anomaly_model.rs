@@ -156,9 +156,7 @@ impl<'a> Model<'a> {
         let name = Token::SingleQuotedString(self.name.to_owned());
         let version = self.version();
         view.extend(glue(&format!(
-            "AS SELECT CAST(md5(concat_ws('/', {name}, key, CAST(time AS VARCHAR), CAST(value AS VARCHAR))) AS VARCHAR) \
-             AS id, \
-             {name} AS model, '{version}' AS version, key, time, value, verdict.expected AS expected, verdict.lower AS lower, \
+            "AS SELECT verdict.id AS id, {name} AS model, '{version}' AS version, key, time, value, verdict.expected AS expected, verdict.lower AS lower, \
              verdict.upper AS upper, verdict.score AS score, verdict.p_value AS p_value, \
              verdict.direction AS direction, verdict.contribution AS contribution FROM (SELECT"
         ))?);

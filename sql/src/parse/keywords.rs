@@ -44,6 +44,7 @@ pub const KEYWORDS: &[&str] = &[
     "EXTRACT",
     "FAIL",
     "FALSE",
+    "FEEDBACK",
     "FILTER",
     "FLOAT",
     "FOR",

@@ -18,6 +18,7 @@ mod create;
 mod cursor;
 mod dialect;
 mod emit;
+mod feedback;
 mod keywords;
 mod options;
 mod patterns;

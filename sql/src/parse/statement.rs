@@ -9,7 +9,9 @@ use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{alter, emit, options, quarantine, syntax, unsupported, validate};
+use super::{
+    alter, emit, feedback, options, quarantine, syntax, unsupported, validate,
+};
 use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
@@ -28,6 +30,7 @@ const STARTS: &[&str] = &[
     "REPLAY",
     "RELEASE",
     "DISCARD",
+    "FEEDBACK",
     "SELECT",
     "SUBSCRIBE",
     "WITH",
@@ -76,6 +79,7 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
             ))
         }
         "explain" => explain(cursor, piece),
+        "feedback" => feedback::parse(cursor).map(StatementKind::Feedback),
         "profile" => profile(cursor),
         "validate" => validate::parse(cursor),
         "suggest" => {

@@ -84,6 +84,7 @@ fn show(statement: &Statement) -> String {
             write!(o, "set {} = {value:?}", name(setting)).unwrap();
         }
         StatementKind::Profile(p) => profile(o, p),
+        StatementKind::Feedback(said) => write!(o, "feedback {said:?}").unwrap(),
         StatementKind::Suggest(table) => write!(o, "suggest {}", name(table)).unwrap(),
         StatementKind::Show(Show::Setting(setting)) => {
             write!(o, "show setting {}", name(setting)).unwrap();

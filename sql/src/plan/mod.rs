@@ -138,7 +138,7 @@ impl Planner {
             state,
             state_ttl: settings.state_ttl(),
             references: Arc::default(),
-            models: Arc::default(),
+            models: Arc::new(Models::new(env)),
         }
         .with_references(Arc::default())
     }

@@ -4,6 +4,8 @@ mod alone;
 mod alter;
 mod baselines;
 mod checks;
+mod excluded;
+mod feedback;
 mod insert;
 mod materialize;
 mod outlet;
@@ -129,6 +131,8 @@ pub struct Session {
     inserts: Vec<Insert>,
     views: Vec<Materialized>,
     pipelines: Vec<Arc<StoredPipeline>>,
+    /// The state of the pipeline that the script is, where a statement asks for it.
+    own: Vec<Arc<StoredPipeline>>,
     /// What pipelines keep of themselves; profiles are added to the first.
     histories: Vec<Arc<dyn History>>,
     quarantines: Vec<Arc<dyn Quarantine>>,
@@ -162,6 +166,7 @@ impl Session {
             inserts: Vec::new(),
             views: Vec::new(),
             pipelines: Vec::new(),
+            own: Vec::new(),
             histories: Vec::new(),
             quarantines: Vec::new(),
             rule_sets: BTreeMap::new(),
@@ -208,6 +213,7 @@ impl Session {
         for baseline in &statement.baselines {
             Box::pin(self.find_baseline(baseline)).await?;
         }
+        Box::pin(self.read_excluded(&kind, place)).await?;
         match &*kind {
             StatementKind::CreateSource(create) => {
                 self.create_source(create, statement).await?;
@@ -260,6 +266,7 @@ impl Session {
             StatementKind::Explain { analyze, statement } => {
                 crate::explain::explain(self, *analyze, statement).await
             }
+            StatementKind::Feedback(feedback) => self.feedback(feedback, place).await,
             StatementKind::Quarantine(request) => self.request(request, place).await,
             StatementKind::Subscribe(subscribe) => Ok(Outcome::Subscription(
                 self.subscribe(subscribe, place).await?,

@@ -21,6 +21,19 @@ impl Session {
     /// views become tables, read as of the last committed epoch.
     pub fn read_views(&mut self, stores: Vec<(String, Store)>) {
         let known = std::mem::take(&mut self.pipelines);
+        self.pipelines = self.readers(known, stores);
+    }
+
+    /// Says where the pipeline of the script keeps its state, for statements about what its views have.
+    pub fn read_own(&mut self, stores: Vec<(String, Store)>) {
+        self.own = self.readers(Vec::new(), stores);
+    }
+
+    fn readers(
+        &self,
+        known: Vec<Arc<StoredPipeline>>,
+        stores: Vec<(String, Store)>,
+    ) -> Vec<Arc<StoredPipeline>> {
         let room = Room::of(&self.runtime);
         let pipelines = stores.into_iter().map(|(place, store)| {
             let mut known = known.iter();
@@ -32,12 +45,13 @@ impl Session {
                 }
             }
         });
-        self.pipelines = pipelines.collect();
+        pipelines.collect()
     }
 
     /// Says where pipelines keep what they tell of themselves: the tables of the schema `weir`.
     pub fn read_history(&mut self, stores: Vec<Arc<dyn History>>) {
         self.histories.clone_from(&stores);
+        self.planner.models().log().set_stores(stores.clone());
         self.catalog
             .put_system(SystemTables::over(stores, &self.env));
     }

@@ -51,12 +51,19 @@ pub(crate) fn anomalies_of<'a>(models: impl Iterator<Item = &'a str>) -> Result<
     };
     let all: Vec<String> = models.map(rows).collect();
     let text = match all.is_empty() {
-        false => all.join(" UNION ALL "),
+        // The last word counts.
+        false => format!(
+            "SELECT told.*, said.feedback FROM ({}) AS told LEFT JOIN ( \
+             SELECT id, last_value(feedback ORDER BY recorded_at) AS feedback FROM weir.anomaly_feedback GROUP BY id \
+             ) AS said ON told.id = said.id",
+            all.join(" UNION ALL ")
+        ),
         true => {
             let none = COLUMNS
                 .iter()
                 .map(|(name, none)| format!("{none} AS {name}"));
-            format!("SELECT {} WHERE FALSE", none.collect::<Vec<_>>().join(", "))
+            let none = none.collect::<Vec<_>>().join(", ");
+            format!("SELECT {none}, CAST(NULL AS VARCHAR) AS feedback WHERE FALSE")
         }
     };
     skeleton::query(&text)

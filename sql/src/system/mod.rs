@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::sql::sqlparser::ast::Query;
+use weir_engine::anomaly::{FEEDBACK, feedback_schema};
 use weir_engine::env::Env;
 use weir_engine::error::Result;
 use weir_engine::history::History;
@@ -42,6 +43,7 @@ impl SystemTables {
         let kept = [
             (RESULTS, results_schema()),
             (profile::KEPT, profile::kept_schema()),
+            (FEEDBACK, feedback_schema()),
         ];
         let table = |(name, schema)| {
             let table = KeptTable::new(name, schema, stores.clone(), env.clone());
@@ -67,7 +69,7 @@ pub(crate) fn query_of(name: &str) -> Result<Option<Box<Query>>> {
 /// The full names of its tables.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     let views = VIEWS.iter().map(|(name, _)| *name);
-    let others = [RESULTS, profile::KEPT, anomalies::NAME].into_iter();
+    let others = [RESULTS, profile::KEPT, FEEDBACK, anomalies::NAME].into_iter();
     others.chain(views).map(full)
 }
 

@@ -9,6 +9,7 @@ mod anomaly;
 mod checker;
 mod damage;
 mod disk;
+mod feedback;
 mod gates;
 mod join;
 mod kills;

@@ -20,7 +20,7 @@ use weir_anomaly::Method;
 
 const DISORDER: i64 = 20;
 
-fn fleet(spec: &AnomalySpec, parallelism: usize, batch_rows: usize) -> Fleet {
+pub(super) fn fleet(spec: &AnomalySpec, parallelism: usize, batch_rows: usize) -> Fleet {
     let factory = AnomalyFactory::try_new(spec.clone(), 1, None, "rows".into()).unwrap();
     Fleet::new(
         Arc::new(factory),
@@ -30,7 +30,7 @@ fn fleet(spec: &AnomalySpec, parallelism: usize, batch_rows: usize) -> Fleet {
     )
 }
 
-fn said(batches: &[RecordBatch]) -> BTreeMap<i64, Option<String>> {
+pub(super) fn said(batches: &[RecordBatch]) -> BTreeMap<i64, Option<String>> {
     let all: Vec<_> = batches.iter().flat_map(texts).collect();
     let said: BTreeMap<_, _> = all.iter().cloned().collect();
     assert_eq!(all.len(), said.len(), "a row came out twice");
@@ -44,7 +44,12 @@ fn watermark(rest: &[Row]) -> Option<i64> {
 }
 
 /// Feeds rows in random batches with watermarks, disturbed by snapshots and restarts.
-fn feed(fleet: &mut Fleet, rng: &mut StdRng, rows: &[Row], (mut now, mut next): (usize, usize)) {
+pub(super) fn feed(
+    fleet: &mut Fleet,
+    rng: &mut StdRng,
+    rows: &[Row],
+    (mut now, mut next): (usize, usize),
+) {
     let mut at = 0;
     while at < rows.len() {
         let end = (at + rng.random_range(1..60)).min(rows.len());

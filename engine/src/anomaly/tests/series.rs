@@ -77,6 +77,7 @@ pub(super) fn spec(method: Method, values: &[&str]) -> AnomalySpec {
             .map(|name| ((*name).to_owned(), column(name)))
             .collect(),
         config,
+        model: None,
         column: "verdict".to_owned(),
     }
 }

@@ -107,7 +107,7 @@ fn judging(call: &WindowFunctionParams) -> DfResult<Judging> {
         values: values.iter().map(|e| (name_of(e), e.clone())).collect(),
         partition: call.partition_by.clone(),
         order: call.order_by.clone(),
-        refers: Options::from_text(options)?.model().is_some(),
+        refers: Options::from_text(options)?.refers(),
         options: options.clone(),
     })
 }

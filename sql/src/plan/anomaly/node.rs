@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
@@ -11,7 +12,8 @@ use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, Result as DfRes
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::PhysicalExpr;
-use weir_engine::anomaly::{AnomalySpec, data_type};
+use weir_anomaly::Exclusions;
+use weir_engine::anomaly::{AnomalySpec, FeedbackLog, data_type};
 use weir_engine::error::{Error, Kind, codes};
 
 use crate::anomaly::FORM;
@@ -30,8 +32,24 @@ pub(crate) struct Judging {
     pub(super) order: Vec<Sort>,
     /// The options as [`Options::to_text`] has them.
     pub(super) options: String,
-    /// Whether they may refer to a model that nobody has looked up.
+    /// Whether they refer to what nobody has looked up: a model, or times of a query.
     pub(super) refers: bool,
+}
+
+/// What people say of the anomalies of models: of one session, so that all nodes have the same.
+#[derive(Debug, Clone)]
+struct Log(Arc<FeedbackLog>);
+
+impl PartialEq for Log {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Log {}
+
+impl Hash for Log {
+    fn hash<H: Hasher>(&self, _state: &mut H) {}
 }
 
 /// Rows with their verdicts.
@@ -39,6 +57,10 @@ pub(crate) struct Judging {
 pub(crate) struct AnomalyNode {
     input: LogicalPlan,
     judging: Judging,
+    /// What people say of its anomalies, if it has a model.
+    log: Option<Log>,
+    /// The times that a query gives, in which nothing is judged.
+    excluded: Option<Exclusions>,
     /// The name of the column with the verdict.
     column: String,
     schema: DFSchemaRef,
@@ -50,10 +72,15 @@ impl AnomalyNode {
         if !judging.refers {
             judging.check(&input)?;
         }
-        Self::try_new(input, judging, column)
+        Self::try_new(input, judging, (None, None), column)
     }
 
-    fn try_new(input: LogicalPlan, judging: Judging, column: String) -> DfResult<Self> {
+    fn try_new(
+        input: LogicalPlan,
+        judging: Judging,
+        (log, excluded): (Option<Log>, Option<Exclusions>),
+        column: String,
+    ) -> DfResult<Self> {
         let columns = input.schema().iter();
         let mut fields: Vec<_> = columns
             .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)))
@@ -64,22 +91,26 @@ impl AnomalyNode {
         Ok(Self {
             input,
             judging,
+            log,
+            excluded,
             column,
             schema,
         })
     }
 
-    /// Whether its options refer to a model that nobody has looked up.
+    /// Whether its options refer to what nobody has looked up.
     pub(super) fn refers(&self) -> bool {
         self.judging.refers
     }
 
-    /// The same with the options of the model that its own refer to.
+    /// The same with the options of the model that its own refer to, and the times that a query gives.
     pub(super) fn resolved(&self, models: &Models) -> DfResult<Self> {
         let mut resolved = self.clone();
-        let options = Options::from_text(&self.judging.options)?;
-        resolved.judging.options = models.resolve(options)?.to_text();
+        let options = models.resolve(Options::from_text(&self.judging.options)?)?;
+        resolved.judging.options = options.to_text();
         resolved.judging.refers = false;
+        resolved.log = options.model().map(|_| Log(models.log()));
+        resolved.excluded = options.excluded_by().map(|query| models.excluded(query));
         resolved.judging.check(&self.input)?;
         Ok(resolved)
     }
@@ -103,8 +134,12 @@ impl AnomalyNode {
         let Some((time, ties)) = self.judging.order.split_first() else {
             return Err(Error::internal("anomalies are found without an order").into());
         };
-        let mut config = Options::from_text(&self.judging.options)?.config().clone();
+        let options = Options::from_text(&self.judging.options)?;
+        let mut config = options.config().clone();
         config.columns = self.judging.values.len();
+        if let Some(excluded) = &self.excluded {
+            config.exclude.clone_from(excluded);
+        }
         let mut values = Vec::new();
         for (name, value) in &self.judging.values {
             values.push((name.clone(), compile(value)?));
@@ -125,6 +160,10 @@ impl AnomalyNode {
             ties: decides,
             values,
             config,
+            model: options.model().and_then(|(name, _)| {
+                let log = Arc::clone(&self.log.as_ref()?.0);
+                Some((name.to_owned(), log))
+            }),
             column: self.column.clone(),
         })
     }
@@ -275,7 +314,9 @@ impl UserDefinedLogicalNodeCore for AnomalyNode {
                 "an anomaly node has one input".to_owned(),
             ));
         };
-        Self::try_new(input, self.judging.with(exprs)?, self.column.clone())
+        let judging = self.judging.with(exprs)?;
+        let known = (self.log.clone(), self.excluded.clone());
+        Self::try_new(input, judging, known, self.column.clone())
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

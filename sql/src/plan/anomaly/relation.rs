@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
     ObjectNamePart, Spanned, TableFactor, Value,
 };
-use weir_engine::anomaly::data_type;
+use weir_engine::anomaly::{ANOMALY_ID, data_type};
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 
 use super::extract::name_of;
@@ -127,6 +127,7 @@ impl Call {
         };
         let taken = fields
             .iter()
+            .filter(|field| field.name() != ANOMALY_ID)
             .find(|field| schema.has_column_with_unqualified_name(field.name()));
         if let Some(taken) = taken {
             let message = format!(
@@ -155,7 +156,7 @@ impl Call {
                 .map(|time| Sort::new(time, true, false))
                 .collect(),
             options: self.options.to_text(),
-            refers: self.options.model().is_some(),
+            refers: self.options.refers(),
         };
         let rows = input.schema().columns().into_iter().map(Expr::Column);
         let rows: Vec<Expr> = rows.collect();
@@ -167,7 +168,9 @@ impl Call {
         let node = AnomalyNode::plan(input, judging, name.clone());
         let node = node.map_err(|error| at(error, self.place))?;
         let verdict = datafusion::logical_expr::ident(name);
-        let said = fields.iter().map(|field| {
+        // A table may well have an id, and nobody gives feedback on what has no model.
+        let said = fields.iter().filter(|field| field.name() != ANOMALY_ID);
+        let said = said.map(|field| {
             verdict
                 .clone()
                 .field(field.name().as_str())
