@@ -9,9 +9,7 @@ use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{
-    alter, emit, feedback, options, quarantine, syntax, unsupported, validate,
-};
+use super::{alter, emit, feedback, options, quarantine, syntax, unsupported, validate};
 use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.

@@ -62,7 +62,7 @@ impl Tables for Kept<'_> {
 impl Session {
     /// Keeps what someone says of an anomaly.
     pub(super) async fn feedback(&mut self, said: &FeedbackOn, place: Place) -> Result<Outcome> {
-        let (model, store) = self.told(said, place).await?;
+        let (model, store) = self.anomaly_named(said, place).await?;
         let now = self.env.clock().now_micros();
         let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
         let word = said.feedback.word();
@@ -79,7 +79,11 @@ impl Session {
     }
 
     /// The model that has told an anomaly, and where what is said of it is kept.
-    async fn told(&self, said: &FeedbackOn, place: Place) -> Result<(String, Arc<dyn History>)> {
+    async fn anomaly_named(
+        &self,
+        said: &FeedbackOn,
+        place: Place,
+    ) -> Result<(String, Arc<dyn History>)> {
         let known = match self.runs {
             true => self.told_by_own(said, place).await?,
             false => self.told_by_others(said, place).await?,
