@@ -100,6 +100,21 @@ pub struct Graph {
     references: Vec<Arc<Reference>>,
     /// What rules compare with, read then too.
     baselines: Vec<Arc<Baseline>>,
+    /// The same of tables without an end: their keys come while the job runs.
+    keys: Vec<KeysOf>,
+}
+
+/// Where the keys come from that rules refer to.
+#[derive(Debug, Clone)]
+pub struct KeysOf {
+    /// What the rules ask for.
+    pub reference: Arc<Reference>,
+    /// The node whose rows they are.
+    pub at: NodeIndex,
+    /// They come with a watermark.
+    pub have_time: bool,
+    /// Of a table whose rows change: no two rows have one key at a time.
+    pub one_per_key: bool,
 }
 
 impl Graph {
@@ -121,6 +136,22 @@ impl Graph {
     /// What rules compare with.
     pub fn baselines(&self) -> &[Arc<Baseline>] {
         &self.baselines
+    }
+
+    /// Says which node gives the keys of a table without an end.
+    pub fn give_keys(&mut self, keys: KeysOf) {
+        self.keys.push(keys);
+    }
+
+    /// Where the keys of tables without an end come from.
+    pub fn keys(&self) -> &[KeysOf] {
+        &self.keys
+    }
+
+    /// Where the keys come from that a rule refers to, if their table has no end.
+    pub fn keys_of(&self, reference: &Arc<Reference>) -> Option<&KeysOf> {
+        let mut keys = self.keys.iter();
+        keys.find(|keys| Arc::ptr_eq(&keys.reference, reference))
     }
 
     /// Adds a node; its id must be new.

@@ -26,6 +26,8 @@ pub struct SubtaskMetrics {
     pub returned: AtomicU64,
     /// Rows that a source's own columns dropped as dead letters after decoding.
     pub rejected: AtomicU64,
+    /// Rows that a rule over keys has kept back.
+    pub kept_back: AtomicU64,
     /// Nanoseconds of computing.
     pub busy_ns: AtomicU64,
     /// Nanoseconds of waiting for room downstream: backpressure.
@@ -49,6 +51,7 @@ impl Default for SubtaskMetrics {
             late_second: AtomicU64::new(0),
             returned: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            kept_back: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             blocked_ns: AtomicU64::new(0),
             state_bytes: AtomicU64::new(0),
@@ -110,6 +113,8 @@ pub struct NodeSnapshot {
     pub returned: u64,
     /// Rows that became dead letters after decoding.
     pub rejected: u64,
+    /// Rows that a rule over keys has kept back.
+    pub kept_back: u64,
     /// Computing time over all subtasks.
     pub busy: Duration,
     /// Waiting time over all subtasks.
@@ -169,6 +174,7 @@ impl Metrics {
             late_second: sum(|m| &m.late_second),
             returned: sum(|m| &m.returned),
             rejected: sum(|m| &m.rejected),
+            kept_back: sum(|m| &m.kept_back),
             busy: Duration::from_nanos(sum(|m| &m.busy_ns)),
             blocked: Duration::from_nanos(sum(|m| &m.blocked_ns)),
             state_bytes: sum(|m| &m.state_bytes),

@@ -43,6 +43,8 @@ pub struct Merge {
     merged: EventTime,
     waiting: Option<Epoch>,
     arrived: Vec<bool>,
+    /// An input whose watermarks say nothing.
+    timeless: Option<usize>,
 }
 
 impl Merge {
@@ -59,7 +61,17 @@ impl Merge {
             merged: EventTime::MIN,
             waiting: None,
             arrived: vec![false; inputs.len()],
+            timeless: None,
         }
+    }
+
+    /// The same without the watermarks of an input: it counts as idle.
+    pub fn without_time(mut self, input: Option<usize>) -> Self {
+        self.timeless = input;
+        for channel in 0..self.channels.len() {
+            self.set(channel, Channel::Active(EventTime::MIN));
+        }
+        self
     }
 
     /// Takes a message of a channel.
@@ -94,8 +106,13 @@ impl Merge {
     }
 
     fn set(&mut self, channel: usize, value: Channel) {
+        let is_timeless =
+            self.timeless.is_some() && self.inputs.get(channel).copied() == self.timeless;
         if let Some(state) = self.channels.get_mut(channel) {
-            *state = value;
+            *state = match value {
+                Channel::Active(_) if is_timeless => Channel::Idle(EventTime::MIN),
+                other => other,
+            };
         }
     }
 

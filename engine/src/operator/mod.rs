@@ -160,6 +160,11 @@ pub trait OperatorFactory: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The input that has no event time: its watermarks say nothing, and nobody waits for one.
+    fn timeless(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether rows of batches that wait are better given in one call: what changes several times
     /// within a call is sent once.
     fn gathers(&self) -> bool {
@@ -195,6 +200,11 @@ pub enum Consumes {
     Judges,
     /// The same for the rules of a source: what they keep back is counted by its name.
     JudgesSource,
+    /// Each row goes on or is kept back by a rule over keys, which it may have to wait for.
+    Holds {
+        /// It is a rule of a source: what is kept back is counted by its name.
+        of_source: bool,
+    },
     /// Each row goes on, some time later.
     Delays,
     /// Rows end here and become others: aggregation, join.

@@ -5,11 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion_physical_expr::PhysicalExpr;
 
 use super::gate::{GateFactory, GateStage};
 use super::judge::Judge;
-use super::keyed::{KeyedFactory, Stage};
+use super::keyed::{KeyedFactory, Refers, Spread, Stage};
 use crate::operator::OperatorFactory;
 
 /// One of them.
@@ -31,11 +30,19 @@ impl Step {
         gates.chain(keyed.into_iter().map(Self::Keyed)).collect()
     }
 
-    /// What the exchange in front goes by; `None` if all rows go to one subtask.
-    pub fn exchange(&self) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
+    /// How rows come to its subtasks.
+    pub fn spread(&self) -> Spread {
         match self {
-            Self::Gate(stage) => stage.exchange(),
-            Self::Keyed(stage) => stage.exchange(),
+            Self::Gate(stage) => stage.exchange().map_or(Spread::One, Spread::By),
+            Self::Keyed(stage) => stage.spread(),
+        }
+    }
+
+    /// Rules that rows wait for because of another table, with what they are told apart by.
+    pub fn refers(&self) -> Option<(&Arc<Stage>, &Refers)> {
+        match self {
+            Self::Gate(_) => None,
+            Self::Keyed(stage) => Some((stage, stage.refers()?)),
         }
     }
 

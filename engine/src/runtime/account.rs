@@ -14,7 +14,7 @@ use datafusion_physical_plan::filter::FilterExec;
 use crate::dead_letter::DeadLetters;
 use crate::graph::{Edge, Graph, NodeIndex, NodeKind};
 use crate::island::ScanExec;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, NodeSnapshot};
 use crate::operator::Consumes;
 use crate::rules::keyed::StageExec;
 
@@ -145,6 +145,9 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
     };
     let inputs = graph.inputs(at).len();
     let folds = factory.consumes() == Consumes::Folds;
+    if let Consumes::Holds { of_source } = factory.consumes() {
+        return edge.input == 0 && held(flow, &counts, inputs, of_source);
+    }
     if inputs != 1 && !folds {
         return false;
     }
@@ -167,10 +170,28 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
         Consumes::Judges => flow.ruled += dropped,
         // Rows that wait are on their way.
         Consumes::Delays => return true,
-        Consumes::JudgesSource => {}
+        Consumes::JudgesSource | Consumes::Holds { .. } => {}
         Consumes::Filters | Consumes::Folds => flow.filtered += dropped,
     }
     flow.rows = flow.rows.saturating_sub(dropped);
+    true
+}
+
+/// Takes the rows through rules that they may wait for. Those that wait are on their way; those that have
+/// waited since before the run are read with it.
+fn held(flow: &mut Flow, counts: &NodeSnapshot, inputs: usize, of_source: bool) -> bool {
+    let rows_in = match inputs {
+        1 => counts.rows_in,
+        // The second input is what they refer to.
+        _ => flow.rows,
+    };
+    let decided = counts.rows_out + counts.kept_back;
+    let waited = decided.saturating_sub(rows_in);
+    flow.decoded += waited;
+    flow.rows = (flow.rows + waited).saturating_sub(counts.kept_back);
+    if !of_source {
+        flow.ruled += counts.kept_back;
+    }
     true
 }
 

@@ -349,13 +349,16 @@ async fn chain(
     }
     let tail = tail.unwrap_or(Tail::Exchange(outlets));
     let first = group.first().and_then(|first| graph.node(*first).ok());
-    let (prefers, gathers) = match first.map(|node| &node.kind) {
-        Some(NodeKind::Operator(factory)) => (factory.prefers(), factory.gathers()),
-        _ => (None, false),
+    let (prefers, timeless, gathers) = match first.map(|node| &node.kind) {
+        Some(NodeKind::Operator(factory)) => {
+            (factory.prefers(), factory.timeless(), factory.gathers())
+        }
+        _ => (None, None, false),
     };
     Ok(Chain {
         links,
         prefers,
+        timeless,
         gathers,
         tail,
         clock: job.env.clock_arc(),

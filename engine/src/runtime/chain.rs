@@ -31,6 +31,8 @@ pub(super) struct Chain {
     pub(super) links: Vec<Link>,
     /// The input of the first operator that is read to its end before others.
     pub(super) prefers: Option<usize>,
+    /// The input of the first operator that has no event time.
+    pub(super) timeless: Option<usize>,
     /// Whether the first operator is better given the rows of several batches at once.
     pub(super) gathers: bool,
     pub(super) tail: Tail,

@@ -166,7 +166,7 @@ async fn read_inbox(
     job: &JobContext,
     wire: &mut Option<Wire>,
 ) -> Result<()> {
-    let mut merge = Merge::of(inputs);
+    let mut merge = Merge::of(inputs).without_time(chain.timeless);
     let mut preferred = Preferred::new(chain.prefers, inputs);
     preferred.hold_others(&mut inbox);
     loop {

@@ -8,6 +8,7 @@ use super::operator::Spilling;
 use super::partition::{Chain, Partition};
 use crate::error::{Error, Result};
 use crate::key_group::KeyGroups;
+use crate::message::EventTime;
 use crate::operator::{Extent, Output};
 
 /// Parts into which the state is divided at first: state ten times the memory then has parts of a
@@ -82,17 +83,24 @@ impl Spilling {
         let piece = self.piece_bytes(ranges.len());
         let chains = divide(&self.of, &mut self.disk, &mut state, ranges, piece)?;
         let bytes = whole.gauge.bytes() / ranges.len().max(1);
+        let hold = whole.operator.output_watermark(EventTime::MAX).0;
         drop((state, whole));
-        self.add(ranges, chains, bytes, self.watermark);
+        self.add(ranges, chains, bytes, (self.watermark, hold));
         self.renew();
         Ok(())
     }
 
-    fn add(&mut self, ranges: &[KeyGroups], chains: Vec<Chain>, bytes: usize, low: i64) {
+    fn add(
+        &mut self,
+        ranges: &[KeyGroups],
+        chains: Vec<Chain>,
+        bytes: usize,
+        (low, hold): (i64, i64),
+    ) {
         for (range, chain) in ranges.iter().zip(chains) {
             let id = self.number();
             let mut part = Partition::new(id, range.clone(), chain, low);
-            (part.bytes, part.visited) = (bytes, self.now);
+            (part.bytes, part.visited, part.hold) = (bytes, self.now, hold);
             part.behind = self.waits_for_clock();
             self.parts.push(part);
         }
@@ -118,8 +126,10 @@ impl Spilling {
         let mut state = live.operator.snapshot(Extent::All, out)?;
         let piece = self.piece_bytes(ranges.len());
         let chains = divide(&self.of, &mut self.disk, &mut state, &ranges, piece)?;
+        let hold = live.operator.output_watermark(EventTime::MAX).0;
         drop((state, live));
-        self.add(&ranges, chains, bytes / ranges.len().max(1), part.low);
+        let bytes = bytes / ranges.len().max(1);
+        self.add(&ranges, chains, bytes, (part.low, hold));
         Ok(())
     }
 

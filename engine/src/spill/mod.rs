@@ -40,7 +40,8 @@ use crate::operator::Operator;
 /// What the decorator must know of a kind of operators.
 ///
 /// Their state is by key alone: rows of different keys never meet, and [`Operator::restore`] keeps
-/// the rows of the key groups that it is given. The watermark goes on as it comes in.
+/// the rows of the key groups that it is given. The watermark goes on as it comes in, unless
+/// [`Self::holds_back`].
 pub(crate) trait Spillable: fmt::Debug + Send + Sync {
     /// What is kept, in the plural, for errors.
     fn what(&self) -> &'static str;
@@ -67,6 +68,11 @@ pub(crate) trait Spillable: fmt::Debug + Send + Sync {
 
     /// Whether results wait for the clock.
     fn gives_by_clock(&self) -> bool {
+        false
+    }
+
+    /// Whether rows that are kept hold the watermark back, by [`Operator::output_watermark`].
+    fn holds_back(&self) -> bool {
         false
     }
 

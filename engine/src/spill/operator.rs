@@ -67,10 +67,12 @@ impl Operator for Spilling {
         self.begin(out)?;
         if let Some(whole) = &mut self.whole {
             whole.operator.process(input, batch, out)?;
-            return self.look(out);
+        } else {
+            self.route(input, &batch, out)?;
         }
-        self.route(input, &batch, out)?;
-        self.look(out)
+        self.look(out)?;
+        self.say(out);
+        Ok(())
     }
 
     fn watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<()> {
@@ -104,6 +106,7 @@ impl Operator for Spilling {
             Some(whole) if self.parts.is_empty() => whole.operator.output_watermark(watermark),
             _ => EventTime(self.low().min(watermark.0)),
         }
+        .max(EventTime(self.said.min(watermark.0)))
     }
 
     fn tick(&mut self, now_micros: i64, out: &mut Output) -> Result<()> {
@@ -111,13 +114,15 @@ impl Operator for Spilling {
         self.now = self.now.max(now_micros);
         if let Some(whole) = &mut self.whole {
             whole.operator.tick(now_micros, out)?;
-            return self.look_again(out);
+        } else {
+            for part in &mut self.parts {
+                part.with_live(|operator| operator.tick(now_micros, out))?;
+            }
+            self.queue_by_time();
         }
-        for part in &mut self.parts {
-            part.with_live(|operator| operator.tick(now_micros, out))?;
-        }
-        self.queue_by_time();
-        self.look_again(out)
+        self.look_again(out)?;
+        self.say(out);
+        Ok(())
     }
 
     fn snapshot(&mut self, extent: Extent, out: &mut Output) -> Result<StateBatches> {
@@ -294,6 +299,24 @@ impl Spilling {
     /// What no later result is before.
     pub(super) fn low(&self) -> i64 {
         let behind = self.parts.iter().filter(|part| part.behind.is_some());
-        behind.map(|part| part.low).fold(self.watermark, i64::min)
+        let low = behind.map(|part| part.low).fold(self.watermark, i64::min);
+        if !self.of.holds_back() {
+            return low;
+        }
+        let whole = self.whole.as_ref();
+        let whole = whole.map(|whole| whole.operator.output_watermark(EventTime::MAX).0);
+        let parts = self.parts.iter().map(Partition::holds);
+        parts.chain(whole).fold(low, i64::min)
+    }
+
+    /// Lets the watermark go on as far as the rows that are kept allow, where they have held it back.
+    fn say(&mut self, out: &mut Output) {
+        if self.of.holds_back() {
+            let low = self.low();
+            if low > self.said {
+                self.said = low;
+                out.watermark(EventTime(low));
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::pending::Pending;
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::key_group::KeyGroups;
+use crate::message::EventTime;
 use crate::operator::{Extent, Operator, Output, StateBatches};
 
 /// Bytes of changes on disk up to which they are never written anew as a whole.
@@ -94,6 +95,8 @@ pub(super) struct Partition {
     pub(super) pending: Pending,
     /// Results before this watermark are given.
     pub(super) low: i64,
+    /// What the rows that are kept on disk let the watermark reach, if they hold it back.
+    pub(super) hold: i64,
     /// Since when it is behind, by the clock that never goes back.
     pub(super) behind: Option<Duration>,
     /// The time of day when it was in memory last.
@@ -119,6 +122,7 @@ impl Partition {
             anew: true,
             pending: Pending::default(),
             low,
+            hold: i64::MIN,
             behind: None,
             visited: i64::MIN,
             heat: 0,
@@ -159,6 +163,7 @@ impl Partition {
             return Ok(());
         };
         self.bytes = gauge.bytes();
+        self.hold = operator.output_watermark(EventTime::MAX).0;
         let known = self.chain.as_ref().is_some_and(|chain| !chain.is_long());
         if known || !self.anew {
             let changes = write(disk, operator.snapshot(Extent::Changes, out)?)?;
@@ -206,6 +211,14 @@ impl Partition {
         match &mut self.live {
             Some(live) => call(&mut *live.operator),
             None => Ok(()),
+        }
+    }
+
+    /// What the rows that are kept let the watermark reach.
+    pub(super) fn holds(&self) -> i64 {
+        match &self.live {
+            Some(live) => live.operator.output_watermark(EventTime::MAX).0,
+            None => self.hold,
         }
     }
 

@@ -121,8 +121,18 @@ impl Fleet {
 
     pub(crate) fn try_rows(&mut self, batch: &RecordBatch) -> Result<()> {
         let keys = evaluate(&self.keys, batch)?;
+        self.spread(0, batch, &keys)
+    }
+
+    /// Rows of the second input, all of whose columns are the key.
+    pub(crate) fn second(&mut self, batch: &RecordBatch) {
+        let keys = crate::changelog::split(batch).0.to_vec();
+        self.spread(1, batch, &keys).unwrap();
+    }
+
+    fn spread(&mut self, input: usize, batch: &RecordBatch, keys: &[ArrayRef]) -> Result<()> {
         let mut hashes = Vec::new();
-        hash_keys(&keys, batch.num_rows(), &mut hashes)?;
+        hash_keys(keys, batch.num_rows(), &mut hashes)?;
         let subtasks = self.operators.len();
         for (i, operator) in self.operators.iter_mut().enumerate() {
             let mask: BooleanArray = hashes
@@ -132,7 +142,7 @@ impl Fleet {
             let share = filter_record_batch(batch, &mask)?;
             if share.num_rows() > 0 {
                 let mut out = Output::default();
-                driving::process(&mut **operator, 0, share, &mut out)?;
+                driving::process(&mut **operator, input, share, &mut out)?;
                 self.out.extend(out.take());
             }
         }

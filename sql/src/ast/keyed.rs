@@ -26,6 +26,8 @@ pub enum Asks {
         columns: Vec<Name>,
         /// How far apart in event time rows may be equal.
         within: Option<Duration>,
+        /// `KEEP LAST`: of two rows the earlier one breaks the rule.
+        keep_last: bool,
     },
     /// `(a) DETERMINES (b)`.
     Determines {
@@ -67,6 +69,8 @@ pub enum Asks {
         table: Name,
         /// Its columns.
         to: Vec<Name>,
+        /// `GRACE INTERVAL ..`: how long a row waits for that of the other table.
+        grace: Option<Duration>,
     },
     /// `NO OUTLIERS (column [, method => 'mad'] [, k => 5]) [LAST (n ROWS)]`.
     Outliers {
@@ -84,13 +88,20 @@ pub enum Asks {
 impl fmt::Display for Keyed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.asks {
-            Asks::Unique { columns, within } => {
+            Asks::Unique {
+                columns,
+                within,
+                keep_last,
+            } => {
                 match columns.as_slice() {
                     [] => f.write_str("UNIQUE (*)")?,
                     columns => write!(f, "UNIQUE ({})", list(columns))?,
                 }
                 if let Some(within) = within {
                     write!(f, " WITHIN {within:?}")?;
+                }
+                if *keep_last {
+                    f.write_str(" KEEP LAST")?;
                 }
             }
             Asks::Determines { from, to } => {
@@ -116,7 +127,12 @@ impl fmt::Display for Keyed {
             }
             Asks::Sequential(column) => write!(f, "SEQUENTIAL ({})", column.text)?,
             Asks::Apart { from, to } => write!(f, "NO OVERLAP ({}, {})", from.text, to.text)?,
-            Asks::References { columns, table, to } => {
+            Asks::References {
+                columns,
+                table,
+                to,
+                grace,
+            } => {
                 write!(
                     f,
                     "({}) REFERENCES {}({})",
@@ -124,6 +140,9 @@ impl fmt::Display for Keyed {
                     table.text,
                     list(to)
                 )?;
+                if let Some(grace) = grace {
+                    write!(f, " GRACE {grace:?}")?;
+                }
             }
             Asks::Outliers { column, far, last } => {
                 let (method, k) = match far {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use weir_engine::changelog::rows_schema;
 use weir_engine::error::Result;
-use weir_engine::graph::{Edge, Node, NodeKind, Partitioning};
+use weir_engine::graph::Partitioning;
+use weir_engine::rules::keyed::Spread;
 use weir_engine::rules::{Action, Judge, Rule, RulesFactory, Step};
 
 use super::Lowering;
 use super::flow::{Flow, Role};
 use super::nodes::spread;
+use super::steps::Behind;
 use crate::ast::Constraint;
 use crate::rules::gate::of_mode;
 use crate::rules::{Arrival, Ruled, plan};
@@ -72,30 +74,23 @@ impl Lowering<'_> {
 
     /// Adds the node of rules over more than one row.
     fn step(&mut self, flow: Flow, table: &str, step: &Step) -> Result<Flow> {
-        let (parallelism, partitioning) = match step.exchange() {
-            None => (1, spread(&flow, 1)),
-            Some(key) => (self.target.parallelism, Partitioning::Hash(key)),
+        let alone = match step.spread() {
+            Spread::One => spread(&flow, 1),
+            _ => Partitioning::Rebalance,
         };
-        let id = format!("{}/{}", self.target.prefix, step.name());
-        let factory = step.factory(table, false);
-        let schema = factory.schema();
-        let at = self.graph.add(Node {
-            id: id.into(),
-            name: table.to_owned(),
-            kind: NodeKind::Operator(factory),
-            parallelism,
-            schema: Arc::clone(&schema),
-        })?;
-        self.graph.connect(Edge {
-            from: flow.at,
-            to: at,
-            input: 0,
-            partitioning,
-        })?;
+        let behind = Behind {
+            prefix: self.target.prefix,
+            table,
+            of_source: false,
+            parallelism: self.target.parallelism,
+            alone,
+        };
+        let at = behind.add(&mut self.graph, flow.at, step)?;
+        let node = self.graph.node(at)?;
         Ok(Flow {
             at,
-            schema,
-            parallelism,
+            schema: Arc::clone(&node.schema),
+            parallelism: node.parallelism,
             ..flow
         })
     }

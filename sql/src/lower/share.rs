@@ -19,10 +19,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use weir_engine::error::{Error, Kind, Result, codes};
-use weir_engine::graph::{Edge, Graph, Node, NodeIndex, NodeKind, Partitioning};
+use weir_engine::graph::{Edge, Graph, KeysOf, Node, NodeIndex, NodeKind, Partitioning};
 use weir_engine::island::ScanExec;
 use weir_engine::operator::project_filter::ProjectFilter;
 use weir_engine::scan::{Scan, ScanRules};
+
+use super::steps::Behind;
 
 /// A scan within an island.
 struct Leaf {
@@ -290,7 +292,9 @@ fn rebuild(
             if let NodeKind::Scan(scan) = &node.kind {
                 node.id = ids.of(scan);
             }
-            moved.insert(at, graph.add(node)?);
+            let to = graph.add(node)?;
+            give_keys(&mut graph, old, at, to);
+            moved.insert(at, to);
             continue;
         };
         let from = match added.get(&number) {
@@ -320,6 +324,7 @@ fn rebuild(
             input: 0,
             partitioning,
         })?;
+        give_keys(&mut graph, old, at, to);
         moved.insert(at, to);
     }
     for edge in old.edges() {
@@ -336,32 +341,29 @@ fn rebuild(
     Ok(graph)
 }
 
+/// Says where keys come from that came from a node of the old graph.
+fn give_keys(graph: &mut Graph, old: &Graph, at: NodeIndex, to: NodeIndex) {
+    for keys in old.keys().iter().filter(|keys| keys.at == at) {
+        graph.give_keys(KeysOf {
+            at: to,
+            ..keys.clone()
+        });
+    }
+}
+
 /// Adds the rules over more than one row behind the scan of a source; gives the node from which its rows go on.
 fn steps(graph: &mut Graph, scan: NodeIndex, id: &str, of: &Scan) -> Result<NodeIndex> {
     let mut from = scan;
     let parallelism = graph.node(scan)?.parallelism;
     for step in of.steps() {
-        let (parallelism, partitioning) = match step.exchange() {
-            None if graph.node(from)?.parallelism == 1 => (1, Partitioning::Forward),
-            None => (1, Partitioning::Rebalance),
-            Some(key) => (parallelism, Partitioning::Hash(key)),
-        };
-        let name = step.name();
-        let factory = step.factory(&of.name, true);
-        let to = graph.add(Node {
-            id: format!("{id}/{name}").into(),
-            name: of.name.clone(),
-            schema: factory.schema(),
-            kind: NodeKind::Operator(factory),
+        let behind = Behind {
+            prefix: id,
+            table: &of.name,
+            of_source: true,
             parallelism,
-        })?;
-        graph.connect(Edge {
-            from,
-            to,
-            input: 0,
-            partitioning,
-        })?;
-        from = to;
+            alone: Partitioning::Rebalance,
+        };
+        from = behind.add(graph, from, &step)?;
     }
     Ok(from)
 }

@@ -62,7 +62,8 @@ pub(super) fn plan(
         keyed: Keyed {
             nulls_equal: matches!(&keyed.asks, Asks::Unique { columns, .. } if columns.is_empty()),
             key,
-            order,
+            // The last row is found by its own time.
+            order: order.filter(|_| !matches!(ask, Ask::UniqueLast(_))),
             ask,
         },
         expect: lit(true),
@@ -70,33 +71,13 @@ pub(super) fn plan(
     })
 }
 
-/// Whether a row refers to another table, for a rule that asks so: it needs no other row.
-pub(super) fn referring(
-    planner: &Planner,
-    ruled: &Ruled<'_>,
-    constraint: &Constraint,
-    keyed: &ast::Keyed,
-) -> Result<Option<(Expr, Arc<dyn PhysicalExpr>)>> {
-    let Asks::References { columns, table, to } = &keyed.asks else {
-        return Ok(None);
-    };
-    if let Some(name) = constraint.per.first().or(keyed.order.as_ref()) {
-        let message = "REFERENCES looks at each row by itself, without PER and ORDER BY";
-        return Err(Error::new(Kind::Invalid, codes::RULE, message).at(name.place));
-    }
-    let references = planner.references();
-    let expr = references.expr(ruled, columns, (table, to), constraint.place)?;
-    let schema = DFSchema::try_from(Arc::clone(ruled.schema))?;
-    let compiled = planner.compile(expr.clone(), &schema)?;
-    Ok(Some((expr, compiled)))
-}
+pub(super) type Column1 = Arc<dyn PhysicalExpr>;
 
-type Column1 = Arc<dyn PhysicalExpr>;
-
-struct Planning<'a> {
-    planner: &'a Planner,
-    ruled: &'a Ruled<'a>,
-    place: Place,
+/// The planning of one rule.
+pub(super) struct Planning<'a> {
+    pub(super) planner: &'a Planner,
+    pub(super) ruled: &'a Ruled<'a>,
+    pub(super) place: Place,
 }
 
 impl Planning<'_> {
@@ -109,11 +90,18 @@ impl Planning<'_> {
     ) -> Result<(Vec<Column1>, Ask)> {
         let with_per = |columns: Vec<Column1>| per.iter().cloned().chain(columns).collect();
         Ok(match &keyed.asks {
-            Asks::Unique { columns, within } => {
+            Asks::Unique {
+                columns,
+                within,
+                keep_last,
+            } => {
                 let key = match columns.as_slice() {
                     [] => self.all(),
                     columns => with_per(self.columns(columns)?),
                 };
+                if *keep_last {
+                    return Ok((key, self.keeps_last(*within, order)?));
+                }
                 let Some(within) = within else {
                     return Ok((key, Ask::Unique));
                 };
@@ -153,6 +141,12 @@ impl Planning<'_> {
                 )
             }
             Asks::Sequential(column) => (per, Ask::Sequential(self.whole(column)?)),
+            Asks::References {
+                columns,
+                table,
+                to,
+                grace,
+            } => self.refers(columns, (table, to), *grace)?,
             Asks::Apart { from, to } => (per, self.apart(from, to)?),
             Asks::Outliers { column, far, last } => {
                 let how = (*last, *far);
@@ -161,8 +155,10 @@ impl Planning<'_> {
                     super::outliers::ask(self.planner, self.ruled, column, how)?,
                 )
             }
-            Asks::Last(_) | Asks::References { .. } => {
-                return Err(Error::internal("a rule over one row has no key"));
+            Asks::Last(_) => {
+                return Err(Error::internal(
+                    "a rule with an expression asks nothing else",
+                ));
             }
         })
     }
@@ -321,7 +317,7 @@ impl Planning<'_> {
     }
 
     /// The event time of the table.
-    fn event_time(&self) -> Result<Column1> {
+    pub(super) fn event_time(&self) -> Result<Column1> {
         match self.ruled.arrival {
             Arrival::Rows(Some(time)) => Ok(Arc::new(Column::new(
                 time,

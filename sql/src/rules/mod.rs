@@ -13,7 +13,8 @@ mod outliers;
 mod planning;
 mod reference;
 mod text;
+mod waiting;
 
 pub(crate) use planning::{Arrival, Planned, Ruled, fit, of_set, plan};
-pub(crate) use reference::{Due, References};
+pub(crate) use reference::{Due, References, name_of};
 pub(crate) use text::clause;

@@ -12,7 +12,7 @@ use weir_engine::options::unknown;
 use weir_engine::rules::{Action, Overflow, Rule, is_kept_column};
 
 use super::text::text;
-use super::{check, gate, keyed};
+use super::{check, gate, keyed, waiting};
 use crate::ast::{Constraint, Expectation, Held, Name, OnOverflow, OnViolation};
 use crate::plan::Planner;
 
@@ -152,7 +152,7 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             check_truth(&expect.compiled.data_type(ruled.schema)?, "EXPECT", place)?;
             (expect.expr, expect.compiled, None)
         }
-        Expectation::Keyed(asks) => match keyed::referring(planner, ruled, constraint, asks)? {
+        Expectation::Keyed(asks) => match waiting::referring(planner, ruled, constraint, asks)? {
             Some((expect, compiled)) => (expect, compiled, None),
             None => {
                 let planned = keyed::plan(planner, ruled, constraint, asks)?;

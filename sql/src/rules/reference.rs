@@ -22,6 +22,7 @@ use weir_engine::rules::Reference;
 
 use super::planning::Ruled;
 use crate::ast::{Name, list};
+use crate::lower::{is_bounded, reads_changes};
 use crate::plan::Planner;
 use crate::statistics::Baselines;
 
@@ -37,23 +38,48 @@ pub(crate) struct References {
 #[derive(Debug)]
 struct Referred {
     plan: LogicalPlan,
+    /// It has an end, and its rows are only added.
+    ends: bool,
     place: Place,
     /// One for each list of types that rules compare them as.
     made: Vec<(Vec<DataType>, Arc<Reference>)>,
 }
 
+/// What a rule refers to.
+pub(super) struct Found {
+    /// The other table.
+    pub(super) reference: Arc<Reference>,
+    /// The columns of the row, in the types in which they are compared.
+    pub(super) values: Vec<Expr>,
+    /// Whether the other table has an end, and only rows that are added.
+    pub(super) ends: bool,
+}
+
+impl Found {
+    /// Whether the values are there, as an expression over a row.
+    pub(super) fn expr(self) -> Expr {
+        let function = Arc::new(ScalarUDF::from(IsThere::of(
+            self.reference,
+            self.values.len(),
+        )));
+        Expr::ScalarFunction(ScalarFunction::new_udf(function, self.values))
+    }
+}
+
 /// Keys that a job has to read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Due {
     /// What gives them.
     pub(crate) plan: LogicalPlan,
+    /// Whether they are all there at some time, and none is taken back.
+    pub(crate) ends: bool,
     /// Where the rule stands.
     pub(crate) place: Place,
     /// What they are given to.
     pub(crate) reference: Arc<Reference>,
 }
 
-fn name_of(table: &Name, columns: &[Name]) -> String {
+pub(crate) fn name_of(table: &Name, columns: &[Name]) -> String {
     format!("{}({})", table.text, list(columns))
 }
 
@@ -97,15 +123,20 @@ impl References {
             .build()?;
         let plan = planner.analyze(plan, table.place)?;
         let place = table.place.unwrap_or(place);
+        let ends = is_bounded(&plan)? && !reads_changes(&plan)?;
         let mut known = self.known.lock();
-        match known.get_mut(&name_of(table, columns)) {
+        let made = match known.remove(&name_of(table, columns)) {
             // The table may be another one of this name by now.
-            Some(referred) => (referred.plan, referred.place) = (plan, place),
-            None => {
-                let made = Vec::new();
-                known.insert(name_of(table, columns), Referred { plan, place, made });
-            }
-        }
+            Some(referred) => referred.made,
+            None => Vec::new(),
+        };
+        let referred = Referred {
+            plan,
+            ends,
+            place,
+            made,
+        };
+        known.insert(name_of(table, columns), referred);
         Ok(())
     }
 
@@ -121,6 +152,7 @@ impl References {
                 });
                 let plan = LogicalPlanBuilder::from(referred.plan.clone());
                 all.push(Due {
+                    ends: referred.ends,
                     plan: plan.project(typed)?.build()?,
                     place: referred.place,
                     reference: Arc::clone(reference),
@@ -130,14 +162,14 @@ impl References {
         Ok(all)
     }
 
-    /// Whether the values of a row are there, as an expression over it.
-    pub(super) fn expr(
+    /// What the columns of a row refer to.
+    pub(super) fn found(
         &self,
         ruled: &Ruled<'_>,
         columns: &[Name],
         (table, to): (&Name, &[Name]),
         place: Place,
-    ) -> Result<Expr> {
+    ) -> Result<Found> {
         let name = name_of(table, to);
         let mut known = self.known.lock();
         let referred = known.get_mut(&name);
@@ -182,10 +214,11 @@ impl References {
                 reference
             }
         };
-        let function = Arc::new(ScalarUDF::from(IsThere::of(reference, values.len())));
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(
-            function, values,
-        )))
+        Ok(Found {
+            reference,
+            values,
+            ends: referred.ends,
+        })
     }
 }
 

@@ -16,7 +16,9 @@ use weir_engine::options::unknown;
 use super::{Materialized, Pipeline, Session, partition};
 use crate::ast::{Emit, Name};
 use crate::catalog::{check_reserved, create_sink::SinkTable};
-use crate::lower::{SinkInputs, SinkQuery, add_sink, add_view, is_bounded, share};
+use crate::lower::{
+    Referrals, SinkInputs, SinkQuery, add_sink, add_view, check_last, is_bounded, share,
+};
 use crate::rules::{self, Arrival, Ruled};
 use crate::settings::Mode;
 
@@ -118,6 +120,28 @@ impl Session {
         Ok(Mode::Batch)
     }
 
+    /// Adds the keys of tables without an end that rules refer to.
+    async fn add_keys(
+        &self,
+        graph: &mut Graph,
+        inserts: &[Insert],
+        views: &[Materialized],
+    ) -> Result<()> {
+        let mut referrals = Referrals::of(&self.planner, self.settings.parallelism())?;
+        for insert in inserts {
+            referrals.of_plan(graph, &insert.plan).await?;
+            let constraints = insert.sink.constraints.lock().clone();
+            check_last(&insert.plan, &constraints, insert.place)?;
+            referrals.of_rules(graph, &constraints).await?;
+        }
+        for view in views {
+            check_last(&view.plan, &view.constraints, view.place)?;
+            referrals.of_plan(graph, &view.plan).await?;
+            referrals.of_rules(graph, &view.constraints).await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn lower(
         &self,
         inserts: &[Insert],
@@ -129,6 +153,9 @@ impl Session {
         self.check_quarantines(views)?;
         let how = (mode, self.settings.parallelism());
         let mut graph = Graph::default();
+        if mode == Mode::Streaming {
+            self.add_keys(&mut graph, inserts, views).await?;
+        }
         let mut done = BTreeSet::new();
         for insert in inserts {
             if !done.insert(insert.sink.name.as_str()) {

@@ -10,7 +10,7 @@ use weir_engine::rules::Reference;
 
 use super::Session;
 use crate::ast::{Alteration, Asks, Constraint, Expectation, StatementKind};
-use crate::lower::{agree, is_bounded, reads_changes};
+use crate::lower::{agree, reads_changes};
 use crate::plan::Tables;
 use crate::rules::Due;
 use crate::settings::Mode;
@@ -55,12 +55,18 @@ impl Session {
         let mut all = Vec::new();
         let asked = |due: &Due| plan.contains(due.reference.name());
         for due in self.planner.references().due()?.into_iter().filter(asked) {
-            let ends = mode == Mode::Batch || is_bounded(&due.plan)?;
-            if !ends || reads_changes(&due.plan)? {
-                let message = format!("REFERENCES {}: the table is a stream", due.reference.name());
+            if mode == Mode::Streaming && !due.ends {
+                // Its keys come while the job runs.
+                continue;
+            }
+            if reads_changes(&due.plan)? {
+                let name = due.reference.name();
+                let message = format!("REFERENCES {name}: the rows of the table change");
                 return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
-                    .detail("its keys are read when the job starts, and a stream has no end")
-                    .hint("refer to a source that ends, such as files")
+                    .detail(
+                        "its keys are read when a batch job starts, as rows that are only added",
+                    )
+                    .hint("run the job in streaming mode: SET pipeline.mode = 'streaming'")
                     .at(Some(due.place)));
             }
             let island = self.planner.island(&due.plan, Some(due.place)).await?;

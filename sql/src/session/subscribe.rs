@@ -27,7 +27,7 @@ use weir_engine::sink::CommitToken;
 
 use super::{Session, outlet::Outlet};
 use crate::ast::Subscribe;
-use crate::lower::{Target, add_outlet};
+use crate::lower::{Referrals, Target, add_outlet, check_last};
 use crate::settings::Mode;
 use crate::stored::{Follower, Stateless};
 
@@ -70,7 +70,11 @@ impl Session {
         };
         let mut graph = Graph::default();
         let outlet = Arc::new(Outlet::new(sender));
+        check_last(&plan, &[], place)?;
+        let mut referrals = Referrals::of(&self.planner, target.parallelism)?;
+        referrals.of_plan(&mut graph, &plan).await?;
         let rows = add_outlet(&mut graph, target, &plan, outlet).await?;
+        self.add_references(&mut graph, Mode::Streaming).await?;
         let job = Job::start(
             Arc::new(graph),
             self.subscription_context(stopped),

@@ -4,6 +4,7 @@ mod alter;
 mod checks;
 mod history;
 mod profile;
+mod references;
 mod report;
 mod statistics;
 

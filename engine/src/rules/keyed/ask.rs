@@ -10,6 +10,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::utils::{collect_columns, reassign_expr_columns};
 
 use crate::error::Result;
+use crate::rules::Reference;
 
 /// A rule over the rows of one key.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub enum Ask {
         /// How far.
         micros: i64,
     },
+    /// None follows so many microseconds or less after it.
+    UniqueLast(UniqueLast),
     /// These values are those of the first.
     Determines(Vec<Arc<dyn PhysicalExpr>>),
     /// The state of the last and that of the row are one of these pairs.
@@ -74,6 +77,8 @@ pub enum Ask {
         /// What is far.
         far: Far,
     },
+    /// They are those of a row of another table.
+    Refers(Refers),
     /// The expression of the rule, over the columns of the row and these of the last.
     Last(Vec<(String, Arc<dyn PhysicalExpr>)>),
 }
@@ -107,6 +112,26 @@ impl fmt::Display for Far {
     }
 }
 
+/// Which rows of a key follow one another.
+#[derive(Debug, Clone)]
+pub struct UniqueLast {
+    /// The event time; without one rows follow in the order in which they arrive.
+    pub time: Option<Arc<dyn PhysicalExpr>>,
+    /// How far; `None` if however far.
+    pub micros: Option<i64>,
+}
+
+/// What a row refers to, which it may have to wait for.
+#[derive(Debug, Clone)]
+pub struct Refers {
+    /// The other table.
+    pub reference: Arc<Reference>,
+    /// How long a row waits for a key that has not come, in microseconds.
+    pub grace: i64,
+    /// The event time of the row, if it has one.
+    pub time: Option<Arc<dyn PhysicalExpr>>,
+}
+
 impl Ask {
     /// The values that it looks at, beside the key.
     pub(super) fn values(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
@@ -118,6 +143,8 @@ impl Ask {
             Self::Ordered { value, .. } | Self::Sequential(value) => vec![value],
             Self::Outliers { value, .. } => vec![value],
             Self::Apart { from, to } => vec![from, to],
+            Self::UniqueLast(last) => last.time.iter().collect(),
+            Self::Refers(refers) => refers.time.iter().collect(),
             Self::Last(columns) => columns.iter().map(|(_, expr)| expr).collect(),
         }
     }
@@ -126,7 +153,7 @@ impl Ask {
     pub(super) fn needs(&self) -> usize {
         match self {
             Self::Apart { .. } => 1,
-            Self::Last(_) => 0,
+            Self::Refers(_) | Self::Last(_) => 0,
             other => other.values().len(),
         }
     }
@@ -142,6 +169,8 @@ impl Ask {
             Self::Determines(_) => "first",
             Self::Apart { .. } => "ranges",
             Self::Outliers { .. } => "values",
+            Self::UniqueLast(_) => "rows that may not be the last",
+            Self::Refers(_) => "keys of the other table",
             Self::Transition { .. }
             | Self::Ordered { .. }
             | Self::Sequential(_)
@@ -159,6 +188,8 @@ impl Ask {
             Self::Ordered { value, .. } | Self::Sequential(value) => vec![value],
             Self::Outliers { value, .. } => vec![value],
             Self::Apart { from, to } => vec![from, to],
+            Self::UniqueLast(last) => last.time.iter_mut().collect(),
+            Self::Refers(refers) => refers.time.iter_mut().collect(),
             Self::Last(columns) => columns.iter_mut().map(|(_, expr)| expr).collect(),
         }
     }
@@ -211,6 +242,14 @@ impl fmt::Display for Keyed {
             Ask::UniqueWithin { micros, .. } => {
                 write!(f, "unique ({}) within {micros} us of {values}", list(&key))
             }
+            Ask::UniqueLast(last) => {
+                write!(f, "last of ({})", list(&key))?;
+                match last.micros {
+                    Some(micros) => write!(f, " within {micros} us of {values}"),
+                    None if values.is_empty() => Ok(()),
+                    None => write!(f, " by {values}"),
+                }
+            }
             Ask::Determines(_) => write!(f, "({}) determines ({values})", list(&key)),
             Ask::Transition { pairs, .. } => {
                 write!(f, "transition ({values}) in {} pairs", pairs.0.len())
@@ -233,11 +272,19 @@ impl fmt::Display for Keyed {
             Ask::Outliers { last, far, .. } => {
                 write!(f, "no outliers ({values}) beyond {far} of the last {last}")
             }
+            Ask::Refers(refers) => {
+                let (key, name, grace) = (list(&key), refers.reference.name(), refers.grace);
+                write!(f, "({key}) references {name} grace {grace} us")
+            }
             Ask::Last(_) => write!(f, "with the last ({values})"),
         }?;
         let names_key = matches!(
             self.ask,
-            Ask::Unique | Ask::UniqueWithin { .. } | Ask::Determines(_)
+            Ask::Unique
+                | Ask::UniqueWithin { .. }
+                | Ask::UniqueLast(_)
+                | Ask::Determines(_)
+                | Ask::Refers(_)
         );
         if !names_key && !key.is_empty() {
             write!(f, " per ({})", list(&key))?;

@@ -22,6 +22,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use super::shared::Shared;
+use super::stage::Spread;
 use crate::error::{Error, Result};
 use crate::island::ScanExec;
 use crate::job::{JobContext, TaskContext};
@@ -101,10 +102,11 @@ impl ExecutionPlan for StageExec {
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        vec![match self.step.exchange() {
+        vec![match self.step.spread() {
             _ if self.step.shared().is_some() => Distribution::UnspecifiedDistribution,
-            None => Distribution::SinglePartition,
-            Some(key) => Distribution::KeyPartitioned(key),
+            Spread::Any => Distribution::UnspecifiedDistribution,
+            Spread::One => Distribution::SinglePartition,
+            Spread::By(key) => Distribution::KeyPartitioned(key),
         }]
     }
 

@@ -12,6 +12,7 @@ use super::fingerprint::{WIDTH, column};
 use super::last::Last;
 use super::ordered::Ordered;
 use super::outliers::Outliers;
+use super::refers::Read;
 use super::seen::{Firsts, Seen};
 use super::spans::Spans;
 use super::within::Within;
@@ -23,6 +24,8 @@ use crate::updating::short_row::ShortRow;
 pub(super) struct Asked<'a> {
     /// The number of each row's key.
     pub(super) keys: &'a [u128],
+    /// The values of each row's key.
+    pub(super) key: &'a [ArrayRef],
     /// The rows for which there is an answer.
     pub(super) known: &'a BooleanBuffer,
     /// The values of [`Ask::values`].
@@ -79,6 +82,7 @@ pub(super) trait Memory: fmt::Debug + Send {
 pub(super) fn memory(ask: &Ask, schema: &Schema) -> Result<Box<dyn Memory>> {
     Ok(match ask {
         Ask::Unique => Box::new(Seen::default()),
+        Ask::UniqueLast(_) => return Err(Error::internal("rows that wait are no memory")),
         Ask::UniqueWithin { micros, .. } => Box::new(Within::new(*micros)),
         Ask::Determines(_) => Box::new(Firsts::default()),
         Ask::Transition { state, pairs } => Box::new(Last::transition(
@@ -90,6 +94,7 @@ pub(super) fn memory(ask: &Ask, schema: &Schema) -> Result<Box<dyn Memory>> {
         Ask::Sequential(_) => Box::new(Ordered::sequence(codec(ask, schema)?)),
         Ask::Apart { .. } => Box::new(Spans::new(codec(ask, schema)?)),
         Ask::Outliers { last, far, .. } => Box::new(Outliers::new(*last, *far)),
+        Ask::Refers(refers) => Box::new(Read::of(&refers.reference)),
         Ask::Last(_) => Box::new(Last::new(codec(ask, schema)?)),
     })
 }

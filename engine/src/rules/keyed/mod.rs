@@ -16,10 +16,13 @@ mod exec;
 pub(super) mod fingerprint;
 mod key_set;
 mod last;
+mod latest;
 mod memory;
 mod operator;
 mod ordered;
 mod outliers;
+mod refers;
+mod rows;
 mod seen;
 mod shared;
 mod spans;
@@ -28,9 +31,11 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod within;
 
-pub use ask::{Ask, Far, Keyed};
+pub use ask::{Ask, Far, Keyed, Refers, UniqueLast};
 pub use exec::StageExec;
 pub use operator::KeyedFactory;
-pub use stage::Stage;
+pub use refers::ReferringFactory;
+pub use stage::{Spread, Stage};

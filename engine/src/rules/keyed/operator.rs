@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{cast, concat_batches, filter, filter_record_batch, not, take_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
+use datafusion_physical_expr::PhysicalExpr;
 
+use super::latest::KeepingLast;
 use super::memory::Memory;
 use super::stage::Stage;
 use super::state::{FORMAT, NONE_WAIT, Part, WAITING, hashes, restore, save};
@@ -63,6 +65,7 @@ impl OperatorFactory for KeyedFactory {
 
     fn consumes(&self) -> Consumes {
         match self.of_source {
+            of_source if self.stage.follows_watermarks() => Consumes::Holds { of_source },
             true => Consumes::JudgesSource,
             false => Consumes::Judges,
         }
@@ -75,6 +78,9 @@ impl Spillable for Stage {
     }
 
     fn make(&self, context: &TaskContext) -> Result<Box<dyn Operator>> {
+        if self.keeps_last().is_some() {
+            return Ok(Box::new(KeepingLast::new(Arc::new(self.clone()), context)?));
+        }
         Ok(Box::new(Judging {
             memories: self.memories()?,
             stage: Arc::new(self.clone()),
@@ -98,7 +104,11 @@ impl Spillable for Stage {
     }
 
     fn follows_watermarks(&self) -> bool {
-        self.order().is_some()
+        self.order().is_some() || self.holds_back()
+    }
+
+    fn holds_back(&self) -> bool {
+        self.keeps_last().is_some()
     }
 }
 
@@ -172,9 +182,7 @@ impl Operator for Judging {
         let state = save(&mut self.memories, all, self.task.job.batch_rows.max(1));
         let mut rows = Vec::new();
         if self.waiting.saved && !all {
-            let schema = FORMAT.schema(NONE_WAIT, vec![none_field()]);
-            let one: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
-            rows.push(Ok(RecordBatch::try_new(schema, vec![one])?));
+            rows.push(none_waits());
         }
         let fields = self.stage.schema().fields();
         let schema = FORMAT.schema(WAITING, fields.iter().map(Arc::clone).collect());
@@ -234,13 +242,8 @@ impl Operator for Judging {
 impl Judging {
     /// The times in whose order rows are asked, in microseconds.
     fn times(&self, batch: &RecordBatch) -> Result<Option<Int64Array>> {
-        let Some(order) = self.stage.order() else {
-            return Ok(None);
-        };
-        let times = order.evaluate(batch)?.into_array(batch.num_rows())?;
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let times = cast(&cast(&times, &micros)?, &DataType::Int64)?;
-        Ok(Some(times.as_primitive::<Int64Type>().clone()))
+        let order = self.stage.order();
+        order.map(|order| micros_of(order, batch)).transpose()
     }
 
     fn judge(&mut self, batch: RecordBatch, out: &mut Output) -> Result<()> {
@@ -294,6 +297,18 @@ impl Judging {
     }
 }
 
-fn none_field() -> FieldRef {
-    Arc::new(Field::new("_none", DataType::Boolean, false))
+/// The times of rows, in microseconds.
+pub(super) fn micros_of(time: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Int64Array> {
+    let times = time.evaluate(batch)?.into_array(batch.num_rows())?;
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let times = cast(&cast(&times, &micros)?, &DataType::Int64)?;
+    Ok(times.as_primitive::<Int64Type>().clone())
+}
+
+/// Says that the rows of earlier checkpoints wait no more.
+pub(super) fn none_waits() -> Result<RecordBatch> {
+    let field = Field::new("_none", DataType::Boolean, false);
+    let schema = FORMAT.schema(NONE_WAIT, vec![Arc::new(field)]);
+    let one: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
+    Ok(RecordBatch::try_new(schema, vec![one])?)
 }

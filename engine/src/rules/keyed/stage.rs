@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
@@ -9,17 +10,29 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion_physical_expr::PhysicalExpr;
 
-use super::ask::{Ask, Keyed, names};
+use super::ask::{Ask, Keyed, Refers, UniqueLast, names};
 use super::fingerprint;
 use super::memory::{Asked, Memory, memory};
+use super::rows::{applies, none, without_nulls};
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::rules::fused::with_rows;
 use crate::rules::judge::Judge;
 use crate::rules::origin::Origin;
 use crate::rules::rule::{Rule, Switch};
-use crate::rules::verdict::{Verdict, is_true, truth};
+use crate::rules::verdict::{Verdict, truth};
 use crate::updating::codec::evaluate;
+
+/// How rows come to the subtasks of a stage.
+#[derive(Debug, Clone)]
+pub enum Spread {
+    /// As they are: each is asked about by itself.
+    Any,
+    /// All to one subtask.
+    One,
+    /// Those that agree in these expressions to one subtask.
+    By(Vec<Arc<dyn PhysicalExpr>>),
+}
 
 /// The rules of a table that have one key and one order.
 #[derive(Debug, Clone)]
@@ -38,8 +51,9 @@ pub struct Stage {
 impl Stage {
     /// The stages of a table's rules, over the rows that its other rules let through.
     ///
-    /// Behind an exchange by one key, rows of other keys overtake one another. So the stages for which
-    /// the order of arrival counts come first, and are in one subtask if there are several of them.
+    /// A row that refers to another table may have to wait, which is done before it is asked anything
+    /// else. Behind an exchange by one key, rows of other keys overtake one another. So the stages for
+    /// which the order of arrival counts come next, and are in one subtask if there are several of them.
     pub fn all(judge: &Arc<Judge>, schema: &SchemaRef) -> Vec<Arc<Self>> {
         let mut stages: Vec<Self> = Vec::new();
         for (at, rule) in judge.rules().iter().enumerate() {
@@ -48,7 +62,10 @@ impl Stage {
             };
             let same = |stage: &&mut Self| {
                 let other = &stage.keyed;
-                other.key == keyed.key
+                let alone = |ask: &Ask| matches!(ask, Ask::Refers(_) | Ask::UniqueLast(_));
+                !alone(&other.ask)
+                    && !alone(&keyed.ask)
+                    && other.key == keyed.key
                     && other.nulls_equal == keyed.nulls_equal
                     && other.order == keyed.order
             };
@@ -64,12 +81,16 @@ impl Stage {
                 }),
             }
         }
+        let refer = |stage: &Self| stage.refers().is_some();
+        let (mut all, stages): (Vec<_>, Vec<_>) = stages.into_iter().partition(refer);
         let (mut stages, others): (Vec<_>, Vec<_>) =
             stages.into_iter().partition(Self::goes_by_arrival);
         if stages.len() > 1 {
             stages.iter_mut().for_each(|stage| stage.is_single = true);
         }
-        stages.extend(others);
+        all.extend(stages);
+        all.extend(others);
+        let mut stages = all;
         if let Some(last) = stages.last_mut() {
             last.is_last = true;
         }
@@ -79,12 +100,38 @@ impl Stage {
     /// Whether how many rows break its rules depends on the order in which they arrive.
     fn goes_by_arrival(&self) -> bool {
         let mut rules = self.keyed();
-        self.keyed.order.is_none() && rules.any(|(_, _, keyed)| !matches!(keyed.ask, Ask::Unique))
+        let any_order = |ask: &Ask| matches!(ask, Ask::Unique | Ask::UniqueLast(_));
+        self.keyed.order.is_none() && rules.any(|(_, _, keyed)| !any_order(&keyed.ask))
     }
 
-    /// What the exchange in front goes by; `None` if all rows go to one subtask.
-    pub fn exchange(&self) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
-        (!self.is_single).then(|| self.keyed.key.clone())
+    /// What the exchange in front goes by.
+    pub fn spread(&self) -> Spread {
+        match (&self.keyed.ask, self.is_single) {
+            (Ask::Refers(_), _) => Spread::Any,
+            (_, true) => Spread::One,
+            (_, false) => Spread::By(self.keyed.key.clone()),
+        }
+    }
+
+    /// What its rows refer to: such a stage has one rule.
+    pub fn refers(&self) -> Option<&Refers> {
+        match &self.keyed.ask {
+            Ask::Refers(refers) => Some(refers),
+            _ => None,
+        }
+    }
+
+    /// Which row of its key stays, where it is the last: such a stage has one rule.
+    pub fn keeps_last(&self) -> Option<&UniqueLast> {
+        match &self.keyed.ask {
+            Ask::UniqueLast(last) => Some(last),
+            _ => None,
+        }
+    }
+
+    /// Whether a null in the key is a value like others.
+    pub(super) fn nulls_equal(&self) -> bool {
+        self.keyed.nulls_equal
     }
 
     /// Whether partitions may ask it without an exchange, if they share what it remembers.
@@ -99,6 +146,13 @@ impl Stage {
         if self.keyed.nulls_equal {
             name.push('*');
         }
+        if let Some(last) = self.keeps_last() {
+            let time: Vec<_> = last.time.iter().cloned().collect();
+            name.push_str(&format!(" last {}", names(&time)));
+        }
+        if let Some(refers) = self.refers() {
+            name.push_str(&format!(" in {}", refers.reference.name()));
+        }
         if let Some(order) = &self.keyed.order {
             name.push_str(&format!(" by {}", names(std::slice::from_ref(order))));
         }
@@ -106,7 +160,7 @@ impl Stage {
     }
 
     /// What rows are told apart by.
-    pub(super) fn key(&self) -> &[Arc<dyn PhysicalExpr>] {
+    pub fn key(&self) -> &[Arc<dyn PhysicalExpr>] {
         &self.keyed.key
     }
 
@@ -164,7 +218,7 @@ impl Stage {
             let question = Question {
                 rule,
                 keyed,
-                keys: &keys,
+                keys: (&keys, &columns),
                 about: &about,
             };
             if let Some(verdict) = verdicts.get_mut(at) {
@@ -215,9 +269,43 @@ impl Stage {
         verdicts: &[Verdict],
         task: &TaskContext,
     ) -> Result<RecordBatch> {
-        let origin = (&Origin::default(), task);
+        let (origin, rows) = ((&Origin::default(), task), batch.num_rows());
         let judged = self.judge.settle(batch, verdicts, origin, self.is_last)?;
+        let kept_back = (rows - judged.rows.num_rows()) as u64;
+        task.metrics.kept_back.fetch_add(kept_back, Relaxed);
         Ok(judged.rows)
+    }
+
+    /// The rows that its one rule is about, and those of them whose key is known.
+    pub(super) fn asked(
+        &self,
+        batch: &RecordBatch,
+        key: &[ArrayRef],
+    ) -> Result<(BooleanBuffer, BooleanBuffer)> {
+        let Some((_, rule, _)) = self.keyed().next() else {
+            return Err(Error::internal("a stage without a rule"));
+        };
+        let applies = applies(rule, batch)?;
+        Ok((applies.clone(), without_nulls(applies, key)))
+    }
+
+    /// Does with rows what its one rule says, given those that it is about, that have an answer and that
+    /// break it; gives those that go on.
+    pub(super) fn found(
+        &self,
+        batch: RecordBatch,
+        about: &BooleanBuffer,
+        known: BooleanBuffer,
+        broken: BooleanBuffer,
+        task: &TaskContext,
+    ) -> Result<RecordBatch> {
+        let mut verdicts = vec![Verdict::default(); self.judge.rules().len()];
+        for (at, rule, _) in self.keyed() {
+            if let Some(verdict) = verdicts.get_mut(at) {
+                *verdict = Verdict::found(rule, about, known.clone(), broken.clone());
+            }
+        }
+        self.settle(batch, &verdicts, task)
     }
 }
 
@@ -232,7 +320,8 @@ impl fmt::Display for Stage {
 struct Question<'a> {
     rule: &'a Rule,
     keyed: &'a Keyed,
-    keys: &'a [u128],
+    /// The numbers of the keys, and their values.
+    keys: (&'a [u128], &'a [ArrayRef]),
     /// The rows whose key is known.
     about: &'a BooleanBuffer,
 }
@@ -249,7 +338,8 @@ impl Question<'_> {
         let needed = values.get(..self.keyed.ask.needs()).unwrap_or_default();
         let known = without_nulls(&applies & self.about, needed);
         let asked = Asked {
-            keys: self.keys,
+            keys: self.keys.0,
+            key: self.keys.1,
             known: &known,
             values: &values,
         };
@@ -292,33 +382,4 @@ impl Question<'_> {
         let broken = &!answer.values() & &known;
         Ok(Verdict::found(self.rule, applies, known, broken))
     }
-}
-
-/// The rows that a rule is about.
-fn applies(rule: &Rule, batch: &RecordBatch) -> Result<BooleanBuffer> {
-    let rows = batch.num_rows();
-    match &rule.when {
-        Some(when) => Ok(is_true(truth(&when.evaluate(batch)?.into_array(rows)?)?)),
-        None => Ok(BooleanBuffer::new_set(rows)),
-    }
-}
-
-/// None of some rows.
-fn none(rows: usize) -> BooleanBufferBuilder {
-    let mut none = BooleanBufferBuilder::new(rows);
-    none.append_n(rows, false);
-    none
-}
-
-/// The rows of a choice in which no column is null.
-fn without_nulls(rows: BooleanBuffer, columns: &[ArrayRef]) -> BooleanBuffer {
-    columns.iter().fold(rows, |rows, column| {
-        match column
-            .logical_nulls()
-            .filter(|nulls| nulls.null_count() > 0)
-        {
-            Some(nulls) => &rows & nulls.inner(),
-            None => rows,
-        }
-    })
 }

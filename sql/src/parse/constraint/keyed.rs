@@ -95,20 +95,25 @@ fn unique(cursor: &mut Cursor<'_>) -> Result<Asks> {
         }
         _ => columns(cursor)?,
     };
-    let mut within = None;
+    let (mut within, mut keep_last) = (None, None);
     loop {
         let place = cursor.place();
-        if cursor.accept(&["within"]) {
-            within = Some(interval(cursor)?);
-        } else if cursor.accept(&["keep", "first"]) {
-            // What it does anyway.
-        } else if cursor.at_words(&["keep", "last"]) {
-            let hint = "a row that has been published is not taken back: KEEP FIRST, or keep the last row \
-                        of each key with ROW_NUMBER() OVER (PARTITION BY .. ORDER BY .. DESC) = 1 in a \
-                        MATERIALIZED VIEW";
-            return Err(unsupported("KEEP LAST", hint).at(Some(place)));
+        let twice = if cursor.accept(&["within"]) {
+            within.replace(interval(cursor)?).is_some()
+        } else if cursor.accept(&["keep"]) {
+            let Some(which) = cursor.accept_one(&["FIRST", "LAST"]) else {
+                return Err(cursor.expected("FIRST or LAST"));
+            };
+            keep_last.replace(which == "LAST").is_some()
         } else {
-            return Ok(Asks::Unique { columns, within });
+            return Ok(Asks::Unique {
+                columns,
+                within,
+                keep_last: keep_last.unwrap_or(false),
+            });
+        };
+        if twice {
+            return Err(wrong("UNIQUE says WITHIN and KEEP once each", place));
         }
     }
 }
@@ -141,12 +146,16 @@ fn references(cursor: &mut Cursor<'_>) -> Result<Asks> {
     cursor.expect(&["REFERENCES"])?;
     let table = object_name(cursor, "the table that is referred to")?;
     let to = cursor.names("the name of a column")?;
-    if cursor.at_words(&["grace"]) {
-        let hint = "the other table is read when the job starts: a row that it doesn't have then would wait \
-                    for nothing";
-        return Err(unsupported("GRACE", hint).at(Some(cursor.place())));
-    }
-    Ok(Asks::References { columns, table, to })
+    let grace = match cursor.accept(&["grace"]) {
+        true => Some(interval(cursor)?),
+        false => None,
+    };
+    Ok(Asks::References {
+        columns,
+        table,
+        to,
+        grace,
+    })
 }
 
 fn interval(cursor: &mut Cursor<'_>) -> Result<Duration> {
