@@ -35,10 +35,17 @@ pub struct SourceSummary {
     pub ruled: u64,
     /// Rows kept aside.
     pub dead_letters: u64,
+    /// Rows that could not be processed and were skipped, as the source says.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// Rows that came after their window was closed.
     pub late: u64,
     /// Bytes read.
     pub bytes: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl SourceSummary {
@@ -49,6 +56,7 @@ impl SourceSummary {
             self.filtered,
             self.ruled,
             self.dead_letters,
+            self.skipped,
             self.late,
         ];
         parts
@@ -310,6 +318,7 @@ fn source_text(source: &SourceSummary) -> String {
         (source.filtered, "dropped by filter"),
         (source.ruled, "kept back by rules"),
         (source.dead_letters, "dead letters"),
+        (source.skipped, "skipped"),
         (source.late, "late"),
     ];
     let mut text = format!(
@@ -344,6 +353,7 @@ mod tests {
                 filtered: 300,
                 ruled: 0,
                 dead_letters: 20,
+                skipped: 0,
                 late: 0,
                 bytes: 265_000,
             }],

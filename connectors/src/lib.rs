@@ -17,6 +17,7 @@ pub mod nexmark;
 pub mod postgres;
 pub mod print;
 pub mod quarantine;
+mod rescue;
 pub mod state;
 pub mod store;
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::dead_letter::OnError;
+use crate::deviation::Deviations;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result, codes};
 use crate::lookup::Lookup;
@@ -52,6 +53,8 @@ pub struct SourceRequest {
     pub metadata: Vec<(FieldRef, String)>,
     /// What to do with rows that cannot be decoded.
     pub on_error: OnError,
+    /// What to do with data that is not as declared.
+    pub deviations: Deviations,
     /// Whether the job streams: a watching source goes on only then.
     pub streaming: bool,
     /// Time, chance, tasks.
@@ -122,6 +125,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// Whether the tables of its sources can be asked for rows by key. Their options include
     /// [`crate::lookup::OPTIONS`].
     fn has_lookup(&self) -> bool {
+        false
+    }
+
+    /// Whether its sources know [`Deviations`]: one that rescues has the rescue column among its columns, and
+    /// appends it to those that it discovers.
+    fn rescues(&self) -> bool {
         false
     }
 

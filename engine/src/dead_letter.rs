@@ -35,6 +35,8 @@ pub enum OnError {
     /// Keep the row in the dead-letter table and go on.
     #[default]
     DeadLetter,
+    /// Count the row and go on.
+    Skip,
 }
 
 /// One row that could not be processed.
@@ -108,6 +110,8 @@ struct Inner {
 struct State {
     buffers: BTreeMap<u64, Buffer>,
     counts: BTreeMap<(String, &'static str), u64>,
+    /// Rows that were skipped, by source.
+    skipped: BTreeMap<String, u64>,
     ledger: Ledger,
     /// The names of the pipeline and of the run, once a rule was asked.
     run: Option<(Arc<str>, Arc<str>)>,
@@ -214,6 +218,11 @@ impl DeadLetters {
             .hint("set on_error = 'dead_letter' on the source to keep such rows aside and go on"));
         }
         if self.muted {
+            return Ok(());
+        }
+        if on_error == OnError::Skip {
+            let mut state = self.inner.state.lock();
+            *state.skipped.entry(letter.source).or_default() += 1;
             return Ok(());
         }
         letter.raw.truncate(limits::DEAD_LETTER_RAW_BYTES_MAX);
@@ -409,6 +418,12 @@ impl DeadLetters {
     /// Counts all.
     pub fn total(&self) -> u64 {
         self.inner.state.lock().counts.values().sum()
+    }
+
+    /// Counts the rows of one source that were skipped.
+    pub fn skipped(&self, source: &str) -> u64 {
+        let state = self.inner.state.lock();
+        state.skipped.get(source).copied().unwrap_or(0)
     }
 
     /// Counts those of one source that never became rows of a query. Late rows did: they are

@@ -8,6 +8,7 @@ pub mod changelog;
 pub mod checkpoint;
 pub mod connector;
 pub mod dead_letter;
+pub mod deviation;
 pub mod env;
 pub mod error;
 pub mod estimate;

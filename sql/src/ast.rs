@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Query};
 use weir_anomaly::Feedback;
+use weir_engine::deviation::OnChange;
 use weir_engine::error::Place;
 use weir_engine::options::GivenOptions;
 
@@ -227,6 +228,23 @@ pub struct CreateSource {
     pub rule_sets: Vec<Name>,
     /// `WITH (...)`, with `connector` and `on_error`.
     pub options: GivenOptions,
+    /// `ON PARSE ERROR`.
+    pub on_parse_error: Option<(OnParseError, Place)>,
+    /// `ON SCHEMA CHANGE`, with the rescue column of `RESCUE`.
+    pub on_schema_change: Option<(OnChange, Option<Name>, Place)>,
+}
+
+/// What happens to a record that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnParseError {
+    /// The job ends.
+    Fail,
+    /// It is counted.
+    Skip,
+    /// It goes to the dead-letter table.
+    Quarantine,
+    /// What can be decoded is a row, and the rest is in this column.
+    Rescue(Name),
 }
 
 /// One declared column.

@@ -368,6 +368,7 @@ fn source(account: SourceAccount) -> SourceSummary {
         filtered: account.filtered,
         ruled: account.ruled,
         dead_letters: account.dead_letters,
+        skipped: account.skipped,
         late: account.late,
         bytes: account.bytes,
     }

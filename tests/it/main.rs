@@ -17,6 +17,7 @@ mod broken_store;
 mod chaos;
 mod checker;
 mod delta;
+mod deviations;
 mod examples;
 mod kafka;
 mod lookup;

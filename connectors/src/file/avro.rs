@@ -16,6 +16,7 @@ use weir_engine::source::{Position, Read, SplitReader};
 use super::columns::{Columns, Offsets};
 use super::input::{Filled, Input};
 use super::letters::Letters;
+use crate::rescue::Rests;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
@@ -268,7 +269,9 @@ impl SplitReader for AvroReader {
                 .min(rows);
             let (first, rows) = (first + known as u64, rows - known);
             let batch = batch.slice(known, rows);
-            let batch = self.columns.shape(&batch, &Offsets::From(first))?;
+            let batch = self
+                .columns
+                .shape(&batch, &Offsets::From(first), Rests::default())?;
             self.given = (batch.num_rows() == rows).then_some(first);
             if batch.num_rows() > 0 {
                 return Ok(Read::Rows {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_common::ScalarValue;
 use weir_engine::Result;
@@ -14,11 +14,15 @@ use weir_engine::Result;
 use super::config::TimestampFormat;
 use super::letters::Letters;
 use super::listing::Entry;
+use crate::rescue::Rests;
 
 mod partition;
 pub(crate) mod timestamps;
+mod widening;
 
 pub(super) use partition::partitions;
+pub(crate) use widening::{change, plain_field};
+pub(super) use widening::{is_same, plain, widens};
 
 /// Values that do not fit are looked for after the cast.
 const SAFE: CastOptions<'static> = CastOptions {
@@ -37,6 +41,8 @@ pub(super) enum Kind {
     Offset,
     /// When the file was changed.
     Modified,
+    /// What has no other place in the row.
+    Rescued,
 }
 
 /// A column of the source.
@@ -67,6 +73,19 @@ pub(super) struct Columns {
     schema: SchemaRef,
     slots: Vec<Slot>,
     letters: Letters,
+    /// Values that don't fit are left to the rescue column; else their rows are dead letters.
+    rescues: bool,
+    /// The columns of the decoded batch that nobody declared.
+    extras: Vec<usize>,
+}
+
+/// What is rescued of a file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rescue {
+    /// Values that don't fit their column.
+    pub(super) values: bool,
+    /// Columns of the file that nobody declared.
+    pub(super) extras: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -77,6 +96,10 @@ enum Slot {
     Constant(ScalarValue),
     /// Where the row stands.
     Offset,
+    /// A column of the decoded batch that can't become the asked one: all of it is left.
+    Unfit(usize),
+    /// What is left.
+    Rescued,
 }
 
 /// How a decoded column becomes the asked one.
@@ -122,7 +145,7 @@ impl Columns {
     pub(super) fn plan(
         asked: &[&Column],
         offer: Offer<'_>,
-        entry: &Entry,
+        (entry, rescue): (&Entry, Rescue),
         letters: Letters,
     ) -> std::result::Result<(Self, Vec<usize>), String> {
         let from_path = partitions(&entry.key);
@@ -137,6 +160,8 @@ impl Columns {
             );
         }
         let mut read: Vec<usize> = found.iter().flatten().copied().collect();
+        let has_rescue = asked.iter().any(|column| column.kind == Kind::Rescued);
+        read.extend(rescue.extras.iter().filter(|_| has_rescue));
         read.sort_unstable();
         read.dedup();
         let mut slots = Vec::new();
@@ -145,17 +170,26 @@ impl Columns {
                 Some(index) => {
                     let at = read.partition_point(|other| *other < index);
                     let field = &offer.fields[index];
-                    Slot::Read(at, change(field, &column.field, offer)?)
+                    match change(field, &column.field, offer) {
+                        Ok(change) => Slot::Read(at, change),
+                        Err(_) if rescue.values => Slot::Unfit(at),
+                        Err(detail) => return Err(detail),
+                    }
                 }
                 None => unread(column, &from_path, entry)?,
             });
         }
         let fields: Vec<FieldRef> = asked.iter().map(|c| Arc::clone(&c.field)).collect();
+        let extras = rescue.extras.iter().filter(|_| has_rescue);
+        let extras = extras.map(|index| read.partition_point(|other| other < index));
+        let extras = extras.collect();
         Ok((
             Self {
                 schema: Arc::new(Schema::new(fields)),
                 slots,
                 letters,
+                rescues: rescue.values,
+                extras,
             },
             read,
         ))
@@ -166,7 +200,7 @@ impl Columns {
         self.slots.iter().any(|slot| match slot {
             Slot::Offset => true,
             Slot::Read(_, change) => !matches!(change, Change::None),
-            Slot::Constant(_) => false,
+            Slot::Constant(_) | Slot::Unfit(_) | Slot::Rescued => false,
         })
     }
 
@@ -176,8 +210,13 @@ impl Columns {
     }
 
     /// Makes the asked columns of decoded ones; rows with a value that does not fit become dead
-    /// letters.
-    pub(super) fn shape(&self, batch: &RecordBatch, offsets: &Offsets) -> Result<RecordBatch> {
+    /// letters, or leave it to what is rescued of them.
+    pub(super) fn shape(
+        &self,
+        batch: &RecordBatch,
+        offsets: &Offsets,
+        mut rests: Rests,
+    ) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.slots.len());
         let mut keep: Option<BooleanBuffer> = None;
@@ -185,16 +224,37 @@ impl Columns {
             let array = match slot {
                 Slot::Constant(value) => value.to_array_of_size(rows)?,
                 Slot::Offset => offset_array(offsets, rows),
+                // What all columns leave is known behind them.
+                Slot::Rescued => new_null_array(field.data_type(), rows),
+                Slot::Unfit(index) => {
+                    let from = batch.column(*index);
+                    let lost = (0..rows).filter(|row| from.is_valid(*row));
+                    rests.add_values((field.name(), from), lost)?;
+                    new_null_array(field.data_type(), rows)
+                }
                 Slot::Read(index, change) => {
                     let from = batch.column(*index);
                     let to = change.apply(from, field.data_type())?;
-                    if to.null_count() > from.null_count() {
+                    if to.null_count() > from.null_count() && self.rescues {
+                        let lost = (0..rows).filter(|row| to.is_null(*row) && from.is_valid(*row));
+                        rests.add_values((field.name(), from), lost)?;
+                    } else if to.null_count() > from.null_count() {
                         keep = Some(self.reject(batch, offsets, from, &to, field, keep)?);
                     }
                     to
                 }
             };
             arrays.push(array);
+        }
+        if !self.extras.is_empty() {
+            let extras = crate::rescue::of_rows(&batch.project(&self.extras)?)?;
+            let extras = extras.into_iter().enumerate();
+            extras.for_each(|(row, rest)| rests.add(row, rest));
+        }
+        for (slot, array) in self.slots.iter().zip(&mut arrays) {
+            if matches!(slot, Slot::Rescued) {
+                *array = rests.column(rows, array.data_type())?;
+            }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let shaped = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
@@ -292,6 +352,7 @@ fn unread(
     let data_type = column.field.data_type();
     let value = match column.kind {
         Kind::Offset => return Ok(Slot::Offset),
+        Kind::Rescued => return Ok(Slot::Rescued),
         Kind::File => ScalarValue::Utf8(Some(entry.shown.clone())),
         Kind::Modified => ScalarValue::TimestampMicrosecond(Some(entry.modified), None),
         Kind::Data => match from_path.iter().find(|(key, _)| key == column.field.name()) {
@@ -319,67 +380,4 @@ fn unread(
         )
     })?;
     Ok(Slot::Constant(cast))
-}
-
-/// Plans how a decoded column becomes the asked one; an error text says why it cannot.
-pub(crate) fn change(
-    from: &Field,
-    to: &Field,
-    offer: Offer<'_>,
-) -> std::result::Result<Change, String> {
-    let (have, want) = (from.data_type(), to.data_type());
-    if let (Some(format), DataType::Utf8, DataType::Timestamp(..)) = (offer.timestamps, have, want)
-    {
-        return Ok(Change::Timestamp(format.clone()));
-    }
-    if have == want {
-        return Ok(Change::None);
-    }
-    let fits = can_cast_types(have, want) && (offer.declared || class(have) == class(want));
-    if fits || *have == DataType::Null {
-        return Ok(Change::Cast);
-    }
-    Err(format!(
-        "column \"{}\" is {have} in the {}, not {want}",
-        to.name(),
-        offer.what
-    ))
-}
-
-/// Types between which a later file may change without changing what it says.
-fn class(data_type: &DataType) -> u8 {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => 1,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => 2,
-        DataType::Boolean => 3,
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => 4,
-        DataType::Time32(_) | DataType::Time64(_) => 5,
-        other if other.is_numeric() => 6,
-        DataType::Dictionary(_, value) => class(value),
-        _ => 7,
-    }
-}
-
-/// The type in which a file's type is given: views, dictionaries and large offsets are storage.
-pub(crate) fn plain(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
-        DataType::Dictionary(_, value) => plain(value),
-        DataType::Timestamp(TimeUnit::Second, zone) => {
-            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
-        }
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => {
-            DataType::List(Arc::new(plain_field(item)))
-        }
-        DataType::Struct(fields) => {
-            DataType::Struct(fields.iter().map(|field| plain_field(field)).collect())
-        }
-        other => other.clone(),
-    }
-}
-
-/// A field in its plain type, without the writer's metadata.
-pub(crate) fn plain_field(field: &Field) -> Field {
-    Field::new(field.name(), plain(field.data_type()), true)
 }

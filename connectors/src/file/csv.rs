@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use arrow::array::{AsArray, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::{Decoder, Format};
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use weir_engine::Result;
 
 use super::config::CsvOptions;
 use super::json::words;
-use super::text::DecodeText;
+use super::text::{DecodeText, trim_end};
+use crate::rescue::{self, Rest};
 
 /// Decodes records with the given fields, of which some are read.
 #[derive(Debug)]
@@ -107,6 +109,57 @@ impl DecodeText for CsvDecoder {
             self.decoder = build(&self.schema, &self.format, &self.read, self.rows);
         }
         result
+    }
+
+    /// Decodes each column by itself, all others as texts.
+    fn salvage(&mut self, record: &[u8]) -> Result<(RecordBatch, Rest), ArrowError> {
+        let text =
+            |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8));
+        let texts: Fields = self.schema.fields().iter().map(text).collect();
+        let with = |fields: Fields, read: Vec<usize>| {
+            let schema = Arc::new(Schema::new(fields));
+            let decoder = build(&schema, &self.format, &read, 1);
+            let format = self.format.clone();
+            Self {
+                schema,
+                read,
+                format,
+                decoder,
+                rows: 1,
+            }
+            .run(record)
+        };
+        let schema = Arc::new(self.schema.project(&self.read)?);
+        let mut rest = Rest::new();
+        let all = with(texts.clone(), self.read.clone());
+        let all = all.ok().filter(|batch| batch.num_rows() == 1);
+        let mut columns = Vec::new();
+        for (at, index) in self.read.iter().enumerate() {
+            let field = self.schema.field(*index);
+            let null = new_null_array(field.data_type(), 1);
+            let Some(all) = &all else {
+                columns.push(null);
+                continue;
+            };
+            let mut fields: Vec<FieldRef> = texts.iter().cloned().collect();
+            if let Some(own) = fields.get_mut(*index) {
+                *own = Arc::new(field.clone());
+            }
+            match with(fields.into(), vec![*index]) {
+                Ok(batch) if batch.num_rows() == 1 => columns.push(Arc::clone(batch.column(0))),
+                _ => {
+                    columns.push(null);
+                    let value = all.column(at).as_string::<i32>().value(0);
+                    rest.insert(field.name().clone(), value.into());
+                }
+            }
+        }
+        if all.is_none() {
+            rest = rescue::raw(trim_end(record));
+        }
+        let one = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(schema, columns, &one)?;
+        Ok((row, rest))
     }
 
     fn explain(&self, record: &[u8], error: &ArrowError) -> (&'static str, String) {

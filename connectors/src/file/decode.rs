@@ -1,8 +1,11 @@
 //! Opens the reader of a split: finds the file's columns, plans the asked ones, starts decoding.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::Fields;
 use async_trait::async_trait;
 use weir_engine::Result;
+use weir_engine::deviation::{Deviations, OnChange};
 use weir_engine::env::Env;
 use weir_engine::error::Error;
 use weir_engine::source::{Position, Read, SplitReader};
@@ -10,7 +13,10 @@ use weir_engine::source::{Position, Read, SplitReader};
 use crate::store::Location;
 
 use super::avro::{self, AvroReader, Header};
-use super::columns::{Column, Columns, Kind as ColumnKind, Offer, partitions, position};
+use super::columns::{
+    Column, Columns, Kind as ColumnKind, Offer, Rescue, is_same, partitions, plain, position,
+    widens,
+};
 use super::config::{Compression, FileConfig, Format};
 use super::input::{Filled, Input};
 use super::letters::Letters;
@@ -36,6 +42,7 @@ pub(super) struct Opening<'a> {
     /// Those that are asked for, in that order.
     pub(super) asked: Vec<&'a Column>,
     pub(super) declared: bool,
+    pub(super) deviations: &'a Deviations,
     pub(super) payload: Payload,
     /// How far an earlier reader came: bytes of a text, rows otherwise.
     pub(super) done: Option<u64>,
@@ -67,6 +74,8 @@ enum Rejected {
     Empty,
     /// Its columns do not fit.
     Schema(String),
+    /// Its columns are not those of the source, and have to be.
+    Changed(String),
     /// It is damaged from its start.
     Corrupt(String),
 }
@@ -96,6 +105,7 @@ impl Opening<'_> {
             Ok(reader) => return Ok(reader),
             Err(Rejected::Empty) => {}
             Err(Rejected::Schema(detail)) => letters.schema(&detail)?,
+            Err(Rejected::Changed(detail)) => return Err(letters.changed(&detail)),
             Err(Rejected::Corrupt(detail)) => letters.corrupt(0, &detail, &[])?,
         }
         Ok(Box::new(Nothing))
@@ -186,6 +196,16 @@ impl Opening<'_> {
                 names.join(", ")
             )));
         }
+        let extras = if open {
+            Vec::new()
+        } else {
+            self.deviate(fields, is_text)?
+        };
+        let on_change = self.deviations.on_change;
+        let rescue = Rescue {
+            values: self.deviations.rescues_records || on_change == OnChange::Rescue,
+            extras,
+        };
         let offer = Offer {
             fields,
             open,
@@ -193,7 +213,59 @@ impl Opening<'_> {
             declared: self.declared || is_text,
             timestamps: self.config.timestamps.as_ref().filter(|_| is_text),
         };
-        Columns::plan(&self.asked, offer, file, self.letters.clone()).map_err(Rejected::Schema)
+        Columns::plan(&self.asked, offer, (file, rescue), self.letters.clone())
+            .map_err(Rejected::Schema)
+    }
+
+    /// Compares the columns of the file with those of the source, as far as the script cares; gives those
+    /// that are to be rescued.
+    fn deviate(&self, fields: &Fields, is_text: bool) -> std::result::Result<Vec<usize>, Rejected> {
+        let from_path = partitions(&self.payload.file.key);
+        let (mut found, mut missing, mut others) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let mut narrows = Vec::new();
+        for column in self
+            .all
+            .iter()
+            .filter(|column| column.kind == ColumnKind::Data)
+        {
+            let name = column.field.name();
+            let Some(at) = position(fields, name) else {
+                if !from_path.iter().any(|(key, _)| key == name) {
+                    missing.push(name.as_str());
+                }
+                continue;
+            };
+            found.insert(at);
+            let (have, want) = (fields[at].data_type(), column.field.data_type());
+            if !is_text && !is_same(have, want) {
+                let words = format!("\"{name}\" is {}, not {}", plain(have), plain(want));
+                if !widens(have, want) {
+                    narrows.push(words.clone());
+                }
+                others.push(words);
+            }
+        }
+        let extras: Vec<usize> = (0..fields.len()).filter(|at| !found.contains(at)).collect();
+        match self.deviations.on_change {
+            OnChange::Ignore => Ok(Vec::new()),
+            OnChange::Rescue => Ok(extras),
+            OnChange::Widen if narrows.is_empty() => Ok(Vec::new()),
+            OnChange::Widen => Err(Rejected::Schema(format!(
+                "values could be lost: {}",
+                narrows.join(", ")
+            ))),
+            OnChange::Fail => {
+                let names = extras
+                    .iter()
+                    .map(|at| format!("\"{}\" is new", fields[*at].name()));
+                let missing = missing.iter().map(|name| format!("\"{name}\" is missing"));
+                let all: Vec<String> = names.chain(missing).chain(others).collect();
+                match all.is_empty() {
+                    true => Ok(Vec::new()),
+                    false => Err(Rejected::Changed(all.join(", "))),
+                }
+            }
+        }
     }
 
     /// Whether a file has at least one of the source's columns: else it is another kind of file.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use weir_engine::Result;
 
 use super::text::{DecodeText, trim_end};
+use crate::rescue::{self, Rest};
 
 /// Decodes objects into the given columns.
 #[derive(Debug)]
@@ -75,9 +77,49 @@ impl DecodeText for JsonDecoder {
         result
     }
 
+    fn salvage(&mut self, record: &[u8]) -> Result<(RecordBatch, Rest), ArrowError> {
+        salvage(&self.schema, trim_end(record))
+    }
+
     fn explain(&self, record: &[u8], error: &ArrowError) -> (&'static str, String) {
         explain("line", trim_end(record), error)
     }
+}
+
+/// Takes an object apart: the columns whose values fit, each by itself, and the values that don't.
+pub(crate) fn salvage(
+    schema: &SchemaRef,
+    record: &[u8],
+) -> Result<(RecordBatch, Rest), ArrowError> {
+    let (mut columns, mut rest) = (Vec::new(), Rest::new());
+    let mut object = rescue::object(record);
+    for field in schema.fields() {
+        let value = object
+            .as_mut()
+            .and_then(|object| object.remove(field.name()));
+        let value = value.filter(|value| !value.is_null());
+        let null = || new_null_array(field.data_type(), 1);
+        let Some(value) = value else {
+            columns.push(null());
+            continue;
+        };
+        let one: Rest = [(field.name().clone(), value)].into_iter().collect();
+        let text = serde_json::Value::Object(one.clone()).to_string();
+        let fields: Fields = [Arc::clone(field)].into_iter().collect();
+        match JsonDecoder::new(fields, 1)?.run(text.as_bytes(), 1) {
+            Ok(batch) => columns.push(Arc::clone(batch.column(0))),
+            Err(_) => {
+                columns.push(null());
+                rest.extend(one);
+            }
+        }
+    }
+    if object.is_none() {
+        rest = rescue::raw(record);
+    }
+    let one = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &one)?;
+    Ok((row, rest))
 }
 
 /// Says why a record, which is a `what`, cannot be decoded: the reason, and words for people.

@@ -91,6 +91,17 @@ impl Letters {
         self.record("schema", None, detail.to_owned(), &[])
     }
 
+    /// The error of a file whose columns are not those of the source, where they have to be.
+    pub(super) fn changed(&self, detail: &str) -> Error {
+        let message = format!(
+            "the columns of the file {} are not those of \"{}\"",
+            self.origin, self.source
+        );
+        Error::new(Kind::Data, codes::SCHEMA, message)
+            .detail(detail)
+            .hint("declare them as they are, or say ON SCHEMA CHANGE RESCUE or IGNORE")
+    }
+
     fn fails(&self) -> bool {
         self.on_error == OnError::Fail && self.kept.is_some()
     }

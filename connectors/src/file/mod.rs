@@ -103,6 +103,10 @@ impl Connector for FileConnector {
         Some(vec![store::options(self.scheme), file_sink::OPTIONS])
     }
 
+    fn rescues(&self) -> bool {
+        true
+    }
+
     fn metadata_columns(&self) -> Vec<MetadataColumn> {
         vec![
             MetadataColumn {

@@ -27,6 +27,7 @@ use super::input::open_local;
 use super::letters::Letters;
 use super::listing::Entry;
 use super::parquet_input::Chunks;
+use crate::rescue::Rests;
 
 /// Projected bytes of row groups that are fetched together.
 const FETCH_BYTES: u64 = 8 << 20;
@@ -207,7 +208,9 @@ impl SplitReader for ParquetReader {
                 Some(Ok(batch)) => {
                     let (first, rows) = (self.first_row + self.done, batch.num_rows());
                     self.done += rows as u64;
-                    let batch = self.columns.shape(&batch, &Offsets::From(first))?;
+                    let batch =
+                        self.columns
+                            .shape(&batch, &Offsets::From(first), Rests::default())?;
                     self.given = (batch.num_rows() == rows).then_some(first);
                     if batch.num_rows() > 0 {
                         return Ok(Read::Rows {

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Fields, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use weir_engine::Result;
 use weir_engine::connector::SourceRequest;
 use weir_engine::dead_letter::{DeadLetters, OnError};
+use weir_engine::deviation::Deviations;
 use weir_engine::env::Env;
 use weir_engine::estimate::Estimate;
 use weir_engine::job::TaskContext;
@@ -30,6 +31,7 @@ use super::parquet_input::Footers;
 use super::selection::Selection;
 use super::split::{self, Part, Payload};
 use super::{discovery, parquet};
+use crate::rescue::{First, with_rescue};
 
 /// How long a local file must rest before a watching source takes it: programs write in pieces.
 const SETTLE_TIME: Duration = Duration::from_millis(200);
@@ -48,6 +50,7 @@ pub(super) struct FileSource {
     schema: SchemaRef,
     declared: bool,
     on_error: OnError,
+    deviations: Deviations,
     env: Env,
     watch: Option<Duration>,
     taken: Mutex<HashSet<String>>,
@@ -91,25 +94,14 @@ impl FileSource {
             Some(columns) => columns.iter().cloned().collect(),
             None => {
                 let env = &request.env;
-                discovery::columns(&location, &files, format, &config, &footers, env).await?
+                let found = discovery::columns(&location, &files, format, &config, &footers, env);
+                with_rescue(found.await?, &request.deviations)
             }
         };
-        check_types(&fields, format, &config)?;
-        let mut columns: Vec<Column> = fields
-            .iter()
-            .map(|field| Column {
-                field: nullable(field),
-                required: declared && !field.is_nullable(),
-                kind: Kind::Data,
-            })
-            .collect();
-        for (field, key) in &request.metadata {
-            columns.push(Column {
-                field: nullable(field),
-                required: false,
-                kind: metadata(key)?,
-            });
-        }
+        let columns = columns_of(&fields, &request)?;
+        let of_files = columns.iter().filter(|column| column.kind == Kind::Data);
+        let of_files = of_files.map(|column| Arc::clone(&column.field));
+        check_types(&of_files.collect(), format, &config)?;
         Ok(Self {
             name: request.name,
             location,
@@ -120,6 +112,7 @@ impl FileSource {
             columns,
             declared,
             on_error: request.on_error,
+            deviations: request.deviations,
             env: request.env,
             watch,
             taken: Mutex::default(),
@@ -140,6 +133,7 @@ impl FileSource {
             columns,
             declared: self.declared,
             on_error: self.on_error,
+            deviations: self.deviations.clone(),
             env: self.env.clone(),
             watch: self.watch,
             taken: Mutex::default(),
@@ -198,6 +192,7 @@ impl FileSource {
             all: &self.columns,
             asked,
             declared: self.declared,
+            deviations: &self.deviations,
             letters: Letters::new(&self.name, shown, self.on_error, &self.env, letters),
             payload,
             done: decode::done(split.position.as_ref())?,
@@ -236,6 +231,28 @@ impl FileSource {
             .collect();
         Ok(parquet::least(&footer, groups, &fields).map(Low::Exact))
     }
+}
+
+/// The columns of the source: those that the files or the script name, and those around the records.
+fn columns_of(fields: &Fields, request: &SourceRequest) -> Result<Vec<Column>> {
+    let is_rescue = |name: &str| request.deviations.rescue.as_deref() == Some(name);
+    let of_record = |field: &FieldRef| Column {
+        field: nullable(field),
+        required: request.columns.is_some() && !field.is_nullable(),
+        kind: match is_rescue(field.name()) {
+            true => Kind::Rescued,
+            false => Kind::Data,
+        },
+    };
+    let mut columns: Vec<Column> = fields.iter().map(of_record).collect();
+    for (field, key) in &request.metadata {
+        columns.push(Column {
+            field: nullable(field),
+            required: false,
+            kind: metadata(key)?,
+        });
+    }
+    Ok(columns)
 }
 
 #[async_trait]
@@ -335,9 +352,19 @@ impl Source for FileSource {
         context: &TaskContext,
     ) -> Result<Box<dyn SplitReader>> {
         let letters = Some(context.job.dead_letters.clone());
-        self.opening(split, projection, letters, context.job.batch_rows)?
-            .open()
-            .await
+        let rows = context.job.batch_rows;
+        let kind = |column: &usize| self.columns.get(*column).map(|column| column.kind);
+        if !projection
+            .iter()
+            .any(|column| kind(column) == Some(Kind::Rescued))
+        {
+            return self.opening(split, projection, letters, rows)?.open().await;
+        }
+        // What is rescued is of all columns, whoever asks.
+        let others = (0..self.columns.len()).filter(|column| !projection.contains(column));
+        let all: Vec<usize> = projection.iter().copied().chain(others).collect();
+        let reader = self.opening(split, &all, letters, rows)?.open().await?;
+        Ok(Box::new(First::of(reader, projection.len())))
     }
 
     fn describe(&self) -> String {

@@ -158,6 +158,7 @@ impl Case {
             columns: self.columns.clone(),
             metadata: self.metadata.clone(),
             on_error: self.on_error,
+            deviations: Default::default(),
             streaming: self.streaming,
             env: self.env.clone(),
         };

@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use memchr::memchr;
+use weir_engine::deviation::OnChange;
 use weir_engine::source::{Position, Read, SplitReader};
 use weir_engine::{Result, limits};
 
@@ -17,6 +18,7 @@ use super::columns::{Columns, Offsets};
 use super::input::{Filled, Input};
 use super::letters::Letters;
 use super::records::{Scan, Splitter};
+use crate::rescue::{self, Rest, Rests};
 
 /// Bytes behind the last whole record at which the records before it are decoded first.
 const TAIL_BYTES_MAX: usize = 4 << 20;
@@ -25,6 +27,9 @@ const TAIL_BYTES_MAX: usize = 4 << 20;
 pub(crate) trait DecodeText: Debug + Send {
     /// Decodes a block of `records` records into the columns that are read.
     fn decode(&mut self, block: &[u8], records: usize) -> Result<RecordBatch, ArrowError>;
+
+    /// Takes a record apart that cannot be decoded: a row of the columns that can, and the rest.
+    fn salvage(&mut self, record: &[u8]) -> Result<(RecordBatch, Rest), ArrowError>;
 
     /// Says what is wrong with one record: the reason, and words for people.
     fn explain(&self, record: &[u8], error: &ArrowError) -> (&'static str, String);
@@ -53,6 +58,10 @@ pub(super) struct TextReader {
     pub(super) batch_rows: usize,
     /// What was found of the next block.
     pub(super) scan: Scan,
+    /// Records that cannot be decoded are rows of what can be.
+    pub(super) rescues: bool,
+    /// What becomes of the keys of objects that are no columns, and those that are.
+    pub(super) unknown: Option<(OnChange, Vec<String>)>,
     /// How far the input is.
     pub(super) state: State,
     /// What was given last: it stays at the front of the buffer until more is asked for.
@@ -273,12 +282,16 @@ impl TextReader {
             self.columns.empty()
         } else {
             match self.decoder.decode(block, scan.records) {
-                Ok(batch) if self.columns.needs_offsets() => {
+                Ok(batch) if self.columns.needs_offsets() || self.unknown.is_some() => {
                     let ranges = self.splitter.ranges(block);
                     let offsets = offsets(self.offset, ranges.iter());
-                    self.columns.shape(&batch, &Offsets::Each(offsets))?
+                    let rests = self.unknown(block, &ranges)?;
+                    self.columns.shape(&batch, &Offsets::Each(offsets), rests)?
                 }
-                Ok(batch) => self.columns.shape(&batch, &Offsets::Unknown)?,
+                Ok(batch) => {
+                    let rests = Rests::default();
+                    self.columns.shape(&batch, &Offsets::Unknown, rests)?
+                }
                 Err(_) => {
                     let (batch, good) = self.rescue(scan.end)?;
                     records = Some(good);
@@ -296,12 +309,35 @@ impl TextReader {
         Ok(batch)
     }
 
-    /// Decodes a block with bad records by halves; gives the good ones too.
+    /// What records leave that have keys without a column.
+    fn unknown(&self, block: &[u8], records: &[Range<usize>]) -> Result<Rests> {
+        let mut rests = Rests::default();
+        let Some((on_change, known)) = &self.unknown else {
+            return Ok(rests);
+        };
+        for (row, record) in records.iter().enumerate() {
+            let text = block.get(record.clone()).unwrap_or_default();
+            let unknown = rescue::unknown(rescue::object(text).unwrap_or_default(), known);
+            match (on_change, unknown.keys().next()) {
+                (OnChange::Fail, Some(key)) => {
+                    let at = self.offset + record.start as u64;
+                    return Err(self.letters.changed(&format!(
+                        "the record at byte {at} has the key \"{key}\", which is no column"
+                    )));
+                }
+                _ => rests.add(row, unknown),
+            }
+        }
+        Ok(rests)
+    }
+
+    /// Decodes a block with bad records by halves; gives the records of the rows too.
     fn rescue(&mut self, end: usize) -> Result<(RecordBatch, Vec<Range<usize>>)> {
         let block = &self.buffer[..end];
         let ranges = self.splitter.ranges(block);
         let mut good: Vec<RecordBatch> = Vec::new();
         let mut kept: Vec<Range<usize>> = Vec::new();
+        let mut left: Vec<(usize, Rest)> = Vec::new();
         let mut parts: Vec<Range<usize>> = std::iter::once(0..ranges.len()).collect();
         while let Some(part) = parts.pop() {
             let records = &ranges[part.clone()];
@@ -315,6 +351,12 @@ impl TextReader {
                     found.resize(batch.num_rows(), first.clone());
                     kept.extend(found);
                     good.push(batch);
+                }
+                Err(_) if records.len() == 1 && self.rescues => {
+                    let (row, rest) = self.decoder.salvage(bytes)?;
+                    left.push((kept.len(), rest));
+                    kept.push(first.clone());
+                    good.push(row);
                 }
                 Err(error) if records.len() == 1 => {
                     let (reason, detail) = self.decoder.explain(bytes, &error);
@@ -334,7 +376,10 @@ impl TextReader {
         };
         let batch = concat_batches(&first.schema(), &good)?;
         let starts = offsets(self.offset, kept.iter());
-        let batch = self.columns.shape(&batch, &Offsets::Each(starts))?;
+        let mut rests = self.unknown(block, &kept)?;
+        left.into_iter()
+            .for_each(|(row, rest)| rests.add(row, rest));
+        let batch = self.columns.shape(&batch, &Offsets::Each(starts), rests)?;
         Ok((batch, kept))
     }
 }

@@ -2,20 +2,24 @@
 //! exactly the bad messages are rejected; the next messages are then decoded in smaller parts, so
 //! that a bad one costs no more than a few neighbours.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{BooleanArray, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use weir_engine::error::Error;
+use weir_engine::deviation::OnChange;
+use weir_engine::error::{Error, Kind, codes};
 use weir_engine::{Result, limits};
 
 use super::messages::Messages;
 use super::{Decoded, Decoder, Push, Record, Rejected, SchemaId};
+use crate::rescue::{self, Rest, Rests};
 
 /// The rows of some messages.
 #[derive(Debug)]
@@ -95,6 +99,11 @@ pub(super) trait DecodeBlock: Debug + Send {
         message
     }
 
+    /// Takes a message apart that cannot be decoded: a row of the columns that can, and the rest.
+    fn salvage(&mut self, _message: &[u8]) -> Result<Option<(RecordBatch, Rest)>, Trouble> {
+        Ok(None)
+    }
+
     /// Says what is wrong with one message: the reason, and words for people.
     fn explain(&self, message: &[u8], error: &ArrowError) -> (&'static str, String);
 }
@@ -108,6 +117,21 @@ pub(super) struct BlockDecoder<D> {
     skipped: u64,
     /// How many messages are decoded at once.
     part_rows: usize,
+    rescue: Rescue,
+    /// Messages that were taken apart in the block under way, by their positions.
+    salvaged: BTreeMap<usize, (RecordBatch, Rest)>,
+}
+
+/// What is rescued of messages.
+#[derive(Debug, Default)]
+pub(super) struct Rescue {
+    /// Messages that cannot be decoded are rows of what can be.
+    pub(super) records: bool,
+    /// What becomes of the keys of objects that are no columns, and those that are.
+    pub(super) unknown: Option<(OnChange, Vec<String>)>,
+    /// The name of the rescue column, and the columns that are asked for, of the format's and that one
+    /// behind them.
+    pub(super) column: Option<(String, Vec<usize>)>,
 }
 
 /// The fewest messages that are decoded at once when some of the last were bad.
@@ -131,7 +155,14 @@ impl<D: DecodeBlock> BlockDecoder<D> {
             rejected: Vec::new(),
             skipped: 0,
             part_rows: usize::MAX,
+            rescue: Rescue::default(),
+            salvaged: BTreeMap::new(),
         }
+    }
+
+    /// The same decoder with what is to be rescued.
+    pub(super) fn with_rescue(self, rescue: Rescue) -> Self {
+        Self { rescue, ..self }
     }
 
     fn reject(&mut self, index: u32, reason: &'static str, detail: String, value: &[u8]) {
@@ -140,6 +171,12 @@ impl<D: DecodeBlock> BlockDecoder<D> {
 
     fn reject_at(&mut self, position: usize, trouble: Trouble) {
         let value = self.messages.get(position).to_vec();
+        if self.rescue.records
+            && let Ok(Some(salvaged)) = self.format.salvage(&value)
+        {
+            self.salvaged.insert(position, salvaged);
+            return;
+        }
         let (reason, detail) = match trouble {
             Trouble::Said(reason, detail) => (reason, detail),
             Trouble::Arrow(error) => self.format.explain(&value, &error),
@@ -181,12 +218,62 @@ impl<D: DecodeBlock> BlockDecoder<D> {
             }
         }
         self.part_rows = part_rows(self.part_rows, rows, failed);
-        let batch = match good.as_slice() {
-            [] => RecordBatch::new_empty(std::sync::Arc::clone(self.format.schema())),
+        let mut rests = BTreeMap::new();
+        for (position, (row, rest)) in std::mem::take(&mut self.salvaged) {
+            positions.push(position);
+            good.push(row);
+            rests.insert(position, rest);
+        }
+        let mut batch = match good.as_slice() {
+            [] => RecordBatch::new_empty(Arc::clone(self.format.schema())),
             [batch] => batch.clone(),
             [first, ..] => concat_batches(&first.schema(), &good)?,
         };
+        if !rests.is_empty() {
+            // Back to where they came among the others.
+            let mut order: Vec<u32> =
+                (0..u32::try_from(positions.len()).unwrap_or(u32::MAX)).collect();
+            order.sort_by_key(|row| positions.get(*row as usize).copied());
+            batch = take_record_batch(&batch, &UInt32Array::from(order))?;
+            positions.sort_unstable();
+        }
+        let batch = self.with_rests(batch, &positions, rests)?;
         Ok((batch, positions))
+    }
+
+    /// Adds the rescue column, if it is asked for.
+    fn with_rests(
+        &self,
+        batch: RecordBatch,
+        positions: &[usize],
+        mut left: BTreeMap<usize, Rest>,
+    ) -> Result<RecordBatch> {
+        let mut rests = Rests::default();
+        for (row, position) in positions.iter().enumerate() {
+            rests.add(row, left.remove(position).unwrap_or_default());
+            let Some((on_change, known)) = &self.rescue.unknown else {
+                continue;
+            };
+            let object = rescue::object(self.messages.get(*position)).unwrap_or_default();
+            let unknown = rescue::unknown(object, known);
+            match (on_change, unknown.keys().next()) {
+                (OnChange::Fail, Some(key)) => {
+                    let message = format!("a message has the key \"{key}\", which is no column");
+                    return Err(Error::new(Kind::Data, codes::SCHEMA, message)
+                        .hint("declare it, or say ON SCHEMA CHANGE RESCUE or IGNORE"));
+                }
+                _ => rests.add(row, unknown),
+            }
+        }
+        let Some((name, asked)) = &self.rescue.column else {
+            return Ok(batch);
+        };
+        let mut fields: Vec<FieldRef> = batch.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(name, DataType::Utf8, true)));
+        let mut columns = batch.columns().to_vec();
+        columns.push(rests.column(batch.num_rows(), &DataType::Utf8)?);
+        let schema = Arc::new(Schema::new(fields));
+        Ok(RecordBatch::try_new(schema, columns)?.project(asked)?)
     }
 
     /// Rejects the messages of rows that do not fit, with all their rows.

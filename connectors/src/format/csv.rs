@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
 use weir_engine::error::{Error, Kind, Result, codes};
 
 use super::block::{DecodeBlock, Opened, Rows, Trouble};
@@ -14,6 +15,7 @@ use crate::file::FileConfig;
 use crate::file::csv::{CsvDecoder, is_supported};
 use crate::file::records::Splitter;
 use crate::file::text::DecodeText;
+use crate::rescue::Rest;
 
 /// Rows for which the decoder reserves room.
 const ROWS: usize = 1_024;
@@ -110,6 +112,11 @@ impl DecodeBlock for CsvBlock {
             misfits,
             failed: Vec::new(),
         })
+    }
+
+    fn salvage(&mut self, message: &[u8]) -> Result<Option<(RecordBatch, Rest)>, Trouble> {
+        let (batch, rest) = self.decoder.salvage(&[message, b"\n"].concat())?;
+        Ok(Some(self.shape.salvage(&batch, rest)?))
     }
 
     fn explain(&self, message: &[u8], error: &ArrowError) -> (&'static str, String) {

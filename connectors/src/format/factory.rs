@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use weir_engine::deviation::{Deviations, OnChange};
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Result, codes};
 
 use super::avro::AvroFactory;
-use super::block::BlockDecoder;
+use super::block::{BlockDecoder, Rescue};
 use super::csv::CsvBlock;
 use super::debezium::DebeziumBlock;
 use super::json::JsonBlock;
@@ -29,6 +30,14 @@ pub async fn decoder_factory(
     schema: Option<&SchemaRef>,
     env: &Env,
 ) -> Result<Arc<dyn DecoderFactory>> {
+    let is_default = options.deviations == Deviations::default();
+    if !is_default && !matches!(options.format, FormatName::Json | FormatName::Csv) {
+        let what = "RESCUE, and ON SCHEMA CHANGE, of messages";
+        let message = format!("{what} in format '{}'", options.format.name());
+        return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+            .detail("such messages say nothing of single values that could be kept, or go by a schema of their own")
+            .hint("ON PARSE ERROR FAIL, SKIP and QUARANTINE work with every format"));
+    }
     let declared = schema.map(nullable);
     let need = || declared.clone().ok_or_else(|| undeclared(options.format));
     Ok(match options.format {
@@ -101,6 +110,8 @@ struct Factory {
     format: Text,
     options: FormatOptions,
     schema: SchemaRef,
+    /// Where the rescue column is among those of the schema.
+    rescue: Option<usize>,
 }
 
 impl Factory {
@@ -113,10 +124,13 @@ impl Factory {
     ) -> Result<Arc<dyn DecoderFactory>> {
         let options = options.clone();
         let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let name = options.deviations.rescue.as_ref();
+        let rescue = name.and_then(|name| schema.index_of(name).ok());
         let made = Self {
             format,
             options,
             schema,
+            rescue,
         };
         made.create(&all)?;
         Ok(Arc::new(made))
@@ -134,22 +148,59 @@ impl DecoderFactory for Factory {
 
     fn create(&self, projection: &[usize]) -> Result<Box<dyn Decoder>> {
         let text = &self.options.text;
+        let (columns, projection, rescue) = self.rescue(projection)?;
         Ok(match self.format {
             Text::Json => {
-                let asked = Arc::new(self.schema.project(projection)?);
+                let asked = Arc::new(columns.project(&projection)?);
                 let block = JsonBlock::new(&asked, text.timestamps.as_ref())?;
-                Box::new(BlockDecoder::new(block))
+                Box::new(BlockDecoder::new(block).with_rescue(rescue))
             }
-            Text::Csv => Box::new(BlockDecoder::new(CsvBlock::new(
-                &self.schema,
-                projection,
-                text,
-            )?)),
-            Text::Raw => Box::new(RawDecoder::new(&self.schema, projection)?),
+            Text::Csv => {
+                let block = CsvBlock::new(&columns, &projection, text)?;
+                Box::new(BlockDecoder::new(block).with_rescue(rescue))
+            }
+            Text::Raw => Box::new(RawDecoder::new(&columns, &projection)?),
             Text::Debezium => {
-                let asked = Arc::new(self.schema.project(projection)?);
+                let asked = Arc::new(columns.project(&projection)?);
                 Box::new(BlockDecoder::new(DebeziumBlock::new(&asked)?))
             }
         })
+    }
+}
+
+impl Factory {
+    /// The columns of the messages, those of them that are to be decoded, and what is to be rescued. What
+    /// is rescued is of all columns, whoever asks.
+    fn rescue(&self, projection: &[usize]) -> Result<(SchemaRef, Vec<usize>, Rescue)> {
+        let deviations = &self.options.deviations;
+        let all = 0..self.schema.fields().len();
+        let data: Vec<usize> = all.filter(|at| Some(*at) != self.rescue).collect();
+        let columns: SchemaRef = Arc::new(self.schema.project(&data)?);
+        let names = columns.fields().iter().map(|field| field.name().clone());
+        let is_asked = projection.iter().any(|at| Some(*at) == self.rescue);
+        let looks = match deviations.on_change {
+            OnChange::Fail => true,
+            OnChange::Rescue => is_asked,
+            OnChange::Ignore | OnChange::Widen => false,
+        };
+        let looks = looks && matches!(self.format, Text::Json);
+        let mut rescue = Rescue {
+            records: deviations.rescues_records,
+            unknown: looks.then(|| (deviations.on_change, names.collect())),
+            column: None,
+        };
+        // Without the rescue column each one behind it is one place further on.
+        let place = |at: &usize| match self.rescue {
+            Some(rescue) if *at == rescue => data.len(),
+            Some(rescue) if *at > rescue => at - 1,
+            _ => *at,
+        };
+        let asked: Vec<usize> = projection.iter().map(place).collect();
+        let name = deviations.rescue.clone().filter(|_| is_asked);
+        let Some(name) = name else {
+            return Ok((columns, asked, rescue));
+        };
+        rescue.column = Some((name, asked));
+        Ok((columns, (0..data.len()).collect(), rescue))
     }
 }

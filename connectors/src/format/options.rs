@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_engine::Result;
+use weir_engine::deviation::Deviations;
 use weir_engine::error::{Error, Kind, codes};
 use weir_engine::options::{OptionKind, OptionSpec, Options};
 
@@ -214,6 +215,8 @@ pub struct FormatOptions {
     pub(super) avro_schema_file: Option<String>,
     pub(super) proto_file: Option<String>,
     pub(super) proto_message: Option<String>,
+    /// What a source does about messages that are not as declared.
+    pub deviations: Deviations,
 }
 
 impl FormatOptions {
@@ -229,6 +232,7 @@ impl FormatOptions {
             avro_schema_file: owned("avro_schema_file"),
             proto_file: owned("proto_file"),
             proto_message: owned("proto_message"),
+            deviations: Deviations::default(),
         };
         let unused = [
             ("schema_registry", made.takes_registry()),

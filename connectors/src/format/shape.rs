@@ -11,6 +11,7 @@ use weir_engine::Result;
 
 use crate::file::columns::{Change, Offer, change, position};
 use crate::file::config::TimestampFormat;
+use crate::rescue::{Rest, Rests};
 
 /// A plan for batches of one schema.
 #[derive(Debug)]
@@ -53,6 +54,30 @@ impl Shape {
             schema: Arc::clone(asked),
             slots,
         })
+    }
+
+    /// The asked columns of one row; a value that does not fit goes to the rest.
+    pub(super) fn salvage(&self, batch: &RecordBatch, rest: Rest) -> Result<(RecordBatch, Rest)> {
+        let (row, misfits) = self.apply(batch)?;
+        let mut rests = Rests::default();
+        rests.add(0, rest);
+        if !misfits.is_empty() {
+            let slots = self
+                .slots
+                .iter()
+                .zip(self.schema.fields())
+                .zip(row.columns());
+            for ((slot, field), to) in slots {
+                if let Slot::Read(at, _) = slot
+                    && to.is_null(0)
+                    && batch.column(*at).is_valid(0)
+                {
+                    let lost = std::iter::once(0);
+                    rests.add_values((field.name(), batch.column(*at)), lost)?;
+                }
+            }
+        }
+        Ok((row, rests.take(0)))
     }
 
     /// Makes the asked columns; tells the rows that lost a value, and which.

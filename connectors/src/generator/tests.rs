@@ -73,6 +73,7 @@ fn request(options: &[(&str, &str)], columns: Option<&[(&str, DataType)]>) -> So
         columns: columns.map(fields),
         metadata: Vec::new(),
         on_error: OnError::Fail,
+        deviations: Default::default(),
         streaming: true,
         env: Env::new(Arc::new(StepClock::default()), Arc::new(NoSpawner), 0),
     }

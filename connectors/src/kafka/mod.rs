@@ -126,6 +126,10 @@ impl Connector for KafkaConnector {
         option.starts_with(properties::PREFIX)
     }
 
+    fn rescues(&self) -> bool {
+        true
+    }
+
     fn metadata_columns(&self) -> Vec<MetadataColumn> {
         metadata::columns()
     }

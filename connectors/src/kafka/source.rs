@@ -83,7 +83,8 @@ impl KafkaSource {
             Topics::Named(names) => names.first().cloned().unwrap_or_default(),
             Topics::Pattern(_) => String::new(),
         };
-        let format = FormatOptions::new(options, &first)?;
+        let mut format = FormatOptions::new(options, &first)?;
+        format.deviations = request.deviations.clone();
         let declared = request.columns.clone().map(|c| Arc::new(Schema::new(c)));
         let factory = decoder_factory(&format, declared.as_ref(), &request.env).await?;
         let start = Start::of(options)?;

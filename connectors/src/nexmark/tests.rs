@@ -43,6 +43,7 @@ fn make(options: &[(&str, &str)], columns: Option<&[(&str, DataType)]>) -> Resul
         columns: columns.map(fields),
         metadata: Vec::new(),
         on_error: OnError::Fail,
+        deviations: Default::default(),
         streaming: true,
         env: Env::new(Arc::new(SystemClock::default()), Arc::new(NoSpawner), 0),
     })

@@ -33,6 +33,8 @@ pub struct SourceAccount {
     pub ruled: u64,
     /// Rows in the dead-letter table.
     pub dead_letters: u64,
+    /// Rows that could not be processed and were skipped.
+    pub skipped: u64,
     /// Rows that came after their window was closed.
     pub late: u64,
     /// Bytes read.
@@ -260,9 +262,10 @@ fn sum(flows: Vec<Flow>, letters: &DeadLetters) -> Vec<SourceAccount> {
     }
     let finish = |(mut account, rejected): (SourceAccount, u64)| {
         account.dead_letters = letters.of_source(&account.name);
+        account.skipped = letters.skipped(&account.name);
         account.ruled += letters.kept_back(&account.name);
         // Rejected rows were decoded, so they are in `rows_in` already.
-        account.rows_in += account.dead_letters.saturating_sub(rejected);
+        account.rows_in += (account.dead_letters + account.skipped).saturating_sub(rejected);
         account
     };
     sums.into_values().map(finish).collect()

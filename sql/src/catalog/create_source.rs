@@ -16,11 +16,12 @@ use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
 use weir_engine::source::Source;
 
+use super::deviation;
 use super::source::{PROCESSING_TIME, SourceColumn, SourceTable, SourceWatermark};
 use super::{check_reserved, find_connector};
 use crate::ast::{ColumnDef, ColumnValue, CreateSource, Name};
 use crate::plan::{Planner, proctime::is_proctime};
-use crate::settings::{Mode, Settings, parse_on_error};
+use crate::settings::{Mode, Settings};
 
 /// What making a source needs of the session.
 pub(crate) struct Making<'a> {
@@ -42,21 +43,12 @@ pub(crate) async fn create(
 ) -> Result<SourceTable> {
     let mut options = statement.options.clone();
     let connector = find_connector(making.connectors, &mut options, "source", Some(place))?;
-    let on_error = match options.remove("on_error") {
-        None => making.settings.on_error(),
-        Some(value) => parse_on_error(&value.text).ok_or_else(|| {
-            Error::new(
-                Kind::Invalid,
-                codes::OPTION,
-                format!(
-                    "option \"on_error\": '{}' is not 'fail' or 'dead_letter'",
-                    value.text
-                ),
-            )
-            .at(value.place)
-        })?,
-    };
+    let given = options.remove("on_error");
+    let on_error = deviation::on_error(statement, given, making.settings.on_error())?;
+    let deviations = deviation::deviations(statement, &*connector)?;
     check_names(statement)?;
+    let rescued = deviation::with_column(statement, &deviations)?;
+    let statement = &rescued;
     let physical = physical_columns(making.planner, statement)?;
     let mut request = SourceRequest {
         name: statement.name.text.clone(),
@@ -64,6 +56,7 @@ pub(crate) async fn create(
         columns: physical,
         metadata: metadata_columns(statement, &*connector)?,
         on_error,
+        deviations,
         streaming: making.settings.mode() != Some(Mode::Batch),
         env: making.env.clone(),
     };

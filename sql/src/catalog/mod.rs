@@ -2,6 +2,7 @@
 
 pub(crate) mod create_sink;
 pub(crate) mod create_source;
+mod deviation;
 mod nothing;
 mod quarantine;
 mod scan;

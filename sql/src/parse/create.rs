@@ -5,7 +5,7 @@ use weir_engine::Result;
 use weir_engine::options::nearest;
 
 use super::cursor::Cursor;
-use super::{alter, columns, constraint, emit, options, syntax, unsupported};
+use super::{alter, columns, constraint, deviation, emit, options, syntax, unsupported};
 use crate::ast::{
     ColumnValue, Constraint, CreateMaterializedView, CreateSink, CreateSource, CreateView,
     Existing, Name, StatementKind,
@@ -79,6 +79,8 @@ fn source(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<Sta
     } else {
         columns::Columns::default()
     };
+    let mut deviations = deviation::Clauses::default();
+    deviations.take(cursor)?;
     if cursor.at_words(&["as"]) {
         return Err(cursor
             .expected("WITH (connector = ...)")
@@ -88,8 +90,11 @@ fn source(cursor: &mut Cursor<'_>, name: Name, existing: Existing) -> Result<Sta
         return Err(cursor.expected("WITH (connector = ...)"));
     }
     let options = options::parse(cursor)?;
+    deviations.take(cursor)?;
     cursor.expect_end("")?;
     Ok(StatementKind::CreateSource(Box::new(CreateSource {
+        on_parse_error: deviations.on_parse_error,
+        on_schema_change: deviations.on_schema_change,
         name,
         existing,
         columns: declared.columns,

@@ -16,6 +16,7 @@ mod columns;
 mod constraint;
 mod create;
 mod cursor;
+mod deviation;
 mod dialect;
 mod emit;
 mod feedback;

@@ -139,6 +139,7 @@ impl Rig {
             columns: self.columns.clone(),
             metadata: self.metadata.clone(),
             on_error: self.on_error,
+            deviations: Default::default(),
             streaming: self.streaming,
             env: self.job.env.clone(),
         };

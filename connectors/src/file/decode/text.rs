@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, Field, Fields};
 use weir_engine::Result;
+use weir_engine::deviation::OnChange;
 use weir_engine::error::{Error, Kind, codes};
 
 use super::super::columns::{Columns, Kind as ColumnKind, partitions, position};
@@ -176,7 +177,21 @@ impl Opening<'_> {
             state,
         );
         reader.end = end;
+        reader.unknown = self.unknown_keys();
         Ok(Ok(Box::new(reader)))
+    }
+
+    /// What becomes of keys without a column, if anything, and the keys with one.
+    fn unknown_keys(&self) -> Option<(OnChange, Vec<String>)> {
+        let on_change = self.deviations.on_change;
+        let wanted = match on_change {
+            OnChange::Fail => true,
+            OnChange::Rescue => self.asked.iter().any(|c| c.kind == ColumnKind::Rescued),
+            OnChange::Ignore | OnChange::Widen => false,
+        };
+        let data = self.all.iter().filter(|c| c.kind == ColumnKind::Data);
+        let names = data.map(|column| column.field.name().clone()).collect();
+        wanted.then_some((on_change, names))
     }
 
     /// Opens a text at its start, behind its mark.
@@ -219,6 +234,8 @@ impl Opening<'_> {
             letters: self.letters.clone(),
             batch_rows: self.batch_rows,
             scan: Scan::default(),
+            rescues: self.deviations.rescues_records,
+            unknown: None,
             state,
             given: Given::default(),
         }

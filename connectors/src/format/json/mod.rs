@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, codes};
 
@@ -15,7 +16,8 @@ use super::block::{DecodeBlock, Rows, Trouble};
 use super::messages::Messages;
 use super::shape::Shape;
 use crate::file::config::TimestampFormat;
-use crate::file::json::{explain, words};
+use crate::file::json::{explain, salvage, words};
+use crate::rescue::Rest;
 
 mod column;
 mod cursor;
@@ -90,6 +92,11 @@ impl DecodeBlock for JsonBlock {
             misfits,
             failed: failed.collect(),
         })
+    }
+
+    fn salvage(&mut self, message: &[u8]) -> Result<Option<(RecordBatch, Rest)>, Trouble> {
+        let (batch, rest) = salvage(self.objects.schema(), message)?;
+        Ok(Some(self.shape.salvage(&batch, rest)?))
     }
 
     fn explain(&self, message: &[u8], error: &ArrowError) -> (&'static str, String) {

@@ -53,6 +53,11 @@ impl Objects {
         })
     }
 
+    /// The columns.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// A decoder that leaves everything to arrow's.
     #[cfg(test)]
     pub(super) fn by_arrow(fields: Fields) -> Result<Self, ArrowError> {

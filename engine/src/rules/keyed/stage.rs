@@ -285,7 +285,11 @@ impl Stage {
         let Some((_, rule, _)) = self.keyed().next() else {
             return Err(Error::internal("a stage without a rule"));
         };
-        let applies = applies(rule, batch)?;
+        // While it is off no row waits for it.
+        let applies = match rule.switch {
+            Switch::Off => BooleanBuffer::new_unset(batch.num_rows()),
+            Switch::On | Switch::DryRun => applies(rule, batch)?,
+        };
         Ok((applies.clone(), without_nulls(applies, key)))
     }
 
@@ -301,7 +305,9 @@ impl Stage {
     ) -> Result<RecordBatch> {
         let mut verdicts = vec![Verdict::default(); self.judge.rules().len()];
         for (at, rule, _) in self.keyed() {
-            if let Some(verdict) = verdicts.get_mut(at) {
+            if let Some(verdict) = verdicts.get_mut(at)
+                && rule.switch != Switch::Off
+            {
                 *verdict = Verdict::found(rule, about, known.clone(), broken.clone());
             }
         }

@@ -13,7 +13,7 @@ use rand::Rng;
 
 use super::*;
 use crate::rules::keyed::{Ask, Keyed, KeyedFactory};
-use crate::rules::{Action, Grade, Judge, Rule};
+use crate::rules::{Action, Grade, Judge, Rule, Switch};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 type Row = (i64, Option<i64>, i64);
@@ -48,6 +48,7 @@ fn fleet(by_time: bool, micros: Option<i64>, parallelism: usize) -> Fleet {
         action: Action::Drop,
         unknown_violates: false,
         overflow: None,
+        switch: Switch::On,
         grade: Grade {
             dimension: "uniqueness".to_owned(),
             severity: "warning".to_owned(),

@@ -20,7 +20,7 @@ use crate::graph::NodeIndex;
 use crate::message::EventTime;
 use crate::operator::Extent;
 use crate::rules::keyed::{Ask, Keyed, Refers};
-use crate::rules::{Action, Grade, Judge, Reference, Rule};
+use crate::rules::{Action, Grade, Judge, Reference, Rule, Switch};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 const GRACE: i64 = 10;
@@ -75,6 +75,7 @@ fn fleet(by_event_time: bool, one_per_key: bool, parallelism: usize) -> Fleet {
         action: Action::Drop,
         unknown_violates: false,
         overflow: None,
+        switch: Switch::On,
         grade: Grade {
             dimension: "consistency".to_owned(),
             severity: "warning".to_owned(),
