@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn what_rows_leave_is_one_object_each() {
         let mut rests = Rests::default();
-        let numbers: ArrayRef = std::sync::Arc::new(arrow::array::Int64Array::from(vec![1, 2]));
+        let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1, 2]));
         rests.add_values(("n", &numbers), [1].into_iter()).unwrap();
         rests.add(1, raw(b"\"x"));
         rests.add(0, Rest::new());

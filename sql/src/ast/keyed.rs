@@ -117,10 +117,9 @@ impl fmt::Display for Keyed {
                 descending,
                 strictly,
             } => {
-                let word = if *descending {
-                    "DECREASING"
-                } else {
-                    "INCREASING"
+                let word = match descending {
+                    true => "DECREASING",
+                    false => "INCREASING",
                 };
                 let strictly = if *strictly { " STRICTLY" } else { "" };
                 write!(f, "{word}{strictly} ({})", column.text)?;
@@ -145,15 +144,11 @@ impl fmt::Display for Keyed {
                 }
             }
             Asks::Outliers { column, far, last } => {
-                let (method, k) = match far {
-                    Far::FromMean(k) => ("zscore", k),
-                    Far::FromMedian(k) => ("mad", k),
-                    Far::FromQuartiles(k) => ("iqr", k),
-                };
                 let column = &column.text;
                 write!(
                     f,
-                    "NO OUTLIERS ({column}, method => '{method}', k => {k}) LAST ({last} ROWS)"
+                    "NO OUTLIERS ({column}, {}) LAST ({last} ROWS)",
+                    Method(far)
                 )?;
             }
             Asks::Last(expr) => write!(f, "({expr})")?,
@@ -162,6 +157,20 @@ impl fmt::Display for Keyed {
             Some(order) => write!(f, " ORDER BY {}", order.text),
             None => Ok(()),
         }
+    }
+}
+
+/// How far values may be from others, as it is written.
+struct Method<'a>(&'a Far);
+
+impl fmt::Display for Method<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, k) = match self.0 {
+            Far::FromMean(k) => ("zscore", k),
+            Far::FromMedian(k) => ("mad", k),
+            Far::FromQuartiles(k) => ("iqr", k),
+        };
+        write!(f, "method => '{method}', k => {k}")
     }
 }
 

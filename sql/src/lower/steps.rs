@@ -26,12 +26,7 @@ pub(super) struct Behind<'a> {
 
 impl Behind<'_> {
     /// Adds the node of a stage behind another node.
-    pub(super) fn add(
-        self,
-        graph: &mut Graph,
-        from: NodeIndex,
-        step: &Step,
-    ) -> Result<NodeIndex> {
+    pub(super) fn add(self, graph: &mut Graph, from: NodeIndex, step: &Step) -> Result<NodeIndex> {
         let id: Arc<str> = format!("{}/{}", self.prefix, step.name()).into();
         let keys = step.refers().and_then(|(stage, refers)| {
             let keys = graph.keys_of(&refers.reference)?;
@@ -48,7 +43,12 @@ impl Behind<'_> {
         let factory: Arc<dyn OperatorFactory> = match &keys {
             Some((stage, keys)) => {
                 let stage = Arc::clone(stage);
-                Arc::new(ReferringFactory::new(self.table, stage, self.of_source, keys))
+                Arc::new(ReferringFactory::new(
+                    self.table,
+                    stage,
+                    self.of_source,
+                    keys,
+                ))
             }
             None => step.factory(self.table, self.of_source),
         };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, concat};
@@ -99,18 +100,11 @@ impl Planning<'_> {
                     [] => self.all(),
                     columns => with_per(self.columns(columns)?),
                 };
-                if *keep_last {
-                    return Ok((key, self.keeps_last(*within, order)?));
-                }
-                let Some(within) = within else {
-                    return Ok((key, Ask::Unique));
+                let ask = match keep_last {
+                    true => self.keeps_last(*within, order),
+                    false => self.keeps_first(*within, order),
                 };
-                let micros = i64::try_from(within.as_micros()).unwrap_or(i64::MAX);
-                let time = match order {
-                    Some(order) => Arc::clone(order),
-                    None => self.event_time()?,
-                };
-                (key, Ask::UniqueWithin { time, micros })
+                (key, ask?)
             }
             Asks::Determines { from, to } => {
                 let key = with_per(self.columns(from)?);
@@ -161,6 +155,19 @@ impl Planning<'_> {
                 ));
             }
         })
+    }
+
+    /// No row with the key, or none so near in time, was there.
+    fn keeps_first(&self, within: Option<Duration>, order: Option<&Column1>) -> Result<Ask> {
+        let Some(within) = within else {
+            return Ok(Ask::Unique);
+        };
+        let micros = i64::try_from(within.as_micros()).unwrap_or(i64::MAX);
+        let time = match order {
+            Some(order) => Arc::clone(order),
+            None => self.event_time()?,
+        };
+        Ok(Ask::UniqueWithin { time, micros })
     }
 
     /// Ranges between two columns.

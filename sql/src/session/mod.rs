@@ -209,11 +209,7 @@ impl Session {
     async fn execute_kind(&mut self, statement: &Statement) -> Result<Outcome> {
         let place = statement.place;
         let kind = self.with_sets(&statement.kind)?;
-        self.refer(&kind)?;
-        for baseline in &statement.baselines {
-            Box::pin(self.find_baseline(baseline)).await?;
-        }
-        Box::pin(self.read_excluded(&kind, place)).await?;
+        self.look_up(&kind, statement).await?;
         match &*kind {
             StatementKind::CreateSource(create) => {
                 self.create_source(create, statement).await?;
@@ -278,6 +274,15 @@ impl Session {
                 ))
             }
         }
+    }
+
+    /// Finds what a statement refers to in other tables.
+    async fn look_up(&mut self, kind: &StatementKind, statement: &Statement) -> Result<()> {
+        self.refer(kind)?;
+        for baseline in &statement.baselines {
+            Box::pin(self.find_baseline(baseline)).await?;
+        }
+        Box::pin(self.read_excluded(kind, statement.place)).await
     }
 
     /// Changes a setting: the planner goes by them.

@@ -127,7 +127,7 @@ mod tests {
             (UInt32, Int64),
             (Int32, Float64),
             (Float32, Float64),
-            (Date32, time.clone()),
+            (Date32, time),
             (Int32, Decimal128(12, 2)),
             (Decimal128(10, 2), Decimal128(12, 3)),
         ] {

@@ -22,6 +22,7 @@ use super::*;
 use crate::message::EventTime;
 use crate::operator::Extent;
 use crate::rules::check::Ask;
+use crate::rules::keyed::Spread;
 use crate::rules::{Action, Grade, Judge, Rule, Step, Switch};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
@@ -172,7 +173,9 @@ fn fleet(gate: Gate, parallelism: usize) -> Fleet {
     let [step] = steps.as_slice() else {
         panic!("one rule is one step");
     };
-    let keys = step.exchange().unwrap();
+    let Spread::By(keys) = step.spread() else {
+        panic!("its rows are spread by their segments");
+    };
     Fleet::new(step.factory("table", false), keys, parallelism, 5)
 }
 

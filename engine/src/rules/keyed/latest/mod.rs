@@ -232,7 +232,9 @@ impl Operator for KeepingLast {
             let mine = groups.mask(&key, rows.num_rows())?;
             let numbers = fingerprint::keys(&key, rows.num_rows())?;
             let turns = numbers.iter().zip(due).zip(mine.values());
-            let turns = turns.filter(|(_, mine)| *mine).map(|((key, due), _)| self.turn(*key, due));
+            let turns = turns
+                .filter(|(_, mine)| *mine)
+                .map(|((key, due), _)| self.turn(*key, due));
             let (turns, max) = (turns.collect(), self.task.job.batch_rows.max(1));
             let rows = filter_record_batch(&rows, &mine)?;
             self.waiting.push(rows, turns, max)?;

@@ -45,6 +45,7 @@ fn fleet(by_time: bool, micros: Option<i64>, parallelism: usize) -> Fleet {
         when: None,
         expect: lit(true),
         keyed: Some(keyed),
+        gate: None,
         action: Action::Drop,
         unknown_violates: false,
         overflow: None,

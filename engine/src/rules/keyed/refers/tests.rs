@@ -72,6 +72,7 @@ fn fleet(by_event_time: bool, one_per_key: bool, parallelism: usize) -> Fleet {
         when: None,
         expect: lit(true),
         keyed: Some(keyed),
+        gate: None,
         action: Action::Drop,
         unknown_violates: false,
         overflow: None,
@@ -97,8 +98,10 @@ fn fleet(by_event_time: bool, one_per_key: bool, parallelism: usize) -> Fleet {
     Fleet::new(Arc::new(factory), vec![column("key")], parallelism, 7)
 }
 
-fn rows(rows: &[(i64, Option<i64>, Option<i64>)]) -> RecordBatch {
-    let numbers = |of: fn(&(i64, Option<i64>, Option<i64>)) -> Option<i64>| -> ArrayRef {
+type Row = (i64, Option<i64>, Option<i64>);
+
+fn rows(rows: &[Row]) -> RecordBatch {
+    let numbers = |of: fn(&Row) -> Option<i64>| -> ArrayRef {
         Arc::new(rows.iter().map(of).collect::<Int64Array>())
     };
     let times: TimestampMicrosecondArray = rows.iter().map(|row| row.2).collect();
@@ -239,7 +242,7 @@ fn ids(batches: &[RecordBatch]) -> Vec<i64> {
 /// Gives random events; what is let through is what plain code lets through. Rows on disk get answers
 /// late but the same, where the time of the answer goes by what they were given with.
 fn check(seed: u64, rng: &mut StdRng, memory: Option<usize>) -> usize {
-    let by_event_time = seed % 2 == 0;
+    let by_event_time = seed.is_multiple_of(2);
     let changes = rng.random_bool(0.5);
     let one_per_key = changes && rng.random_bool(0.3);
     let (before, after) = parallelisms(seed);
