@@ -196,7 +196,8 @@ impl Log {
         let sources = manifest
             .nodes
             .iter()
-            .filter(|node| node.id.contains("source"));
+            // Rows of a source that wait for rules are no splits.
+            .filter(|node| node.id.contains("source") && !node.id.contains("/gate("));
         let files = sources.flat_map(|node| node.chains.iter().flat_map(|chain| &chain.files));
         let mut ledger = Ledger::default();
         for file in files {
