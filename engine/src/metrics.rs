@@ -26,7 +26,7 @@ pub struct SubtaskMetrics {
     pub returned: AtomicU64,
     /// Rows that a source's own columns dropped as dead letters after decoding.
     pub rejected: AtomicU64,
-    /// Rows that a rule over keys has kept back.
+    /// Rows that rules have kept back.
     pub kept_back: AtomicU64,
     /// Nanoseconds of computing.
     pub busy_ns: AtomicU64,
@@ -113,7 +113,7 @@ pub struct NodeSnapshot {
     pub returned: u64,
     /// Rows that became dead letters after decoding.
     pub rejected: u64,
-    /// Rows that a rule over keys has kept back.
+    /// Rows that rules have kept back.
     pub kept_back: u64,
     /// Computing time over all subtasks.
     pub busy: Duration,

@@ -193,7 +193,7 @@ impl Facts {
                  max(CAST(CAST(recorded_at AS TIMESTAMP) AS BIGINT)) AS at
              FROM newest WHERE place = 1
              GROUP BY pipeline, table_name, rule, scope, dimension, severity
-             ORDER BY coalesce(passed, true) OR coalesce(bool_or(dry_run), false),
+             ORDER BY coalesce(passed, true) OR dry_run,
                  CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, score, table_name, rule"
         ))?;
         let issues = rows(program, &format!(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
@@ -240,9 +241,11 @@ impl Judge {
             Some(published) => filter_record_batch(&good, published)?,
             None => good,
         };
+        let kept_back = (rows - good.num_rows()) as u64;
+        task.metrics.kept_back.fetch_add(kept_back, Relaxed);
         (counts.rows_in, counts.published) = match last {
             true => (rows as u64, good.num_rows() as u64),
-            false => ((rows - good.num_rows()) as u64, 0),
+            false => (kept_back, 0),
         };
         if let Some(wanted) = letters.samples_wanted(&self.table, &counts) {
             counts.samples = samples(&wanted, verdicts, &sampled);

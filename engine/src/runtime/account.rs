@@ -147,10 +147,8 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
     };
     let inputs = graph.inputs(at).len();
     let folds = factory.consumes() == Consumes::Folds;
-    if let Consumes::Holds { of_source } = factory.consumes() {
-        return edge.input == 0 && held(flow, &counts, inputs, of_source);
-    }
-    if inputs != 1 && !folds {
+    let holds = matches!(factory.consumes(), Consumes::Holds { .. });
+    if inputs != 1 && !folds && !(holds && edge.input == 0) {
         return false;
     }
     let late = match (inputs, edge.input) {
@@ -167,6 +165,16 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
     if folds {
         return false;
     }
+    if let Consumes::Holds { of_source } = factory.consumes() {
+        // The second input is what they refer to.
+        let rows_in = if inputs == 1 {
+            counts.rows_in
+        } else {
+            flow.rows + late
+        };
+        held(flow, &counts, (rows_in, late), of_source);
+        return true;
+    }
     let dropped = counts.rows_in.saturating_sub(counts.rows_out + late);
     match factory.consumes() {
         Consumes::Judges => flow.ruled += dropped,
@@ -181,20 +189,14 @@ fn enter(graph: &Graph, metrics: &Metrics, edge: &Edge, flow: &mut Flow) -> bool
 
 /// Takes the rows through rules that they may wait for. Those that wait are on their way; those that have
 /// waited since before the run are read with it.
-fn held(flow: &mut Flow, counts: &NodeSnapshot, inputs: usize, of_source: bool) -> bool {
-    let rows_in = match inputs {
-        1 => counts.rows_in,
-        // The second input is what they refer to.
-        _ => flow.rows,
-    };
-    let decided = counts.rows_out + counts.kept_back;
+fn held(flow: &mut Flow, counts: &NodeSnapshot, (rows_in, late): (u64, u64), of_source: bool) {
+    let decided = counts.rows_out + counts.kept_back + late;
     let waited = decided.saturating_sub(rows_in);
     flow.decoded += waited;
     flow.rows = (flow.rows + waited).saturating_sub(counts.kept_back);
     if !of_source {
         flow.ruled += counts.kept_back;
     }
-    true
 }
 
 /// Finds the scans of an island and the filters that each one's rows went through.

@@ -65,7 +65,7 @@ const MEASURES: [(&str, &[&str], &str); 17] = [
         &["x"],
         "CASE WHEN count(x) > 0 THEN count(DISTINCT x) = count(DISTINCT lower(x)) END",
     ),
-    ("range", &["x"], "(max(x) - min(x))"),
+    ("spread", &["x"], "(max(x) - min(x))"),
     ("zeros", &["x"], "count(*) FILTER (WHERE x = 0)"),
     ("quantile_exact", &["x", "y"], "percentile_cont(x, y)"),
     ("iqr", &["x"], "(quantile(x, 0.75) - quantile(x, 0.25))"),

@@ -77,7 +77,7 @@ fn run_case(seed: u64) -> usize {
     let first = script(&sources, &cases);
     cases.pop();
     let changed = script(&sources, &cases);
-    let mut stops = 0;
+    let (mut stops, mut is_there) = (0, true);
     let summary = loop {
         let way = Way {
             parallelism: random.random_range(1..=3),
@@ -96,8 +96,13 @@ fn run_case(seed: u64) -> usize {
         let told = said.iter().any(|note| {
             note.contains(&format!("view/m{QUERIES}")) && note.contains("the script has it no more")
         });
-        // Who is stopped before anything is kept has nothing to drop.
-        assert_eq!(told, stops == 1 && !said.is_empty(), "{said:?}");
+        // Who is stopped before anything is kept has nothing to drop, and leaves it to the next run.
+        if told {
+            assert!(is_there && stops > 0, "{said:?}");
+        } else {
+            assert!(stops != 1 || said.is_empty(), "{said:?}");
+        }
+        is_there = stops == 0 || is_there && summary.rows_in == 0;
         if summary.ending != Ending::Stopped {
             break summary;
         }

@@ -64,9 +64,8 @@ impl OperatorFactory for GateFactory {
     }
 
     fn consumes(&self) -> Consumes {
-        match self.of_source {
-            true => Consumes::JudgesSource,
-            false => Consumes::Judges,
+        Consumes::Holds {
+            of_source: self.of_source,
         }
     }
 

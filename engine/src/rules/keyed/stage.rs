@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
@@ -269,10 +268,8 @@ impl Stage {
         verdicts: &[Verdict],
         task: &TaskContext,
     ) -> Result<RecordBatch> {
-        let (origin, rows) = ((&Origin::default(), task), batch.num_rows());
+        let origin = (&Origin::default(), task);
         let judged = self.judge.settle(batch, verdicts, origin, self.is_last)?;
-        let kept_back = (rows - judged.rows.num_rows()) as u64;
-        task.metrics.kept_back.fetch_add(kept_back, Relaxed);
         Ok(judged.rows)
     }
 
