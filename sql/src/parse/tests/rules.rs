@@ -150,7 +150,6 @@ fn rules_over_keys() {
 #[test]
 fn what_is_kept_for_later() {
     let rules = [
-        "r EXPECT (a) REFERENCES b(c) GRACE INTERVAL '1' HOUR",
         "r EXPECT (a + 1) REFERENCES b(c)",
         "r EXPECT NO DOUBT (a)",
         "r EXPECT (count(*) > 0) SCOPE LAST (10 ROWS)",
@@ -159,8 +158,6 @@ fn what_is_kept_for_later() {
     ];
     let errors: Vec<String> = rules.map(error).into();
     expect![[r#"
-        error[E0109]: line 1, column 58: GRACE is not supported in this version
-          hint: the other table is read when the job starts: a row that it doesn't have then would wait for nothing
         error[E0109]: line 1, column 46: REFERENCES of a rule is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
         error[E0109]: line 1, column 38: EXPECT NO is not supported in this version

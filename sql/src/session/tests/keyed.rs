@@ -262,12 +262,11 @@ fn the_graph_shows_rules_over_keys() {
     );
 }
 
-const MISWRITTEN: [&str; 11] = [
+const MISWRITTEN: [&str; 10] = [
     "EXPECT UNIQUE (idd)",
     "EXPECT UNIQUE ()",
     "EXPECT UNIQUE (id, id)",
     "EXPECT UNIQUE id",
-    "EXPECT UNIQUE (id) KEEP LAST",
     "EXPECT UNIQUE (id) WITHIN 7",
     "EXPECT UNIQUE (id) WITHIN INTERVAL '7' DOGS",
     "EXPECT (id) DETERMINES (statuss)",
@@ -322,10 +321,6 @@ fn rules_over_keys_that_are_miswritten() {
 
         EXPECT UNIQUE id
         error[E0101]: line 1, column 46: expected '(' but found 'id'
-
-        EXPECT UNIQUE (id) KEEP LAST
-        error[E0109]: line 1, column 51: KEEP LAST is not supported in this version
-          hint: a row that has been published is not taken back: KEEP FIRST, or keep the last row of each key with ROW_NUMBER() OVER (PARTITION BY .. ORDER BY .. DESC) = 1 in a MATERIALIZED VIEW
 
         EXPECT UNIQUE (id) WITHIN 7
         error[E0101]: line 1, column 58: expected INTERVAL but found the number 7

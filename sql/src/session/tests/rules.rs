@@ -347,7 +347,7 @@ fn what_cannot_be_planned() {
 
         EXPECT NORMAL (count(*), METHOD 'nope') SCOPE WINDOW (TUMBLE (ts, INTERVAL '1' HOUR))
         error[E0117]: line 1, column 39: unknown method "nope"
-          hint: known: auto, ewma, robust_z, iqr, fixed, change, rate, cusum, page_hinkley, seasonal, holt_winters, rcf, half_space_trees, knn, context, extreme, spectral_residual, change_point, adwin, kswin, rare
+          hint: known: auto, ewma, robust_z, iqr, fixed, change, rate, cusum, page_hinkley, seasonal, holt_winters, rcf, half_space_trees, knn, context, extreme, spectral_residual, change_point, adwin, kswin, rare, stl, s_h_esd, ar, ets, matrix_profile, ecod, copod, mahalanobis
 
         EXPECT (row_number() OVER (ORDER BY id) > 0)
         error[E0116]: line 1, column 40: row_number is computed over many rows, a rule looks at one
@@ -355,7 +355,7 @@ fn what_cannot_be_planned() {
 
         EXPECT (nope(amount))
         error[E0105]: line 1, column 40: unknown function "nope"
-          hint: did you mean "now"?
+          hint: did you mean "mode"?
 
         EXPECT (status ~ '(')
         error[E0116]: line 1, column 39: a pattern is no regular expression
