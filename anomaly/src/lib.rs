@@ -37,6 +37,7 @@ mod moments;
 mod policy;
 mod random;
 mod ring;
+mod sorted;
 mod tail;
 mod told;
 mod verdict;

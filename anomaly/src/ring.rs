@@ -22,6 +22,11 @@ impl Ring {
         }
     }
 
+    /// The values that it holds at most.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Whether the next value takes the place of another.
     pub(crate) fn is_full(&self) -> bool {
         self.values.len() == self.most

@@ -3,9 +3,9 @@
 
 use super::{Detector, Reading};
 use crate::codec::{Reader, State, Writer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::moments::floor;
-use crate::ring::Ring;
+use crate::sorted::Sorted;
 
 /// Rows that are looked back at: quartiles of fewer jump, and more make a key's state large.
 const ROWS: usize = 80;
@@ -27,8 +27,7 @@ pub(crate) enum Rule {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Robust {
     rule: Rule,
-    window: Ring,
-    sorted: Vec<f32>,
+    window: Sorted,
 }
 
 impl Robust {
@@ -36,26 +35,21 @@ impl Robust {
     pub(crate) fn new(rule: Rule) -> Self {
         Self {
             rule,
-            window: Ring::new(ROWS),
-            sorted: Vec::new(),
+            window: Sorted::new(ROWS),
         }
-    }
-
-    fn at(&self, place: usize) -> f64 {
-        self.sorted.get(place).copied().map_or(0.0, f64::from)
     }
 
     /// The median of the distances from `center`: the nearest half of the sorted values lies around it.
     fn deviation(&self, center: f64) -> f64 {
-        let middle = self.sorted.len() / 2;
+        let middle = self.window.len() / 2;
         let (mut below, mut above) = (middle, middle);
         let mut distance = 0.0;
-        for _ in 0..=self.sorted.len() / 2 {
-            let down = below.checked_sub(1).map(|place| center - self.at(place));
-            let up = self
-                .sorted
-                .get(above)
-                .map(|value| f64::from(*value) - center);
+        for _ in 0..=self.window.len() / 2 {
+            let down = below
+                .checked_sub(1)
+                .map(|place| center - self.window.at(place));
+            let up = self.window.values().get(above);
+            let up = up.map(|value| f64::from(*value) - center);
             distance = match (down, up) {
                 (Some(down), Some(up)) if down <= up => {
                     below -= 1;
@@ -77,24 +71,24 @@ impl Robust {
 
     /// Distances within the outer tenths keep a window of mostly equal values from having no width.
     fn spread(&self) -> f64 {
-        let tenth = self.sorted.len() / 10;
-        (self.at(self.sorted.len() - 1 - tenth) - self.at(tenth)) / 2.56
+        let tenth = self.window.len() / 10;
+        (self.window.at(self.window.len() - 1 - tenth) - self.window.at(tenth)) / 2.56
     }
 }
 
 impl Detector for Robust {
     fn judge(&mut self, _time: i64, values: &[f64]) -> Reading {
-        let length = self.sorted.len();
+        let length = self.window.len();
         let Some(value) = values.first().filter(|_| length >= ROWS_MIN) else {
             return Reading::SILENT;
         };
-        let median = self.at(length / 2);
+        let median = self.window.at(length / 2);
         if self.rule == Rule::Mad {
             let deviation = self.deviation(median) * MAD_TO_DEVIATION;
             let scale = deviation.max(self.spread() * 0.25).max(floor(median));
             return Reading::away(*value, median, scale);
         }
-        let (low, high) = (self.at(length / 4), self.at(length * 3 / 4));
+        let (low, high) = (self.window.at(length / 4), self.window.at(length * 3 / 4));
         let range = (high - low).max(self.spread() * 0.25).max(floor(median));
         let outside = (value - high).max(low - value).max(0.0);
         Reading {
@@ -104,21 +98,9 @@ impl Detector for Robust {
     }
 
     fn learn(&mut self, _time: i64, values: &[f64]) {
-        // -0 would be another place in the order, and none when sorted anew.
-        let Some(value) = values.first().map(|value| *value as f32 + 0.0) else {
-            return;
-        };
-        if self.sorted.is_empty() {
-            self.sorted.reserve_exact(ROWS);
+        if let Some(value) = values.first() {
+            self.window.push(*value as f32);
         }
-        if let Some(old) = self.window.push(value) {
-            let place = self.sorted.partition_point(|known| *known < old);
-            if place < self.sorted.len() {
-                self.sorted.remove(place);
-            }
-        }
-        let place = self.sorted.partition_point(|known| *known < value);
-        self.sorted.insert(place, value);
     }
 }
 
@@ -128,18 +110,10 @@ impl State for Robust {
     }
 
     fn load(&mut self, from: &mut Reader<'_>) -> Result<()> {
-        self.window.load(from)?;
-        if self.window.iter().any(|value| !value.is_finite()) {
-            return Err(Error::Damaged("a value is not finite"));
-        }
-        self.sorted.clear();
-        self.sorted.reserve_exact(ROWS);
-        self.sorted.extend(self.window.iter());
-        self.sorted.sort_by(f32::total_cmp);
-        Ok(())
+        self.window.load(from)
     }
 
     fn heap_bytes(&self) -> usize {
-        self.window.heap_bytes() + self.sorted.capacity() * size_of::<f32>()
+        self.window.heap_bytes()
     }
 }

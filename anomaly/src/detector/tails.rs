@@ -4,8 +4,8 @@
 
 use super::{Detector, Reading};
 use crate::codec::{Reader, State, Writer};
-use crate::error::{Error, Result};
-use crate::ring::Ring;
+use crate::error::Result;
+use crate::sorted::Sorted;
 
 /// Rows of the distributions.
 const ROWS: usize = 512;
@@ -23,13 +23,6 @@ pub(crate) enum Rule {
     Copod,
 }
 
-/// The last values of a column.
-#[derive(Debug, Clone, PartialEq)]
-struct Column {
-    window: Ring,
-    sorted: Vec<f32>,
-}
-
 /// How seldom values of a column are as low, as high, and as far on the side of its longer tail.
 #[derive(Debug, Clone, Copy, Default)]
 struct Surprise {
@@ -43,66 +36,46 @@ struct Surprise {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tails {
     rule: Rule,
-    columns: Vec<Column>,
+    /// The last values of each.
+    columns: Vec<Sorted>,
     /// The last row's surprise per column; not part of the state.
     blame: Vec<f64>,
 }
 
-impl Column {
-    fn new() -> Self {
-        Self {
-            window: Ring::new(ROWS),
-            sorted: Vec::new(),
-        }
-    }
-
-    fn surprise(&self, value: f64) -> Surprise {
-        let count = self.sorted.len() as f64 + 1.0;
-        let below = self
-            .sorted
-            .partition_point(|known| f64::from(*known) < value);
-        let up_to = self
-            .sorted
-            .partition_point(|known| f64::from(*known) <= value);
+impl Surprise {
+    fn of(value: f64, known: &Sorted) -> Self {
+        let values = known.values();
+        let count = values.len() as f64 + 1.0;
+        let below = values.partition_point(|known| f64::from(*known) < value);
+        let up_to = values.partition_point(|known| f64::from(*known) <= value);
         // The row itself counts, so that nothing is impossible.
         let left = -((up_to as f64 + 1.0) / count).ln();
-        let right = -(((self.sorted.len() - below) as f64 + 1.0) / count).ln();
-        let longer = match self.skew() {
+        let right = -(((values.len() - below) as f64 + 1.0) / count).ln();
+        let longer = match skew(known) {
             skew if skew > SKEWED => right,
             skew if skew < -SKEWED => left,
             _ => left.max(right),
         };
-        Surprise {
+        Self {
             left,
             right,
             longer,
             side: i8::from(right > left) - i8::from(left > right),
         }
     }
+}
 
-    /// How much longer the right tail is than the left one, from -1 to 1, by deciles: one wild value does not turn it.
-    fn skew(&self) -> f64 {
-        let at = |place: usize| f64::from(self.sorted.get(place).copied().unwrap_or_default());
-        let count = self.sorted.len();
-        let (low, middle, high) = (at(count / 10), at(count / 2), at(count * 9 / 10));
-        match high > low {
-            true => ((high - middle) - (middle - low)) / (high - low),
-            false => 0.0,
-        }
-    }
-
-    fn add(&mut self, value: f32) {
-        if self.sorted.is_empty() {
-            self.sorted.reserve_exact(ROWS);
-        }
-        if let Some(old) = self.window.push(value) {
-            let place = self.sorted.partition_point(|known| *known < old);
-            if place < self.sorted.len() {
-                self.sorted.remove(place);
-            }
-        }
-        let place = self.sorted.partition_point(|known| *known < value);
-        self.sorted.insert(place, value);
+/// How much longer the right tail is than the left one, from -1 to 1, by deciles: one wild value does not turn it.
+fn skew(known: &Sorted) -> f64 {
+    let count = known.len();
+    let (low, middle, high) = (
+        known.at(count / 10),
+        known.at(count / 2),
+        known.at(count * 9 / 10),
+    );
+    match high > low {
+        true => ((high - middle) - (middle - low)) / (high - low),
+        false => 0.0,
     }
 }
 
@@ -111,7 +84,7 @@ impl Tails {
     pub(crate) fn new(rule: Rule, columns: usize) -> Self {
         Self {
             rule,
-            columns: vec![Column::new(); columns],
+            columns: vec![Sorted::new(ROWS); columns],
             blame: Vec::new(),
         }
     }
@@ -119,16 +92,12 @@ impl Tails {
 
 impl Detector for Tails {
     fn judge(&mut self, _time: i64, values: &[f64]) -> Reading {
-        let ready = self
-            .columns
-            .first()
-            .is_some_and(|c| c.sorted.len() >= ROWS_MIN);
-        if !ready {
+        if self.columns.first().is_none_or(|c| c.len() < ROWS_MIN) {
             return Reading::SILENT;
         }
         let pairs = self.columns.iter().zip(values);
         let all: Vec<Surprise> = pairs
-            .map(|(c, value)| c.surprise(f64::from(*value as f32)))
+            .map(|(known, value)| Surprise::of(f64::from(*value as f32), known))
             .collect();
         let sum = |of: fn(&Surprise) -> f64| all.iter().map(of).sum::<f64>();
         let both = |s: &Surprise| s.longer.max((s.left + s.right) / 2.0);
@@ -148,8 +117,7 @@ impl Detector for Tails {
 
     fn learn(&mut self, _time: i64, values: &[f64]) {
         for (column, value) in self.columns.iter_mut().zip(values) {
-            // -0 would be another place in the order, and none when sorted anew.
-            column.add(*value as f32 + 0.0);
+            column.push(*value as f32);
         }
     }
 
@@ -162,29 +130,18 @@ impl Detector for Tails {
 
 impl State for Tails {
     fn save(&self, to: &mut Writer) {
-        self.columns
-            .iter()
-            .for_each(|column| column.window.save(to));
+        self.columns.iter().for_each(|column| column.save(to));
     }
 
     fn load(&mut self, from: &mut Reader<'_>) -> Result<()> {
-        for column in &mut self.columns {
-            column.window.load(from)?;
-            if column.window.iter().any(|value| !value.is_finite()) {
-                return Err(Error::Damaged("a value is not finite"));
-            }
-            column.sorted.clear();
-            column.sorted.reserve_exact(ROWS);
-            column.sorted.extend(column.window.iter());
-            column.sorted.sort_by(f32::total_cmp);
-        }
-        Ok(())
+        self.columns
+            .iter_mut()
+            .try_for_each(|column| column.load(from))
     }
 
     fn heap_bytes(&self) -> usize {
-        let column = |c: &Column| c.window.heap_bytes() + c.sorted.capacity() * size_of::<f32>();
-        self.columns.iter().map(column).sum::<usize>()
-            + self.columns.capacity() * size_of::<Column>()
+        self.columns.iter().map(State::heap_bytes).sum::<usize>()
+            + self.columns.capacity() * size_of::<Sorted>()
             + self.blame.capacity() * size_of::<f64>()
     }
 }
