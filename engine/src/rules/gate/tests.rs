@@ -23,7 +23,8 @@ use crate::message::EventTime;
 use crate::operator::Extent;
 use crate::rules::check::Ask;
 use crate::rules::keyed::Spread;
-use crate::rules::{Action, Grade, Judge, Rule, Step, Switch};
+use crate::rules::tests::harness::{grade, rule};
+use crate::rules::{Action, Judge, Rule, Step, Switch};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 /// The length of windows.
@@ -137,14 +138,6 @@ fn gate(over: Over, unknown_violates: bool, bounded: bool) -> Gate {
     }
 }
 
-fn grade() -> Grade {
-    Grade {
-        dimension: "validity".to_owned(),
-        severity: "warning".to_owned(),
-        weight: 1.0,
-    }
-}
-
 fn windows() -> Over {
     Over::Window {
         time: column("time"),
@@ -156,17 +149,17 @@ fn windows() -> Over {
 /// The subtasks of a gate over rows whose value is not 7.
 fn fleet(gate: Gate, parallelism: usize) -> Fleet {
     let rule = Rule {
-        name: gate.check.name.clone(),
-        text: gate.check.text.clone(),
         when: Some(binary(column("value"), Op::IsDistinctFrom, number(7))),
-        expect: lit(true),
-        keyed: None,
-        action: Action::Quarantine("table".into()),
         unknown_violates: gate.check.unknown_violates,
+        ..rule(
+            &gate.check.name,
+            lit(true),
+            Action::Quarantine("table".into()),
+        )
+    };
+    let rule = Rule {
         gate: Some(Arc::new(gate)),
-        overflow: None,
-        grade: grade(),
-        switch: Switch::On,
+        ..rule
     };
     let judge = Arc::new(Judge::try_new("table", &[rule], &schema(), Some("time")).unwrap());
     let steps = Step::all(&judge, &schema(), None);

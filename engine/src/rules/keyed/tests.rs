@@ -21,7 +21,8 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::message::EventTime;
 use crate::operator::{Extent, Output, driving};
-use crate::rules::{Action, Grade, Judge, Rule, Switch};
+use crate::rules::tests::harness::rule;
+use crate::rules::{Action, Judge, Rule};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 const STATES: [&str; 4] = ["new", "paid", "sent", "back"];
@@ -72,23 +73,10 @@ fn column(name: &str) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new_with_schema(name, &schema()).unwrap())
 }
 
-fn rule(keyed: Keyed, expect: Arc<dyn PhysicalExpr>) -> Rule {
+fn keyed_rule(keyed: Keyed, expect: Arc<dyn PhysicalExpr>) -> Rule {
     Rule {
-        name: "rule".to_owned(),
-        text: "rule".to_owned(),
-        when: None,
-        expect,
         keyed: Some(keyed),
-        gate: None,
-        action: Action::Drop,
-        unknown_violates: false,
-        overflow: None,
-        grade: Grade {
-            dimension: "validity".to_owned(),
-            severity: "warning".to_owned(),
-            weight: 1.0,
-        },
-        switch: Switch::On,
+        ..rule("rule", expect, Action::Drop)
     }
 }
 
@@ -308,7 +296,7 @@ fn fleet(kind: &str, ordered: bool, parallelism: usize) -> Fleet {
         order: ordered.then(|| column("time")),
         ask,
     };
-    let rules = [rule(keyed, expect)];
+    let rules = [keyed_rule(keyed, expect)];
     let judge = Arc::new(Judge::try_new("table", &rules, &schema(), None).unwrap());
     let stages = Stage::all(&judge, &schema());
     let [stage] = stages.as_slice() else {

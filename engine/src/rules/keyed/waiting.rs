@@ -10,12 +10,15 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::fingerprint::Low;
+use super::fingerprint::{self, Low};
 use super::operator::none_waits;
+use super::stage::Stage;
 use super::state::{FORMAT, WAITING};
 use crate::error::Result;
+use crate::key_group::KeyGroups;
 use crate::operator::Extent;
 use crate::spill;
+use crate::updating::codec::evaluate;
 use crate::updating::state::unreadable;
 
 /// What is known of a row that waits.
@@ -183,13 +186,23 @@ impl Waiting {
     }
 }
 
-/// Rows of a schema as a checkpoint has them, and the ends of their waits.
-pub(super) fn restore(batch: &RecordBatch, schema: &SchemaRef) -> Result<(RecordBatch, Vec<i64>)> {
+/// The rows of some key groups as a checkpoint has them, with the key of each and the end of its wait.
+pub(super) fn restore(
+    batch: &RecordBatch,
+    stage: &Stage,
+    groups: &KeyGroups,
+) -> Result<(RecordBatch, Vec<(u128, i64)>)> {
     let Some((due, columns)) = batch.columns().split_last() else {
         return Err(unreadable("rows that wait have no columns".to_owned()));
     };
-    let rows = RecordBatch::try_new(Arc::clone(schema), columns.to_vec())?;
+    let rows = RecordBatch::try_new(Arc::clone(stage.schema()), columns.to_vec())?;
     let due = due.as_primitive_opt::<Int64Type>();
     let due = due.ok_or_else(|| unreadable("the ends of waits are no numbers".to_owned()))?;
-    Ok((rows, due.values().to_vec()))
+    let key = evaluate(stage.key(), &rows)?;
+    let mine = groups.mask(&key, rows.num_rows())?;
+    let numbers = fingerprint::keys(&key, rows.num_rows())?;
+    let waits = numbers.into_iter().zip(due.values().iter().copied());
+    let waits = waits.zip(mine.values());
+    let waits = waits.filter_map(|(wait, mine)| mine.then_some(wait));
+    Ok((filter_record_batch(&rows, &mine)?, waits.collect()))
 }

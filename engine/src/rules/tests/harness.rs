@@ -83,7 +83,7 @@ pub(super) fn more(left: &str, right: &str) -> Arc<dyn PhysicalExpr> {
     binary(column(left), Operator::Gt, column(right))
 }
 
-pub(super) fn rule(name: &str, expect: Arc<dyn PhysicalExpr>, action: Action) -> Rule {
+pub(in crate::rules) fn rule(name: &str, expect: Arc<dyn PhysicalExpr>, action: Action) -> Rule {
     Rule {
         name: name.to_owned(),
         text: format!("EXPECT ({expect}) {action}"),
@@ -94,12 +94,16 @@ pub(super) fn rule(name: &str, expect: Arc<dyn PhysicalExpr>, action: Action) ->
         action,
         unknown_violates: false,
         overflow: None,
-        grade: Grade {
-            dimension: "validity".to_owned(),
-            severity: "warning".to_owned(),
-            weight: 1.0,
-        },
+        grade: grade(),
         switch: Switch::On,
+    }
+}
+
+pub(in crate::rules) fn grade() -> Grade {
+    Grade {
+        dimension: "validity".to_owned(),
+        severity: "warning".to_owned(),
+        weight: 1.0,
     }
 }
 

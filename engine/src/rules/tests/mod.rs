@@ -3,7 +3,7 @@
 
 mod checks;
 mod fused;
-mod harness;
+pub(super) mod harness;
 
 use std::collections::BTreeMap;
 

@@ -227,16 +227,9 @@ impl Operator for KeepingLast {
             }
         }
         for batch in batches {
-            let (rows, due) = waiting::restore(&batch, self.stage.schema())?;
-            let key = evaluate(self.stage.key(), &rows)?;
-            let mine = groups.mask(&key, rows.num_rows())?;
-            let numbers = fingerprint::keys(&key, rows.num_rows())?;
-            let turns = numbers.iter().zip(due).zip(mine.values());
-            let turns = turns
-                .filter(|(_, mine)| *mine)
-                .map(|((key, due), _)| self.turn(*key, due));
+            let (rows, waits) = waiting::restore(&batch, &self.stage, groups)?;
+            let turns = waits.into_iter().map(|(key, due)| self.turn(key, due));
             let (turns, max) = (turns.collect(), self.task.job.batch_rows.max(1));
-            let rows = filter_record_batch(&rows, &mine)?;
             self.waiting.push(rows, turns, max)?;
         }
         self.waiting.restored();

@@ -13,7 +13,8 @@ use rand::Rng;
 
 use super::*;
 use crate::rules::keyed::{Ask, Keyed, KeyedFactory};
-use crate::rules::{Action, Grade, Judge, Rule, Switch};
+use crate::rules::tests::harness::rule;
+use crate::rules::{Action, Judge, Rule};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 type Row = (i64, Option<i64>, i64);
@@ -40,21 +41,8 @@ fn fleet(by_time: bool, micros: Option<i64>, parallelism: usize) -> Fleet {
         ask: Ask::UniqueLast(UniqueLast { time, micros }),
     };
     let rule = Rule {
-        name: "rule".to_owned(),
-        text: "rule".to_owned(),
-        when: None,
-        expect: lit(true),
         keyed: Some(keyed),
-        gate: None,
-        action: Action::Drop,
-        unknown_violates: false,
-        overflow: None,
-        switch: Switch::On,
-        grade: Grade {
-            dimension: "uniqueness".to_owned(),
-            severity: "warning".to_owned(),
-            weight: 1.0,
-        },
+        ..rule("rule", lit(true), Action::Drop)
     };
     let judge = Arc::new(Judge::try_new("table", &[rule], &schema(), None).unwrap());
     let stages = Stage::all(&judge, &schema());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, not};
 use arrow::record_batch::RecordBatch;
@@ -279,20 +279,13 @@ impl Operator for Referring {
 impl Referring {
     /// Takes rows that wait back from a checkpoint.
     fn wait_again(&mut self, batch: &RecordBatch, groups: &KeyGroups) -> Result<()> {
-        let (rows, due) = waiting::restore(batch, self.stage.schema())?;
-        let keys: Vec<ArrayRef> = evaluate(self.stage.key(), &rows)?;
-        let mine = groups.mask(&keys, rows.num_rows())?;
-        let numbers = fingerprint::keys(&keys, rows.num_rows())?;
-        let mut turns = self.turns(&numbers, self.times(&rows)?.as_ref());
-        for (turn, due) in turns.iter_mut().zip(due) {
+        let (rows, waits) = waiting::restore(batch, &self.stage, groups)?;
+        let keys: Vec<u128> = waits.iter().map(|(key, _)| *key).collect();
+        let mut turns = self.turns(&keys, self.times(&rows)?.as_ref());
+        for (turn, (_, due)) in turns.iter_mut().zip(waits) {
             turn.due = due;
         }
-        let of_mine = turns.into_iter().zip(mine.values());
-        let turns = of_mine
-            .filter_map(|(turn, mine)| mine.then_some(turn))
-            .collect();
         let max = self.task.job.batch_rows.max(1);
-        self.waiting
-            .push(filter_record_batch(&rows, &mine)?, turns, max)
+        self.waiting.push(rows, turns, max)
     }
 }

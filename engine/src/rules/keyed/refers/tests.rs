@@ -20,7 +20,8 @@ use crate::graph::NodeIndex;
 use crate::message::EventTime;
 use crate::operator::Extent;
 use crate::rules::keyed::{Ask, Keyed, Refers};
-use crate::rules::{Action, Grade, Judge, Reference, Rule, Switch};
+use crate::rules::tests::harness::rule;
+use crate::rules::{Action, Judge, Reference, Rule};
 use crate::updating::harness::{Fleet, parallelisms, seeds};
 
 const GRACE: i64 = 10;
@@ -67,21 +68,8 @@ fn fleet(by_event_time: bool, one_per_key: bool, parallelism: usize) -> Fleet {
         }),
     };
     let rule = Rule {
-        name: "rule".to_owned(),
-        text: "rule".to_owned(),
-        when: None,
-        expect: lit(true),
         keyed: Some(keyed),
-        gate: None,
-        action: Action::Drop,
-        unknown_violates: false,
-        overflow: None,
-        switch: Switch::On,
-        grade: Grade {
-            dimension: "consistency".to_owned(),
-            severity: "warning".to_owned(),
-            weight: 1.0,
-        },
+        ..rule("rule", lit(true), Action::Drop)
     };
     let judge = Arc::new(Judge::try_new("table", &[rule], &schema(), None).unwrap());
     let stages = Stage::all(&judge, &schema());

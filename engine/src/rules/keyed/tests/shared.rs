@@ -54,7 +54,7 @@ fn partitions(count: usize) -> Fleet {
         order: None,
         ask: Ask::Unique,
     };
-    let rules = [rule(keyed, lit(true))];
+    let rules = [keyed_rule(keyed, lit(true))];
     let judge = Arc::new(Judge::try_new("table", &rules, &schema(), None).unwrap());
     let stages = Stage::all(&judge, &schema());
     assert!(stages[0].can_be_shared());
