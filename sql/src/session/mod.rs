@@ -4,6 +4,7 @@ mod alone;
 mod alter;
 mod baselines;
 mod checks;
+mod ephemeral;
 mod excluded;
 mod feedback;
 mod insert;

@@ -17,15 +17,13 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, TryFutureExt};
 use tokio::sync::{mpsc, watch};
 use weir_engine::changelog;
-use weir_engine::dead_letter::{DeadLetter, DeadLetterStore, DeadLetters};
+use weir_engine::dead_letter::DeadLetters;
 use weir_engine::error::{Place, Result};
 use weir_engine::graph::Graph;
-use weir_engine::job::{JobContext, Stop};
-use weir_engine::metrics::Metrics;
+use weir_engine::job::Stop;
 use weir_engine::runtime::{Job, TimeOptions};
-use weir_engine::sink::CommitToken;
 
-use super::{Session, outlet::Outlet};
+use super::{Session, ephemeral::Found, outlet::Outlet};
 use crate::ast::Subscribe;
 use crate::lower::{Referrals, Target, add_outlet, check_last};
 use crate::settings::Mode;
@@ -75,9 +73,11 @@ impl Session {
         referrals.of_plan(&mut graph, &plan).await?;
         let rows = add_outlet(&mut graph, target, &plan, outlet).await?;
         self.add_references(&mut graph, Mode::Streaming).await?;
+        // Rows that cannot be decoded are left out, as those of a query are.
+        let letters = DeadLetters::new(Arc::new(Found::default())).muted();
         let job = Job::start(
             Arc::new(graph),
-            self.subscription_context(stopped),
+            self.ephemeral("subscription", letters, stopped),
             TimeOptions {
                 streaming: true,
                 idle_timeout: self.settings.idle_timeout(),
@@ -93,50 +93,6 @@ impl Session {
             end,
             stop,
         ))
-    }
-
-    fn subscription_context(&self, stop: watch::Receiver<Stop>) -> JobContext {
-        JobContext {
-            env: self.env.clone(),
-            memory: Arc::clone(&self.runtime.memory_pool),
-            batch_rows: self.settings.batch_rows(),
-            dead_letters: DeadLetters::new(Arc::new(Forgetful)).muted(),
-            datafusion: self.planner.state().task_ctx(),
-            metrics: Metrics::default(),
-            stop,
-            pipeline: "subscription".into(),
-            run_id: self.env.next_id().into(),
-        }
-    }
-}
-
-/// Rows that cannot be decoded are left out, as those of a query are.
-#[derive(Debug)]
-struct Forgetful;
-
-impl DeadLetterStore for Forgetful {
-    fn write(&self, _letters: Vec<DeadLetter>) -> Result<()> {
-        Ok(())
-    }
-
-    fn stage(&self, _letters: Vec<DeadLetter>) -> Result<CommitToken> {
-        Ok(CommitToken::new(String::new(), 0, 0))
-    }
-
-    fn stage_rows(&self, _table: &str, _rows: &[RecordBatch]) -> Result<CommitToken> {
-        Ok(CommitToken::new(String::new(), 0, 0))
-    }
-
-    fn stage_system(&self, _table: &str, _rows: &[RecordBatch]) -> Result<CommitToken> {
-        Ok(CommitToken::new(String::new(), 0, 0))
-    }
-
-    fn commit(&self, _token: &CommitToken) -> Result<()> {
-        Ok(())
-    }
-
-    fn abort(&self, _token: &CommitToken) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -8,17 +8,14 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
 use datafusion::logical_expr::LogicalPlan;
-use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use weir_engine::dead_letter::{DeadLetter, DeadLetterStore, DeadLetters};
+use weir_engine::dead_letter::DeadLetters;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::graph::Graph;
-use weir_engine::job::JobContext;
-use weir_engine::metrics::Metrics;
-use weir_engine::rules::{RESULTS, Switch};
+use weir_engine::rules::Switch;
 use weir_engine::runtime::{Job, TimeOptions};
-use weir_engine::sink::CommitToken;
 
+use super::ephemeral::Found;
 use super::outlet::Outlet;
 use super::subscribe::Moments;
 use super::{Outcome, Session};
@@ -174,17 +171,8 @@ impl Session {
     /// Runs a graph and gives what its rules have found.
     async fn results_of(&self, (graph, mut rest): (Graph, Moments)) -> Result<Vec<RecordBatch>> {
         let found = Arc::new(Found::default());
-        let context = JobContext {
-            env: self.env.clone(),
-            memory: Arc::clone(&self.runtime.memory_pool),
-            batch_rows: self.settings.batch_rows(),
-            dead_letters: DeadLetters::new(Arc::clone(&found) as _),
-            datafusion: self.planner.state().task_ctx(),
-            metrics: Metrics::default(),
-            stop: self.stop.subscribe(),
-            pipeline: "validate".into(),
-            run_id: self.env.next_id().into(),
-        };
+        let letters = DeadLetters::new(Arc::clone(&found) as _);
+        let context = self.ephemeral("validate", letters, self.stop.subscribe());
         let time = TimeOptions {
             streaming: false,
             idle_timeout: None,
@@ -195,42 +183,7 @@ impl Session {
         let drained = async { while rest.recv().await.is_some() {} };
         let (end, ()) = futures::future::join(job.wait(), drained).await;
         end?;
-        Ok(std::mem::take(&mut *found.results.lock()))
-    }
-}
-
-/// What rules find. All else is left out: what a source that is read keeps back is nobody's here.
-#[derive(Debug, Default)]
-struct Found {
-    results: Mutex<Vec<RecordBatch>>,
-}
-
-impl DeadLetterStore for Found {
-    fn write(&self, _letters: Vec<DeadLetter>) -> Result<()> {
-        Ok(())
-    }
-
-    fn stage(&self, _letters: Vec<DeadLetter>) -> Result<CommitToken> {
-        Ok(CommitToken::new(String::new(), 0, 0))
-    }
-
-    fn stage_rows(&self, _table: &str, _rows: &[RecordBatch]) -> Result<CommitToken> {
-        Ok(CommitToken::new(String::new(), 0, 0))
-    }
-
-    fn stage_system(&self, table: &str, rows: &[RecordBatch]) -> Result<CommitToken> {
-        if table == RESULTS {
-            self.results.lock().extend_from_slice(rows);
-        }
-        Ok(CommitToken::new(String::new(), 0, 0))
-    }
-
-    fn commit(&self, _token: &CommitToken) -> Result<()> {
-        Ok(())
-    }
-
-    fn abort(&self, _token: &CommitToken) -> Result<()> {
-        Ok(())
+        Ok(found.take())
     }
 }
 
