@@ -7,6 +7,7 @@
 
 mod changes;
 mod follow;
+mod parts;
 mod quarantine;
 mod stateless;
 mod table;
@@ -21,6 +22,7 @@ use weir_engine::operator::StateBatches;
 use weir_engine::view::{Room, Rows, Snapshot};
 
 pub(crate) use follow::Follower;
+pub(crate) use parts::Parts;
 pub(crate) use quarantine::{QuarantineRows, QuarantineTable, SCHEMA as QUARANTINE};
 pub(crate) use stateless::Stateless;
 pub(crate) use table::StoredView;

@@ -7,16 +7,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::{StreamExt as _, TryStreamExt as _};
 use weir_engine::env::Env;
 use weir_engine::error::Result;
 use weir_engine::quarantine::{Kept, Quarantine};
+
+use super::parts::Parts;
 
 /// The schema in which quarantine tables are.
 pub(crate) const SCHEMA: &str = "quarantine";
@@ -74,37 +72,6 @@ impl QuarantineRows {
     }
 }
 
-/// Some of the parts of a table, read one after the other as they are asked for.
-#[derive(Debug)]
-struct Parts {
-    table: QuarantineRows,
-    numbers: Vec<usize>,
-}
-
-impl PartitionStream for Parts {
-    fn schema(&self) -> &SchemaRef {
-        &self.table.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (kept, env) = (self.table.kept.clone(), self.table.env.clone());
-        let parts = futures::stream::iter(self.numbers.clone()).then(move |number| {
-            let (kept, env) = (kept.clone(), env.clone());
-            async move {
-                let read = move || match &kept {
-                    Some(kept) => kept.read(number),
-                    None => Ok(Vec::new()),
-                };
-                let batches = env.blocking(read).await??;
-                let batches = batches.into_iter().map(Ok::<_, DataFusionError>);
-                Ok::<_, DataFusionError>(futures::stream::iter(batches))
-            }
-        });
-        let schema = Arc::clone(&self.table.schema);
-        Box::pin(RecordBatchStreamAdapter::new(schema, parts.try_flatten()))
-    }
-}
-
 impl TableProvider for QuarantineRows {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -129,22 +96,16 @@ impl TableProvider for QuarantineRows {
         'd: 'out,
         Self: 'out,
     {
-        let parts = self.kept.as_ref().map_or(0, |kept| kept.parts());
-        let count = state.config().target_partitions().clamp(1, parts.max(1));
-        let partition = |number| -> Arc<dyn PartitionStream> {
-            Arc::new(Parts {
-                table: self.clone(),
-                numbers: (number..parts).step_by(count).collect(),
-            })
-        };
-        let plan = StreamingTableExec::try_new(
-            Arc::clone(&self.schema),
-            (0..count).map(partition).collect(),
-            projection,
-            None,
-            false,
-            None,
-        );
-        Box::pin(async move { Ok(Arc::new(plan?) as Arc<dyn ExecutionPlan>) })
+        let count = self.kept.as_ref().map_or(0, |kept| kept.parts());
+        let (kept, env) = (self.kept.clone(), self.env.clone());
+        let parts = Parts::new(&self.schema, count, move |number| {
+            let (kept, env) = (kept.clone(), env.clone());
+            async move {
+                let read = move || kept.map_or(Ok(Vec::new()), |kept| kept.read(number));
+                env.blocking(read).await?
+            }
+        });
+        let plan = parts.plan(state.config().target_partitions(), projection);
+        Box::pin(async move { plan })
     }
 }

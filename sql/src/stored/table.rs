@@ -6,18 +6,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::{StreamExt as _, TryStreamExt as _};
 use weir_engine::changelog::rows_schema;
 use weir_engine::checkpoint::ViewInfo;
 use weir_engine::error::Result;
 use weir_engine::view::Rows;
 
+use super::parts::Parts;
 use super::{StoredPipeline, changed, find};
 
 /// A view; its rows are those of the epoch that its pipeline's reader stands at.
@@ -67,54 +64,12 @@ impl StoredView {
         rows_max: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let rows = Arc::new(self.rows().await?);
-        let shares = rows.shares();
-        let count = partitions.clamp(1, shares);
-        let partition = |number| -> Arc<dyn PartitionStream> {
-            Arc::new(Shares {
-                view: self.clone(),
-                rows: Arc::clone(&rows),
-                numbers: (number..shares).step_by(count).collect(),
-                rows_max,
-            })
-        };
-        Ok(Arc::new(StreamingTableExec::try_new(
-            Arc::clone(&self.schema),
-            (0..count).map(partition).collect(),
-            projection,
-            None,
-            false,
-            None,
-        )?))
-    }
-}
-
-/// Some of the shares of a view, read one after the other as they are asked for.
-#[derive(Debug)]
-struct Shares {
-    view: StoredView,
-    rows: Arc<Rows>,
-    numbers: Vec<usize>,
-    rows_max: usize,
-}
-
-impl PartitionStream for Shares {
-    fn schema(&self) -> &SchemaRef {
-        &self.view.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (pipeline, rows) = (Arc::clone(&self.view.pipeline), Arc::clone(&self.rows));
-        let rows_max = self.rows_max;
-        let shares = futures::stream::iter(self.numbers.clone()).then(move |number| {
+        let pipeline = Arc::clone(&self.pipeline);
+        let shares = Parts::new(&self.schema, rows.shares(), move |number| {
             let (pipeline, rows) = (Arc::clone(&pipeline), Arc::clone(&rows));
-            async move {
-                let batches = pipeline.share(&rows, number, rows_max).await?;
-                let batches = batches.into_iter().map(Ok::<_, DataFusionError>);
-                Ok::<_, DataFusionError>(futures::stream::iter(batches))
-            }
+            async move { pipeline.share(&rows, number, rows_max).await }
         });
-        let schema = Arc::clone(&self.view.schema);
-        Box::pin(RecordBatchStreamAdapter::new(schema, shares.try_flatten()))
+        Ok(shares.plan(partitions, projection)?)
     }
 }
 

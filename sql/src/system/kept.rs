@@ -8,16 +8,14 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::{StreamExt as _, TryStreamExt as _};
 use weir_engine::env::Env;
-use weir_engine::error::{Error, Result};
+use weir_engine::error::Result;
 use weir_engine::history::History;
+
+use crate::stored::Parts;
 
 /// A table of some pipelines.
 #[derive(Debug, Clone)]
@@ -44,7 +42,28 @@ impl KeptTable {
         }
     }
 
-    /// The files of all pipelines as they are now.
+    /// The files of all pipelines as they are now, one part each.
+    async fn parts(&self) -> Result<Parts> {
+        let table = self.clone();
+        let files = self.env.blocking(move || table.files()).await??;
+        let (table, count) = (self.clone(), files.len());
+        let read = move |number: usize| {
+            let (table, file) = (table.clone(), files.get(number).cloned());
+            async move {
+                let Some((store, file)) = file else {
+                    return Ok(Vec::new());
+                };
+                let name = table.name;
+                let read = move || store.read(name, &file);
+                let batches = table.env.blocking(read).await??;
+                let fitted = batches.iter().map(|batch| fit(batch, &table.schema));
+                fitted.collect()
+            }
+        };
+        Ok(Parts::new(&self.schema, count, read))
+    }
+
+    /// The files of all pipelines.
     fn files(&self) -> Result<Vec<(Arc<dyn History>, String)>> {
         let mut files = Vec::new();
         for store in &self.stores {
@@ -53,43 +72,6 @@ impl KeptTable {
         }
         Ok(files)
     }
-}
-
-impl PartitionStream for KeptTable {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let table = self.clone();
-        let listed = {
-            let (table, env) = (self.clone(), self.env.clone());
-            async move { env.blocking(move || table.files()).await? }
-        };
-        let rows = futures::stream::once(listed).and_then(move |files| {
-            let table = table.clone();
-            async move { Ok(read(table, files)) }
-        });
-        let rows = rows.try_flatten().map_err(DataFusionError::from);
-        let schema = Arc::clone(&self.schema);
-        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
-    }
-}
-
-/// The rows of files, one file after the other.
-fn read(
-    table: KeptTable,
-    files: Vec<(Arc<dyn History>, String)>,
-) -> impl futures::Stream<Item = Result<RecordBatch>> {
-    let batches = futures::stream::iter(files).then(move |(store, file)| {
-        let (env, schema, name) = (table.env.clone(), Arc::clone(&table.schema), table.name);
-        async move {
-            let batches = env.blocking(move || store.read(name, &file)).await??;
-            let fitted = batches.into_iter().map(move |batch| fit(&batch, &schema));
-            Ok::<_, Error>(futures::stream::iter(fitted))
-        }
-    });
-    batches.try_flatten()
 }
 
 /// Brings rows that another version has kept into the columns of this one.
@@ -128,9 +110,7 @@ impl TableProvider for KeptTable {
         'd: 'out,
         Self: 'out,
     {
-        let rows: Arc<dyn PartitionStream> = Arc::new(self.clone());
-        let schema = Arc::clone(&self.schema);
-        let plan = StreamingTableExec::try_new(schema, vec![rows], projection, None, false, None);
-        Box::pin(async move { Ok(Arc::new(plan?) as Arc<dyn ExecutionPlan>) })
+        // One partition, so that rows come in the order in which they were kept.
+        Box::pin(async move { self.parts().await?.plan(1, projection) })
     }
 }
