@@ -303,7 +303,7 @@ impl Planner {
 
     /// Compiles an expression whose columns are in `schema`, coercing its types.
     pub(crate) fn compile(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-        texts::with_matches(expr, schema)
+        texts::rewritten(expr, schema)
             .and_then(|expr| self.state.create_physical_expr(expr, schema))
             .map_err(|error| self.convert(error, None))
     }

@@ -11,16 +11,14 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_syntax::hir::{Dot, Hir, Look, LookSet, Repetition};
 
+use super::text::{PAD, Text, WORD};
+
 /// States of a table at most: each is a byte.
 const STATES_MAX: usize = 256;
 /// Memory that making a table may take: patterns with classes of Unicode need much.
 const BUILD_BYTES_MAX: usize = 1 << 20;
 /// Texts that go through the table at once.
 const LANES: usize = 8;
-/// Bytes that are read at once.
-const WORD: usize = 8;
-/// Behind the end of a text: no text holds such a byte, and it leads from each state to itself.
-const PAD: u8 = 0xff;
 
 /// The table of a pattern.
 pub(super) struct Automaton {
@@ -34,38 +32,6 @@ pub(super) struct Automaton {
 impl fmt::Debug for Automaton {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Automaton")
-    }
-}
-
-/// A text, in bytes that may go on behind its end.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Text<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) len: usize,
-}
-
-impl Text<'_> {
-    /// The bytes from a place, with [`PAD`] behind the end.
-    fn word(&self, at: usize) -> u64 {
-        let left = self.len.saturating_sub(at);
-        if left == 0 {
-            return u64::MAX;
-        }
-        let rest = self.bytes.get(at..).unwrap_or_default();
-        let word = match rest.first_chunk::<WORD>() {
-            Some(word) => u64::from_le_bytes(*word),
-            None => {
-                let mut word = [PAD; WORD];
-                for (to, from) in word.iter_mut().zip(rest) {
-                    *to = *from;
-                }
-                u64::from_le_bytes(word)
-            }
-        };
-        match left {
-            1..WORD => word | u64::MAX << (8 * left),
-            _ => word,
-        }
     }
 }
 
@@ -123,6 +89,7 @@ impl Automaton {
             let row = table.next.get_mut(number)?;
             for (byte, to) in (0..=u8::MAX).zip(row.iter_mut()) {
                 let next = match byte {
+                    // It leads from each state to itself.
                     PAD => state,
                     byte => dfa.next_state(state, byte),
                 };
@@ -196,7 +163,8 @@ impl Automaton {
 mod tests {
     use regex::Regex;
 
-    use super::{Automaton, Text};
+    use super::Automaton;
+    use crate::plan::texts::text::Text;
 
     const PATTERNS: [&str; 14] = [
         r"^[a-z0-9._]+@[a-z0-9.]+\.[a-z]{2,}$",

@@ -1,10 +1,12 @@
 //! Calls on texts, rewritten into functions that do what is common once: `(regexp_match(text,
-//! pattern))[n]`, several `split_part` of one text, `text ~ pattern`.
+//! pattern))[n]`, several `split_part` of one text, `text ~ pattern`, `text IN (..)`.
 
 mod automaton;
 mod regex_match;
 mod regexp_element;
+mod short_list;
 mod split_part;
+mod text;
 
 use std::collections::HashMap;
 
@@ -21,6 +23,7 @@ use datafusion::scalar::ScalarValue;
 
 use regex_match::RegexMatch;
 use regexp_element::RegexpElement;
+use short_list::ShortList;
 use split_part::Cut;
 
 /// The rule; it stands before the one that computes common expressions once.
@@ -74,10 +77,10 @@ impl OptimizerRule for TextCalls {
     }
 }
 
-/// Rewrites the matches within an expression that no optimiser sees.
-pub(super) fn with_matches(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+/// Rewrites an expression that no optimiser sees: nobody looks there for what a scan may leave out.
+pub(super) fn rewritten(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
     let rewritten = expr.transform_up(|part| {
-        let call = RegexMatch::of(&part, schema);
+        let call = RegexMatch::of(&part, schema).or_else(|| ShortList::of(&part, schema));
         Ok(call.map_or_else(|| Transformed::no(part), Transformed::yes))
     })?;
     Ok(rewritten.data)

@@ -4,7 +4,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result as DfResult, exec_err};
@@ -13,7 +13,8 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility, not,
 };
 
-use super::automaton::{Automaton, Text};
+use super::automaton::Automaton;
+use super::text::Texts;
 use super::text_of;
 
 /// `regex_match(text, pattern)`, for one pattern.
@@ -65,35 +66,6 @@ impl RegexMatch {
     pub(super) fn may_be(expr: &Expr) -> bool {
         parts(expr).is_some_and(|(_, _, pattern)| text_of(pattern).is_some())
     }
-
-    fn matches(&self, texts: &ArrayRef) -> Vec<bool> {
-        match texts.as_string_opt::<i32>() {
-            Some(texts) => {
-                let all = texts.value_data();
-                let bounds = texts.value_offsets().windows(2);
-                self.automaton.matches(bounds.map(|bounds| {
-                    let (Some(start), Some(end)) = (bounds.first(), bounds.last()) else {
-                        return Text::default();
-                    };
-                    Text {
-                        bytes: all.get(*start as usize..).unwrap_or_default(),
-                        len: (end - start) as usize,
-                    }
-                }))
-            }
-            None => {
-                let texts = texts.as_string_view();
-                let text = |row| {
-                    let bytes: &str = texts.value(row);
-                    Text {
-                        bytes: bytes.as_bytes(),
-                        len: bytes.len(),
-                    }
-                };
-                self.automaton.matches((0..texts.len()).map(text))
-            }
-        }
-    }
 }
 
 fn parts(expr: &Expr) -> Option<(&Expr, Operator, &Expr)> {
@@ -124,7 +96,7 @@ impl ScalarUDFImpl for RegexMatch {
             return exec_err!("regex_match needs a text");
         };
         let texts = text.to_array(args.number_rows)?;
-        let found = BooleanBuffer::from(self.matches(&texts));
+        let found = BooleanBuffer::from(self.automaton.matches(Texts::of(&texts)));
         let found = BooleanArray::new(found, texts.nulls().cloned());
         Ok(ColumnarValue::Array(Arc::new(found)))
     }

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, StringViewArray};
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::common::DFSchema;
 use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::prelude::SessionContext;
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::{SessionContext, col, lit};
 
 use super::super::rules;
+use super::rewritten;
+
+/// More than a few.
+const NUMBERS: [&str; 12] = ["a", "b", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
 
 /// Rows of texts that are awkward to split and to match.
 fn texts() -> Vec<Option<String>> {
@@ -136,6 +142,57 @@ async fn matches_are_those_of_the_operator() {
         let query = format!("SELECT t FROM x WHERE t ~ '{pattern}' OR lower(t) ~* '{pattern}'");
         let ((rows, _), (expected, _)) = (run(&query, true).await, run(&query, false).await);
         assert_eq!(rows, expected, "{pattern}");
+    }
+}
+
+#[test]
+fn lists_are_those_of_the_operator() {
+    let cut = "seven__and more";
+    let texts: Vec<Option<&str>> = vec![
+        Some(""),
+        Some("a"),
+        None,
+        Some("ab"),
+        Some("seven__"),
+        Some("a\0"),
+        Some("\0"),
+        Some("\0\0\0\0\0\0\0\0"),
+        Some(cut),
+        Some("eight___"),
+        Some("ä"),
+        Some("日本"),
+        Some("b"),
+    ];
+    let plain: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+    let views: ArrayRef = Arc::new(StringViewArray::from(texts));
+    let lists: [&[&str]; 6] = [
+        &["a"],
+        &["", "a\0", "seven__", "seven__"],
+        &["ä", "日本", "ab", "b"],
+        &["eight___", "a"],
+        &["x", "y"],
+        &NUMBERS,
+    ];
+    for column in [plain.slice(1, 11), plain, views.slice(2, 9), views] {
+        let batch = RecordBatch::try_from_iter([("t", column)]).unwrap();
+        let schema = DFSchema::try_from(batch.schema()).unwrap();
+        for (list, negated) in lists.iter().flat_map(|list| [(list, false), (list, true)]) {
+            let list: Vec<Expr> = list.iter().map(|text| lit(*text)).collect();
+            let expr = col("t").in_list(list.clone(), negated);
+            let ours = rewritten(expr.clone(), &schema).unwrap();
+            let short = list.iter().all(|text| *text != lit("eight___"));
+            assert_eq!(ours.to_string().contains("in_list("), short, "{ours}");
+            let [found, expected] = [ours, expr].map(|expr| {
+                let expr = SessionContext::new()
+                    .create_physical_expr(expr, &schema)
+                    .unwrap();
+                expr.evaluate(&batch)
+                    .unwrap()
+                    .into_array(batch.num_rows())
+                    .unwrap()
+            });
+            assert_eq!(&found, &expected, "{list:?}");
+        }
     }
 }
 
