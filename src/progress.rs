@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub watermark: Option<EventTime>,
     /// How far the watermark is behind the clock, while the job streams.
     pub lag: Option<Duration>,
+    /// Sources that rules have paused.
+    pub paused: usize,
 }
 
 impl Snapshot {
@@ -63,6 +65,11 @@ impl Snapshot {
                 " | {} dead letters",
                 units::count(self.dead_letters)
             ));
+        }
+        match self.paused {
+            0 => {}
+            1 => text.push_str(" | 1 source paused"),
+            more => text.push_str(&format!(" | {more} sources paused")),
         }
         text
     }
@@ -178,6 +185,7 @@ mod tests {
             dead_letters: 0,
             watermark: None,
             lag: None,
+            paused: 0,
         }
     }
 
@@ -189,10 +197,11 @@ mod tests {
             dead_letters: 3,
             watermark: Some(EventTime(1_500_000)),
             lag: Some(Duration::from_secs(75)),
+            paused: 1,
             ..snapshot(20, 100)
         };
         let expected = "5 rows/s | 100 rows | 1.5 MB | 20.0 s | watermark \
-                        1970-01-01T00:00:01.500Z | lag 1m 15s | 3 dead letters";
+                        1970-01-01T00:00:01.500Z | lag 1m 15s | 3 dead letters | 1 source paused";
         assert_eq!(full.line(None), expected);
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_engine::rules::{TableTally, Unit};
+use weir_engine::rules::{Pause, TableTally, Unit};
 
 use crate::units;
 
@@ -181,6 +181,9 @@ pub struct Summary {
     /// Rows taken out of quarantine, by table and by what became of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<TakenCount>,
+    /// Sources that rules have paused, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<Pause>,
     /// Checkpoints; absent when the run takes none.
     pub checkpoints: Option<CheckpointSummary>,
     /// Memory.
@@ -243,6 +246,13 @@ impl Summary {
             let rows = units::count(taken.rows);
             let words = format!("{:width$}  {rows} rows {}", taken.table, taken.status);
             line(&mut text, "quarantine", &words);
+        }
+        for pause in &self.paused {
+            let (source, rule, detail) = (&pause.source, &pause.rule, &pause.detail);
+            let words = format!(
+                "{source:width$}  by rule {rule}: {detail}; RESUME SOURCE {source} lets it read on"
+            );
+            line(&mut text, "paused", &words);
         }
         if let Some(checkpoints) = &self.checkpoints {
             line(&mut text, "checkpoint", &checkpoints.text());
@@ -372,6 +382,7 @@ mod tests {
             rules: Vec::new(),
             quarantine_path: None,
             taken: Vec::new(),
+            paused: Vec::new(),
             memory: MemorySummary {
                 budget: 512_000_000,
                 peak: Some(143_000_000),

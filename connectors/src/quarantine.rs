@@ -1,9 +1,11 @@
 //! Quarantine tables on the local disk, in `<state>/quarantine/<table>/`: rows as Parquet files that
 //! [`crate::dead_letter`] writes, and beside them the requests, `requests/<number>.parquet`, each
-//! created whole or not at all, and `applied.json`, which says how far the pipeline has come.
+//! created whole or not at all, and `applied.json`, which says how far the pipeline has come. Sources
+//! that are paused are told of beside it, in `<state>/paused/`.
 
 mod files;
 mod kept;
+mod pauses;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,7 @@ use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use weir_engine::error::{Error, Result};
 use weir_engine::quarantine::{Action, Kept, Quarantine, Request};
+use weir_engine::rules::Pause;
 
 use crate::dead_letter::QUARANTINE;
 use crate::file_sink::{escape, unescape};
@@ -32,6 +35,8 @@ const ACTION: &str = "weir.action";
 #[derive(Debug)]
 pub struct LocalQuarantine {
     folder: PathBuf,
+    /// Where sources that are paused are told of.
+    paused: PathBuf,
     /// Names what this instance writes before it has its own name.
     writer: Arc<str>,
     written: AtomicU64,
@@ -48,6 +53,7 @@ impl LocalQuarantine {
     pub fn new(state: &Path, writer: Arc<str>) -> Self {
         Self {
             folder: state.join(QUARANTINE),
+            paused: state.join(pauses::PAUSED),
             writer,
             written: AtomicU64::new(0),
         }
@@ -172,6 +178,22 @@ impl Quarantine for LocalQuarantine {
         files::write_bytes(&hidden, &bytes)?;
         let path = folder.join(APPLIED);
         fs::rename(&hidden, &path).map_err(|error| files::failed(error, &path))
+    }
+
+    fn note_paused(&self, pause: &Pause) -> Result<()> {
+        pauses::begin(self, pause)
+    }
+
+    fn paused(&self) -> Result<Vec<Pause>> {
+        pauses::open(&self.paused)
+    }
+
+    fn resume(&self, pause: &Pause) -> Result<()> {
+        pauses::end(&self.paused, pause)
+    }
+
+    fn is_resumed(&self, pause: &Pause) -> Result<bool> {
+        pauses::is_over(&self.paused, pause)
     }
 }
 

@@ -2,6 +2,7 @@
 //! raw bytes, reason and place, counted per reason; and those that rules quarantine, as typed.
 
 mod memory;
+mod pauses;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use crate::limits;
 use crate::quarantine::Quarantine;
 use crate::rules::ledger::{Counts, Ledger};
 use crate::rules::results::{RESULTS, RuleResult, results_batch};
-use crate::rules::{Table, TableTally};
+use crate::rules::{Pause, Table, TableTally};
 use crate::sink::CommitToken;
 pub(crate) use requests::Numbers;
 use requests::Taken;
@@ -289,7 +290,9 @@ impl DeadLetters {
         let mut state = self.inner.state.lock();
         state.run.get_or_insert_with(|| names(job));
         let now_micros = job.env.clock().now_micros();
-        state.ledger.add(epoch, table, counts, 0, now_micros)?;
+        state
+            .ledger
+            .add(epoch, table, counts, 0, now_micros, None)?;
         let buffer = state.buffers.entry(epoch).or_default();
         buffer.results.extend(results);
         Ok(())
@@ -314,7 +317,10 @@ impl DeadLetters {
             state.run.get_or_insert_with(|| names(job));
             let now_micros = job.env.clock().now_micros();
             let kept = rows.sum();
-            state.ledger.add(epoch, table, counts, kept, now_micros)?;
+            let pausing = self.takes_requests().then_some(&job.run_id);
+            state
+                .ledger
+                .add(epoch, table, counts, kept, now_micros, pausing)?;
             let buffer = state.buffers.entry(epoch).or_default();
             for (into, rows) in quarantined {
                 let waiting = buffer.rows.entry(Arc::clone(&into)).or_default();
@@ -333,14 +339,16 @@ impl DeadLetters {
     }
 
     /// Goes on from what the rules of a pipeline have counted before; `whole` when nothing becomes
-    /// visible before the end. `applied` is what requests of the quarantine it has taken.
+    /// visible before the end. `applied` is what requests of the quarantine it has taken, `paused` the
+    /// sources that were paused.
     pub(crate) fn begin(
         &self,
         counted: &[TableTally],
-        applied: Option<&Numbers>,
+        (applied, paused): (Option<&Numbers>, &[Pause]),
         whole: bool,
     ) -> Result<()> {
         self.inner.state.lock().ledger.begin(counted, whole);
+        self.begin_paused(paused)?;
         self.begin_requests(applied)
     }
 
@@ -372,6 +380,7 @@ impl DeadLetters {
             buffer.staged.push(token);
         }
         buffer.staged.extend(self.settle_requests(epoch)?);
+        buffer.staged.extend(self.settle_paused(epoch)?);
         if !buffer.letters.is_empty() {
             buffer.staged.push(self.inner.store.stage(buffer.letters)?);
         }
@@ -389,21 +398,37 @@ impl DeadLetters {
 
     /// Makes prepared letters visible. Idempotent.
     pub fn commit(&self, tokens: &[CommitToken]) -> Result<()> {
-        tokens
-            .iter()
-            .try_for_each(|token| match self.commit_requests(token)? {
+        tokens.iter().try_for_each(|token| {
+            match self.commit_requests(token)? || self.commit_paused(token)? {
                 true => Ok(()),
                 false => self.inner.store.commit(token),
-            })
+            }
+        })
     }
 
-    /// Throws away what was staged and goes with no durable checkpoint.
+    /// Takes what rules have found that ends the job.
+    pub(crate) fn ended(&self, found: impl IntoIterator<Item = RuleResult>, job: &JobContext) {
+        let epoch = self.epoch();
+        let mut state = self.inner.state.lock();
+        state.run.get_or_insert_with(|| names(job));
+        state.ledger.halts.ended(epoch, found);
+    }
+
+    /// Throws away what was staged and goes with no durable checkpoint; shows what has ended the job, if
+    /// a rule did.
     pub fn discard(&self) -> Result<()> {
-        let buffers = {
+        let (buffers, ended, run) = {
             let mut state = self.inner.state.lock();
             state.ledger.discard();
-            std::mem::take(&mut state.buffers)
+            let ended = state.ledger.halts.take_ended();
+            (std::mem::take(&mut state.buffers), ended, state.run.clone())
         };
+        for (epoch, found) in ended {
+            let Some((pipeline, run)) = &run else { break };
+            let rows = results_batch(&found, (pipeline, run), epoch)?;
+            let token = self.inner.store.stage_system(RESULTS, &[rows])?;
+            self.inner.store.commit(&token)?;
+        }
         buffers
             .values()
             .flat_map(|buffer| &buffer.staged)

@@ -211,7 +211,7 @@ impl ExecutionPlan for ScanExec {
                 match reading.next().await.map_err(DataFusionError::from)? {
                     Next::Rows(batch) => return Ok(Some((batch, (reading, feed)))),
                     Next::Moved => {}
-                    Next::Wait => feed.wait().await,
+                    Next::Wait | Next::Paused => feed.wait().await,
                     Next::End => return Ok(None),
                 }
             }

@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
+use crate::rules::Pause;
 
 /// Rows of one request: a pipeline takes them as one batch, within one epoch.
 pub const REQUEST_ROWS_MAX: usize = 8_192;
@@ -73,7 +74,7 @@ pub struct Request {
     pub rows: RecordBatch,
 }
 
-/// The quarantine of one pipeline. Calls block.
+/// The quarantine of one pipeline, and its sources that wait for users too. Calls block.
 pub trait Quarantine: fmt::Debug + Send + Sync {
     /// Where it is, for people.
     fn place(&self) -> String;
@@ -98,6 +99,18 @@ pub trait Quarantine: fmt::Debug + Send + Sync {
 
     /// Notes that the rows of requests up to a number are shown. Idempotent.
     fn note_applied(&self, table: &str, number: u64) -> Result<()>;
+
+    /// Notes that a rule has paused a source. Idempotent.
+    fn note_paused(&self, pause: &Pause) -> Result<()>;
+
+    /// The pauses that nobody has ended.
+    fn paused(&self) -> Result<Vec<Pause>>;
+
+    /// Lets a source read on. Idempotent.
+    fn resume(&self, pause: &Pause) -> Result<()>;
+
+    /// Whether somebody has ended a pause.
+    fn is_resumed(&self, pause: &Pause) -> Result<bool>;
 }
 
 /// The rows of a quarantine table at one time.

@@ -21,9 +21,7 @@ pub use baseline::Baseline;
 pub(crate) use keyed::list;
 pub use keyed::{Asks, Keyed};
 pub use quarantine::QuarantineRequest;
-pub use rule::{
-    Constraint, CreateExpectation, Expectation, Held, OnOverflow, OnViolation, Remembered, Scope,
-};
+pub use rule::{Constraint, CreateExpectation, Expectation, Held, OnViolation, Remembered, Scope};
 pub use validate::{FailOn, ValidateTable};
 
 /// A name as folded (lower case unless quoted), with its place.
@@ -135,6 +133,8 @@ pub enum StatementKind {
     Feedback(FeedbackOn),
     /// `REPLAY`, `RELEASE` and `DISCARD` of rows in quarantine.
     Quarantine(Box<QuarantineRequest>),
+    /// `RESUME SOURCE name`: it reads on after a rule has paused it.
+    Resume(Name),
     /// `SUBSCRIBE TO (query)`.
     Subscribe(Box<Subscribe>),
     /// A bare query.

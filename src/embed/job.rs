@@ -246,6 +246,7 @@ impl View {
             dead_letters: self.dead_letters.total(),
             watermark,
             lag,
+            paused: self.dead_letters.paused().len(),
         }
     }
 
@@ -346,6 +347,7 @@ impl View {
             dead_letters_path: self.dead_letters_shown(),
             quarantine_path: self.quarantine_shown(&rules),
             taken: self.taken(),
+            paused: self.dead_letters.paused(),
             rules,
             checkpoints: self.checkpoint_summary(),
             memory: MemorySummary {

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use weir_engine::dead_letter::DeadLetterStore as _;
 use weir_engine::quarantine::{Action, Kept, Quarantine as _, Request};
+use weir_engine::rules::Pause;
 
 use super::LocalQuarantine;
 use crate::dead_letter::ParquetDeadLetters;
@@ -166,4 +167,31 @@ fn a_damaged_file_is_an_error_with_its_name() {
     let error = store.open("t").unwrap_err();
     assert_eq!(error.code(), weir_engine::error::codes::CORRUPT);
     assert!(error.message().contains("00000000000000000001.parquet"));
+}
+
+#[test]
+fn a_pause_is_open_until_somebody_ends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalQuarantine::new(dir.path(), "w".into());
+    assert!(store.paused().unwrap().is_empty());
+    let pause = |source: &str, epoch| Pause {
+        source: source.to_owned(),
+        rule: "r".to_owned(),
+        detail: "2 rows break it, 1 may".to_owned(),
+        run: "run".to_owned(),
+        epoch,
+    };
+    // A name that is none of a file.
+    let (first, second, other) = (pause("a/b", 3), pause("a/b", 4), pause("t", 3));
+    for told in [&first, &first, &other] {
+        store.note_paused(told).unwrap();
+    }
+    assert_eq!(store.paused().unwrap(), [first.clone(), other.clone()]);
+    store.resume(&first).unwrap();
+    store.resume(&first).unwrap();
+    // Who tells of it again, after a crash, does not begin it anew.
+    store.note_paused(&first).unwrap();
+    store.note_paused(&second).unwrap();
+    assert!(store.is_resumed(&first).unwrap() && !store.is_resumed(&second).unwrap());
+    assert_eq!(store.paused().unwrap(), [second, other]);
 }

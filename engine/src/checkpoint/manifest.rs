@@ -11,7 +11,7 @@ use twox_hash::XxHash3_64;
 
 use super::saved_schema::SavedSchema;
 use crate::error::{Error, Kind, Result, codes};
-use crate::rules::TableTally;
+use crate::rules::{Pause, TableTally};
 
 /// The format that is written.
 pub const FORMAT: u32 = 1;
@@ -57,6 +57,9 @@ pub struct Manifest {
     /// What it has taken of the requests about rows in quarantine; none if it has no quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<TakenRequests>,
+    /// The sources that give no rows until users resume them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paused: Vec<Pause>,
 }
 
 /// How far a pipeline has come with the requests about its rows in quarantine.

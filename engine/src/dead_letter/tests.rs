@@ -11,12 +11,15 @@ use parking_lot::Mutex;
 use super::{DeadLetters, MemoryStore, Numbers};
 use crate::error::Result;
 use crate::quarantine::{Action, Kept, Quarantine, Request};
+use crate::rules::Pause;
 
 /// Requests in memory, of one row each.
 #[derive(Debug, Default)]
 struct Log {
     actions: Mutex<Vec<Action>>,
     applied: Mutex<BTreeMap<String, u64>>,
+    paused: Mutex<Vec<Pause>>,
+    resumed: Mutex<Vec<Pause>>,
 }
 
 impl Quarantine for Log {
@@ -60,6 +63,24 @@ impl Quarantine for Log {
         self.applied.lock().insert(table.to_owned(), number);
         Ok(())
     }
+
+    fn note_paused(&self, pause: &Pause) -> Result<()> {
+        self.paused.lock().push(pause.clone());
+        Ok(())
+    }
+
+    fn paused(&self) -> Result<Vec<Pause>> {
+        Ok(self.paused.lock().clone())
+    }
+
+    fn resume(&self, pause: &Pause) -> Result<()> {
+        self.resumed.lock().push(pause.clone());
+        Ok(())
+    }
+
+    fn is_resumed(&self, pause: &Pause) -> Result<bool> {
+        Ok(self.resumed.lock().contains(pause))
+    }
 }
 
 fn letters(log: &Arc<Log>) -> DeadLetters {
@@ -85,7 +106,7 @@ fn requests_go_with_the_epoch_in_which_they_are_taken() {
     let log = Arc::new(Log::default());
     log.actions.lock().extend([Action::Release, Action::Replay]);
     let job = letters(&log);
-    job.begin(&[], None, false).unwrap();
+    job.begin(&[], (None, &[]), false).unwrap();
     let task = job.of_task(4);
     assert!(task.takes_requests());
     // Without checkpoints, and where a table is read anew at each start, nobody takes any.
@@ -111,16 +132,18 @@ fn requests_go_with_the_epoch_in_which_they_are_taken() {
 
     // It ends before it has shown the sixth: the next start does.
     let next = letters(&log);
-    next.begin(&[], numbers(4).as_ref(), false).unwrap();
+    next.begin(&[], (numbers(4).as_ref(), &[]), false).unwrap();
     next.commit(&sixth).unwrap();
     next.commit(&sixth).unwrap();
     assert_eq!((next.begun("t"), log.applied("t").unwrap()), (4, 4));
     // One that goes on from the fifth takes them again; one without a checkpoint, none of them.
     let earlier = letters(&log);
-    earlier.begin(&[], numbers(2).as_ref(), false).unwrap();
+    earlier
+        .begin(&[], (numbers(2).as_ref(), &[]), false)
+        .unwrap();
     assert_eq!(earlier.begun("t"), 2);
     let fresh = letters(&log);
-    fresh.begin(&[], None, false).unwrap();
+    fresh.begin(&[], (None, &[]), false).unwrap();
     assert_eq!((fresh.begun("t"), fresh.applied()), (4, numbers(4)));
 }
 
@@ -129,9 +152,62 @@ fn all_tasks_of_a_run_that_ends_see_the_same_requests() {
     let log = Arc::new(Log::default());
     log.actions.lock().push(Action::Replay);
     let job = letters(&log);
-    job.begin(&[], None, true).unwrap();
+    job.begin(&[], (None, &[]), true).unwrap();
     let task = job.of_task(0);
     assert_eq!(take(&task, 0), 1);
     log.actions.lock().push(Action::Replay);
     assert_eq!((take(&task, 1), take(&task.muted(), 0)), (1, 1));
+}
+
+fn pause(epoch: u64) -> Pause {
+    Pause {
+        source: "t".to_owned(),
+        rule: "r".to_owned(),
+        detail: "2 rows break it, 1 may".to_owned(),
+        run: "run".to_owned(),
+        epoch,
+    }
+}
+
+#[test]
+fn a_pause_goes_with_its_epoch_until_a_user_ends_it() {
+    let log = Arc::new(Log::default());
+    let job = letters(&log);
+    job.begin(&[], (None, &[]), false).unwrap();
+    let paused = pause(3);
+    let mut state = job.inner.state.lock();
+    state
+        .ledger
+        .halts
+        .pauses
+        .insert("t".to_owned(), paused.clone());
+    drop(state);
+    assert!(job.is_paused("t") && !job.is_paused("u"));
+    // The epoch before it doesn't have it, so that a start from there reads its rows again.
+    assert!(job.prepare(2, false).unwrap().is_empty() && job.paused_by(2).is_empty());
+    let third = job.prepare(3, false).unwrap();
+    let saved = [paused.clone()];
+    assert_eq!(job.paused_by(3), saved);
+    assert!(log.paused().unwrap().is_empty());
+    job.commit(&third).unwrap();
+    assert_eq!(log.paused().unwrap(), saved);
+    assert!(!job.take_resumed("t").unwrap());
+
+    // It outlives the run, and one that shows nothing before its end does not begin.
+    let next = letters(&log);
+    next.begin(&[], (None, &saved), false).unwrap();
+    assert!(next.is_paused("t") && !next.take_resumed("t").unwrap());
+    let batch = letters(&log).begin(&[], (None, &saved), true);
+    let hint = batch.unwrap_err().hint_text().unwrap().to_owned();
+    assert!(hint.contains("RESUME SOURCE t"));
+
+    log.resume(&paused).unwrap();
+    assert!(next.take_resumed("t").unwrap() && !next.is_paused("t"));
+    assert!(next.paused_by(9).is_empty());
+    // Who ends one pause does not end the next.
+    let later = letters(&log);
+    later
+        .begin(&[], (None, &[paused, pause(5)]), false)
+        .unwrap();
+    assert_eq!(later.paused(), [pause(5)]);
 }

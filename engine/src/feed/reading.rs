@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::job::{Stop, TaskContext};
 use crate::limits;
 use crate::message::EventTime;
-use crate::rules::{Origin, Requests};
+use crate::rules::{Origin, Requests, Watch};
 use crate::scan::Scan;
 use crate::source::{Read, Split, SplitReader};
 
@@ -33,6 +33,8 @@ pub enum Next {
     Moved,
     /// Nothing to read for now.
     Wait,
+    /// Nothing is to be read for now: too many rows break a rule.
+    Paused,
     /// Nothing more will come.
     End,
 }
@@ -50,6 +52,7 @@ pub struct Reading {
     finished: Vec<String>,
     /// What is asked of rows that rules have kept back.
     requests: Option<Requests>,
+    pauses: Option<Watch>,
 }
 
 impl Reading {
@@ -66,6 +69,7 @@ impl Reading {
         let rules = scan.rules.as_ref();
         Self {
             requests: rules.and_then(|rules| Requests::of(&rules.judge, &task)),
+            pauses: Watch::of(&scan.name, &task),
             scan,
             feed,
             task,
@@ -92,6 +96,11 @@ impl Reading {
         }
         if let Some(rows) = self.requested()? {
             return Ok(Next::Rows(rows));
+        }
+        if let Some(pauses) = &mut self.pauses
+            && pauses.is_paused()?
+        {
+            return Ok(Next::Paused);
         }
         self.feed.discover().await?;
         self.open_more().await?;

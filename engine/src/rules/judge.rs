@@ -15,6 +15,7 @@ use super::fused::{Fused, with_rows};
 use super::kept::Kept;
 use super::ledger::Counts;
 use super::origin::Origin;
+use super::results::RuleResult;
 use super::rule::{Action, Overflow, Rule, Switch};
 use super::tally::{RuleTally, TableTally, Unit};
 use super::verdict::Verdict;
@@ -75,7 +76,7 @@ impl Table {
         }
     }
 
-    /// The rules that end the job when too many rows break them.
+    /// The rules that only so many rows may break.
     pub(super) fn overflows(&self) -> impl Iterator<Item = (usize, Overflow)> + '_ {
         self.overflows.iter().copied()
     }
@@ -214,7 +215,8 @@ impl Judge {
         let fate = Fate::of(&self.rules, verdicts);
         if let Some((at, broken)) = &fate.failed {
             let row = broken.set_indices().next().unwrap_or(0);
-            return Err(self.failed(*at, &batch, row));
+            let counts = self.rules.get(*at).zip(verdicts.get(*at)).map(counted);
+            return Err(self.failed(*at, counts.unwrap_or_default(), (&batch, row), task));
         }
         let rows = batch.num_rows();
         let mut counts = Counts {
@@ -287,9 +289,22 @@ impl Judge {
         with_rows(schema, columns, batch.num_rows())
     }
 
-    fn failed(&self, at: usize, batch: &RecordBatch, row: usize) -> Error {
+    /// A row ends the job. Nothing of its epoch becomes visible but this.
+    fn failed(
+        &self,
+        at: usize,
+        counts: [u64; 3],
+        (batch, row): (&RecordBatch, usize),
+        task: &TaskContext,
+    ) -> Error {
         let rule = self.rules.get(at).map_or("?", |rule| rule.name.as_str());
         let sample = sample(batch, row);
+        if let Some(tally) = self.table.rules.get(at) {
+            let (job, samples) = (&task.job, vec![sample.clone()]);
+            let now = job.env.clock().now_micros();
+            let found = RuleResult::fatal(&self.table.name, tally, counts, samples, now);
+            job.dead_letters.ended([found], job);
+        }
         Error::new(
             Kind::Data,
             codes::RULE_BROKEN,

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::excess::{Excess, Halts};
 use super::judge::Table;
 use super::results::RuleResult;
-use super::rule::Overflow;
+use super::rule::{Most, Overflow};
 use super::tally::TableTally;
 use crate::error::{Error, Kind, Result, codes};
 use crate::limits;
@@ -55,6 +56,23 @@ struct Page {
     kept: u64,
     /// When it was judged first and last.
     seen: (i64, i64),
+    /// The run, where its rows are of a source that can pause.
+    pausing: Option<Arc<str>>,
+}
+
+impl Page {
+    fn excess(&self, (at, limit): (usize, Overflow), counts: [u64; 3], epoch: u64) -> Excess<'_> {
+        Excess {
+            table: &self.table,
+            at,
+            limit,
+            counts,
+            samples: &self.counts.samples,
+            epoch,
+            seen: self.seen.1,
+            pausing: self.pausing.as_ref(),
+        }
+    }
 }
 
 /// The account of a job.
@@ -67,6 +85,8 @@ pub(crate) struct Ledger {
     open: BTreeMap<u64, BTreeMap<Arc<str>, Page>>,
     /// All epochs become visible at once.
     whole: bool,
+    /// What becomes of too many rows.
+    pub(crate) halts: Halts,
 }
 
 impl Ledger {
@@ -78,8 +98,9 @@ impl Ledger {
         self.whole = whole;
     }
 
-    /// Adds what came of a batch, of which the quarantine took `kept` rows. It is an error if a rule
-    /// is broken more often now than its table can bear.
+    /// Adds what came of a batch, of which the quarantine took `kept` rows. If a rule is broken more
+    /// often now than its table can bear, it is an error, unless the rule lets its source pause and
+    /// `pausing` names the run in which that can be.
     pub(crate) fn add(
         &mut self,
         epoch: u64,
@@ -87,6 +108,7 @@ impl Ledger {
         counts: &Counts,
         kept: u64,
         now_micros: i64,
+        pausing: Option<&Arc<str>>,
     ) -> Result<()> {
         let pages = self.open.entry(epoch).or_default();
         let page = pages
@@ -96,6 +118,7 @@ impl Ledger {
                 counts: Counts::default(),
                 kept: 0,
                 seen: (now_micros, now_micros),
+                pausing: pausing.filter(|_| !self.whole).cloned(),
             });
         page.seen.1 = page.seen.1.max(now_micros);
         page.counts.add(counts);
@@ -105,15 +128,15 @@ impl Ledger {
                 .rules
                 .get(at)
                 .is_some_and(|[_, violated, _]| *violated > 0);
-            if let (Overflow::Count(most), true) = (limit, broken) {
-                let [_, violated, _] = self.unit(epoch, table, at);
-                if violated > most {
-                    return Err(overflow(
-                        table,
-                        at,
-                        &format!("{violated} rows break it, {most} may"),
-                    ));
-                }
+            let Most::Rows(most) = limit.most else {
+                continue;
+            };
+            let unit = self.unit(epoch, table, at);
+            let pages = self.open.get(&epoch);
+            let page = pages.and_then(|pages| pages.get(&table.page));
+            if let Some(page) = page.filter(|_| broken && unit[1] > most) {
+                self.halts
+                    .exceeded(&page.excess((at, limit), unit, epoch))?;
             }
         }
         Ok(())
@@ -149,10 +172,8 @@ impl Ledger {
     /// rule over rows has counted in it.
     pub(crate) fn settle(&mut self, epoch: u64, last: bool) -> Result<Vec<RuleResult>> {
         let pages = self.open.remove(&epoch).unwrap_or_default();
-        let tables: Vec<_> = pages.values().map(|page| Arc::clone(&page.table)).collect();
-        let mut shares = BTreeMap::new();
         let mut results = Vec::new();
-        for (name, page) in pages {
+        for page in pages.values() {
             let tally = page.table.tally(&page.counts);
             if !tally.adds_up() || tally.quarantined != page.kept {
                 return Err(lost(&tally, page.kept, epoch));
@@ -161,29 +182,26 @@ impl Ledger {
             settled.table = tally.table.clone();
             settled.add(&tally);
             results.extend(RuleResult::of_rows(&tally, &page.counts, page.seen));
-            shares.insert(name, page.counts);
         }
         if self.whole && !last {
             return Ok(results);
         }
-        for table in tables {
-            for (at, limit) in table.overflows() {
-                let [evaluated, violated, _] = match self.whole {
-                    true => self.unit(epoch, &table, at),
-                    false => shares
-                        .get(&table.page)
-                        .and_then(|counts| counts.rules.get(at).copied())
-                        .unwrap_or_default(),
+        for page in pages.values() {
+            for (at, limit) in page.table.overflows() {
+                let counts = match self.whole {
+                    true => self.unit(epoch, &page.table, at),
+                    false => page.counts.rules.get(at).copied().unwrap_or_default(),
                 };
-                if let Overflow::Ratio(most) = limit
+                let [evaluated, violated, _] = counts;
+                if let Most::Share(most) = limit.most
                     && violated as f64 > most * evaluated as f64
                 {
-                    let words =
-                        format!("{violated} of {evaluated} rows break it, {most} of them may");
-                    return Err(overflow(&table, at, &words));
+                    self.halts
+                        .exceeded(&page.excess((at, limit), counts, epoch))?;
                 }
             }
         }
+        self.halts.tell(&mut results);
         Ok(results)
     }
 
@@ -260,17 +278,6 @@ fn lost(tally: &TableTally, kept: u64, epoch: u64) -> Error {
         tally.rows_in, tally.published, tally.dropped, tally.quarantined
     ))
     .hint("this is a bug in Weir: please report it with the script")
-}
-
-fn overflow(table: &Table, at: usize, words: &str) -> Error {
-    let name = table.rules.get(at).map_or("?", |rule| rule.name.as_str());
-    Error::new(
-        Kind::Data,
-        codes::RULE_BROKEN,
-        format!("too many rows of \"{}\" break rule \"{name}\"", table.name),
-    )
-    .detail(words.to_owned())
-    .hint("correct the data, or change ON OVERFLOW of the rule")
 }
 
 #[cfg(test)]

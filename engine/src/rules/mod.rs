@@ -18,6 +18,7 @@
 
 mod baseline;
 mod check;
+mod excess;
 mod fate;
 mod fused;
 mod gate;
@@ -27,6 +28,7 @@ pub mod keyed;
 pub(crate) mod ledger;
 mod operator;
 mod origin;
+mod pause;
 mod reference;
 mod requests;
 pub(crate) mod results;
@@ -44,9 +46,11 @@ pub use judge::{Judge, Judged, Table};
 pub use kept::{ATTEMPT, ID, OPEN, STATUS, is_kept_column, is_required, kept_schema};
 pub use operator::RulesFactory;
 pub use origin::Origin;
+pub use pause::Pause;
+pub(crate) use pause::Watch;
 pub use reference::Reference;
 pub(crate) use requests::Requests;
 pub use results::{RESULTS, results_schema};
-pub use rule::{Action, Grade, Overflow, Rule, Switch, version_of};
+pub use rule::{Action, Grade, Most, Overflow, Rule, Switch, version_of};
 pub use step::Step;
 pub use tally::{RuleTally, TableTally, Unit};

@@ -19,7 +19,7 @@ use crate::job::TaskContext;
 use crate::quarantine::{Action as Asked, Request};
 
 /// How often a running pipeline looks whether something is asked of rows in quarantine.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The requests about the quarantine tables of one table, for the one task that takes them.
 #[derive(Debug)]

@@ -65,6 +65,32 @@ impl RuleResult {
         })
     }
 
+    /// What ends the job: rows break a rule, of which these are some.
+    pub(super) fn fatal(
+        table: &str,
+        rule: &RuleTally,
+        [evaluated, violated, unknown]: [u64; 3],
+        samples: Vec<String>,
+        at: i64,
+    ) -> Self {
+        Self {
+            table: table.to_owned(),
+            rule: RuleTally {
+                evaluated,
+                violated,
+                unknown,
+                ..rule.clone()
+            },
+            scope: "row",
+            segment: None,
+            pane: (Some(at), Some(at)),
+            passed: Some(false),
+            observed: None,
+            samples,
+            at,
+        }
+    }
+
     /// How well the data holds the rule, from 0 to 1; `None` where the rule has no answer: nothing is not
     /// good.
     fn score(&self) -> Option<f64> {

@@ -69,14 +69,23 @@ impl Switch {
     }
 }
 
-/// How many rows may break a rule before the job ends, in what becomes visible at once: an epoch in
-/// streaming mode, the whole run in batch mode.
+/// How many rows may break a rule, in what becomes visible at once: an epoch in streaming mode, the
+/// whole run in batch mode.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Overflow {
-    /// More rows than this.
-    Count(u64),
-    /// More than this share of the rows that the rule could answer for.
-    Ratio(f64),
+pub enum Most {
+    /// So many.
+    Rows(u64),
+    /// This share of the rows that the rule could answer for.
+    Share(f64),
+}
+
+/// What happens when more rows break a rule than may.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Overflow {
+    /// How many may.
+    pub most: Most,
+    /// Whether the source of the rows pauses, where it can. Else the job ends.
+    pub pauses: bool,
 }
 
 /// What a rule weighs in a score; it changes nothing about its rows.
@@ -110,7 +119,7 @@ pub struct Rule {
     pub action: Action,
     /// Whether a row for which it is null breaks it.
     pub unknown_violates: bool,
-    /// When it ends the job.
+    /// How many rows may break it, and what happens if more do.
     pub overflow: Option<Overflow>,
     /// What it weighs.
     pub grade: Grade,

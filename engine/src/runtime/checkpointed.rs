@@ -114,7 +114,8 @@ async fn recover(
     let taken = recovered.manifest.requests.as_ref();
     let applied = taken.map(|taken| &taken.applied);
     let letters = &context.dead_letters;
-    letters.begin(counted, applied, holds(graph, time))?;
+    let paused = &recovered.manifest.paused;
+    letters.begin(counted, (applied, paused), holds(graph, time))?;
     if !holds(graph, time) || recovered.read {
         steps.next("its sinks show what the last checkpoint has prepared");
         commit_again(&recovered.manifest, &options.store, graph, context).await?;

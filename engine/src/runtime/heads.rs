@@ -45,7 +45,7 @@ impl Scanning {
             let start = clock.monotonic();
             let next = self.reading.next().await?;
             metrics.add_busy(clock.monotonic().saturating_sub(start));
-            let waits = matches!(next, Next::Wait);
+            let waits = matches!(next, Next::Wait | Next::Paused);
             match next {
                 Next::Rows(batch) => {
                     (last_rows, idle) = (clock.monotonic(), false);
@@ -54,6 +54,8 @@ impl Scanning {
                     tokio::task::yield_now().await;
                 }
                 Next::Moved | Next::Wait => {}
+                // It is not idle: its rows come when it is resumed, and must not be late then.
+                Next::Paused => last_rows = clock.monotonic(),
                 Next::End => break,
             }
             if let Some(watermark) = self.feed.watermark().filter(|watermark| *watermark > sent) {

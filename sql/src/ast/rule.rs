@@ -4,7 +4,7 @@ use std::fmt;
 
 use datafusion::sql::sqlparser::ast::{ColumnDef, Expr, FunctionArg, Query};
 use weir_engine::error::Place;
-use weir_engine::rules::{Fold, Grade, Switch};
+use weir_engine::rules::{Fold, Grade, Overflow, Switch};
 
 use super::{Keyed, Name};
 
@@ -24,7 +24,7 @@ pub struct Constraint {
     /// `ON UNKNOWN VIOLATE`: a row for which it is null breaks it.
     pub unknown_violates: bool,
     /// `ON OVERFLOW`.
-    pub on_overflow: Option<OnOverflow>,
+    pub on_overflow: Option<Overflow>,
     /// `SCOPE` or `EVERY`: the rows that one verdict is about, if it is not each by itself.
     pub scope: Option<Scope>,
     /// `MOSTLY ratio`: the share of the rows of a scope that has to hold the expression.
@@ -182,15 +182,6 @@ impl OnViolation {
             _ => None,
         }
     }
-}
-
-/// How many rows may break a rule before the job ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum OnOverflow {
-    /// So many.
-    Count(u64),
-    /// This share of them.
-    Ratio(f64),
 }
 
 /// `CREATE EXPECTATION name ON table EXPECT ...`.

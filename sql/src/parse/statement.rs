@@ -28,6 +28,7 @@ const STARTS: &[&str] = &[
     "REPLAY",
     "RELEASE",
     "DISCARD",
+    "RESUME",
     "FEEDBACK",
     "SELECT",
     "SUBSCRIBE",
@@ -80,6 +81,12 @@ fn kind(cursor: &mut Cursor<'_>, piece: &Piece) -> Result<StatementKind> {
         "feedback" => feedback::parse(cursor).map(StatementKind::Feedback),
         "profile" => profile(cursor),
         "validate" => validate::parse(cursor),
+        "resume" => {
+            cursor.next();
+            cursor.expect(&["SOURCE"])?;
+            let source = object_name(cursor, "the name of a source")?;
+            Ok(StatementKind::Resume(source))
+        }
         "suggest" => {
             cursor.next();
             cursor.expect(&["CONSTRAINTS", "FOR"])?;

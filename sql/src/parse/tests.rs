@@ -128,6 +128,7 @@ fn about_rules(o: &mut String, statement: &StatementKind) {
             if_exists,
         } => write!(o, "drop sets {} if_exists={if_exists}", names(sets)).unwrap(),
         StatementKind::AlterTable(alter) => altered(o, alter),
+        StatementKind::Resume(source) => write!(o, "resume {}", name(source)).unwrap(),
         StatementKind::Validate(v) => {
             let (using, fail_on) = (names(&v.using), v.fail_on);
             write!(o, "validate {} using ({using}) {fail_on:?}", name(&v.table)).unwrap();
@@ -244,7 +245,8 @@ fn constraints(o: &mut String, constraints: &[Constraint]) {
             o.push_str(" unknown violates");
         }
         if let Some(overflow) = rule.on_overflow {
-            write!(o, " {overflow:?}").unwrap();
+            let pauses = if overflow.pauses { " pause" } else { "" };
+            write!(o, " {:?}{pauses}", overflow.most).unwrap();
         }
     }
 }

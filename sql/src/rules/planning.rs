@@ -9,11 +9,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::limits;
 use weir_engine::options::unknown;
-use weir_engine::rules::{Action, Overflow, Rule, is_kept_column};
+use weir_engine::rules::{Action, Rule, is_kept_column};
 
 use super::text::text;
 use super::{check, gate, keyed, waiting};
-use crate::ast::{Constraint, Expectation, Held, Name, OnOverflow, OnViolation};
+use crate::ast::{Constraint, Expectation, Held, Name, OnViolation};
 use crate::plan::Planner;
 
 /// A table whose rows are to be judged.
@@ -142,8 +142,26 @@ pub(crate) fn of_set(error: Error, rule: &Constraint) -> Error {
     }
 }
 
+/// Refuses to pause anything but the source that a rule belongs to.
+fn check_pause(ruled: &Ruled<'_>, constraint: &Constraint) -> Result<()> {
+    let pauses = constraint.on_overflow.is_some_and(|limit| limit.pauses);
+    // How its own rows come is known of a source alone.
+    if !pauses || ruled.arrival != Arrival::Unknown {
+        return Ok(());
+    }
+    let message = format!(
+        "PAUSE SOURCE of a rule of \"{}\", which is no source",
+        ruled.table
+    );
+    Err(Error::new(Kind::Invalid, codes::RULE, message)
+        .detail("its rows come from a query, and what keeps them back may be no one source's fault")
+        .hint("put the rule on the source, or use ON OVERFLOW ... FAIL UPDATE")
+        .at(constraint.name.place))
+}
+
 fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<Planned> {
     check_held(constraint)?;
+    check_pause(ruled, constraint)?;
     let place = constraint.place;
     let row = |sql| planner.row_expr(sql, ruled.schema, ruled.clock, place);
     let (expect, compiled, keyed) = match &constraint.expectation {
@@ -177,10 +195,7 @@ fn one(planner: &Planner, ruled: &Ruled<'_>, constraint: &Constraint) -> Result<
             gate: None,
             action,
             unknown_violates: constraint.unknown_violates,
-            overflow: constraint.on_overflow.map(|limit| match limit {
-                OnOverflow::Count(count) => Overflow::Count(count),
-                OnOverflow::Ratio(ratio) => Overflow::Ratio(ratio),
-            }),
+            overflow: constraint.on_overflow,
             grade: constraint.grade.clone(),
             switch: constraint.switch,
         },

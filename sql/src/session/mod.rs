@@ -265,6 +265,7 @@ impl Session {
             }
             StatementKind::Feedback(feedback) => self.feedback(feedback, place).await,
             StatementKind::Quarantine(request) => self.request(request, place).await,
+            StatementKind::Resume(source) => self.resume(source).await,
             StatementKind::Subscribe(subscribe) => Ok(Outcome::Subscription(
                 self.subscribe(subscribe, place).await?,
             )),

@@ -1,6 +1,8 @@
 //! REPLAY, RELEASE and DISCARD: requests about rows in quarantine, written for the pipeline whose rows
 //! they are.
 
+mod resume;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray, UInt64Array};

@@ -268,6 +268,13 @@ fn a_rule_over_many_rows_ends_the_job() {
         );
         let ended = place.run(&script, &[]);
         ended.fails_with("E0304", &["many", "count(*)", "30"]);
+        // Nothing becomes visible but what has ended it.
+        let found = results(&place.path().join("state").join(mode));
+        let found: Vec<_> = found
+            .iter()
+            .map(|told| (&*told.rule, told.passed, told.counts))
+            .collect();
+        assert_eq!(found, [("many", Some(false), [1, 1, 0])]);
         // What was prepared for an epoch that never came may lie in the folder that readers pass over.
         let mut shown = place.files("out");
         shown.retain(|file| !file.starts_with("_temporary/"));

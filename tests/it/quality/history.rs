@@ -110,6 +110,59 @@ fn an_issue_opens_fails_and_is_resolved() {
 }
 
 #[test]
+fn what_ends_a_job_is_found_afterwards() {
+    let place = Place::new();
+    let script = |mode: &str, clause: &str| {
+        format!(
+            "SET pipeline.name = 'shop'; SET pipeline.mode = '{mode}';
+             CREATE SOURCE orders (id BIGINT, amount DOUBLE, CONSTRAINT positive EXPECT (amount > 0) {clause})
+             WITH (connector = 'file', path = 'orders.csv', format = 'csv');
+             CREATE SINK out WITH (connector = 'blackhole') AS SELECT * FROM orders;"
+        )
+    };
+    let good = "id,amount\n1,5\n2,7\n";
+    let ends = [
+        ("batch", "ON VIOLATION FAIL UPDATE", "orders,positive,3,2,1"),
+        (
+            "streaming",
+            "ON VIOLATION FAIL UPDATE",
+            "orders,positive,3,2,1",
+        ),
+        (
+            "batch",
+            "ON OVERFLOW 1 FAIL UPDATE",
+            "orders,positive,3,2,2",
+        ),
+        (
+            "streaming",
+            "ON OVERFLOW 0.5 FAIL UPDATE",
+            "orders,positive,3,2,2",
+        ),
+    ];
+    for (number, (mode, clause, found)) in ends.into_iter().enumerate() {
+        place.put("orders.csv", "id,amount\n1,5\n2,-7\n3,-1\n");
+        place
+            .run(&script(mode, clause), &[])
+            .fails(1, "E0304", &["positive"]);
+        let issues = ask(
+            &place,
+            "SELECT table_name, rule, evaluated, violated, shown FROM (
+                SELECT i.table_name, i.rule, r.evaluated, r.violated, i.opened_at,
+                    (length(i.samples) - length(replace(i.samples, 'amount', ''))) / 6 AS shown
+                FROM weir.quality_issues i JOIN weir.quality_results r
+                    ON i.table_name = r.table_name AND i.rule = r.rule AND NOT r.passed AND i.opened_at = r.recorded_at
+                WHERE i.status = 'open')",
+        );
+        assert_eq!(issues, [found], "{mode} {clause}");
+        // The run that goes well resolves it.
+        place.put("orders.csv", good);
+        place.run(&script(mode, clause), &[]).ok();
+        let statuses = "SELECT status, count(*) FROM weir.quality_issues GROUP BY status";
+        assert_eq!(ask(&place, statuses), [format!("resolved,{}", number + 1)]);
+    }
+}
+
+#[test]
 fn a_script_reads_what_its_own_runs_have_found() {
     let place = Place::new();
     run(&place, "1,-5,a\n");

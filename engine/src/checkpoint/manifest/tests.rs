@@ -65,6 +65,7 @@ pub(in crate::checkpoint) fn sample() -> Manifest {
         rows_in: 1 << 60,
         tallies: Vec::new(),
         requests: None,
+        paused: Vec::new(),
     }
 }
 

@@ -265,6 +265,7 @@ impl Store {
             rows_in: 0,
             tallies: Vec::new(),
             requests: None,
+            paused: Vec::new(),
         };
         Manifest {
             generation: claim.generation,

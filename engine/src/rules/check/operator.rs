@@ -214,10 +214,14 @@ impl Checks {
     }
 
     fn tell(&self, told: Telling<'_>) -> Result<()> {
+        let job = &self.task.job;
+        if let Some((found, error)) = told.failed {
+            job.dead_letters.ended(found, job);
+            return Err(error);
+        }
         if told.results.is_empty() {
             return Ok(());
         }
-        let job = &self.task.job;
         job.dead_letters
             .checked(&self.table, &told.counts, told.results, job)
     }

@@ -15,6 +15,8 @@ pub(super) struct Telling<'a> {
     spec: &'a ChecksSpec,
     pub(super) counts: Counts,
     pub(super) results: Vec<RuleResult>,
+    /// What ends the job, and the error that says it.
+    pub(super) failed: Option<(Vec<RuleResult>, Error)>,
     now: i64,
 }
 
@@ -28,6 +30,7 @@ impl<'a> Telling<'a> {
             spec,
             counts,
             results: Vec::new(),
+            failed: None,
             now,
         }
     }
@@ -42,9 +45,6 @@ impl<'a> Telling<'a> {
         let seen = observed(check, rows, row);
         let segment = segment(self.spec, rows, row);
         let fails = check.switch == Switch::On && check.consequence == Consequence::Fail;
-        if finding.passed == Some(false) && fails {
-            return Err(self.failed(check, seen, segment));
-        }
         if let Some(counts) = self.counts.rules.get_mut(at) {
             let one = finding.verdict();
             counts.iter_mut().zip(one).for_each(|(sum, n)| *sum += n);
@@ -59,7 +59,7 @@ impl<'a> Telling<'a> {
         let [evaluated, violated, unknown] = finding.counts;
         let mut rule = check.tally();
         (rule.evaluated, rule.violated, rule.unknown) = (evaluated, violated, unknown);
-        self.results.push(RuleResult {
+        let result = RuleResult {
             table: self.spec.table.clone(),
             rule,
             scope: self.spec.scope,
@@ -69,17 +69,26 @@ impl<'a> Telling<'a> {
             observed: seen,
             samples: Vec::new(),
             at: self.now,
-        });
+        };
+        if finding.passed == Some(false) && fails {
+            let error = || (Vec::new(), broken(check, &result));
+            self.failed.get_or_insert_with(error).0.push(result);
+        } else {
+            self.results.push(result);
+        }
         Ok(())
     }
+}
 
-    fn failed(&self, check: &Check, seen: Option<String>, segment: Option<String>) -> Error {
-        let table = &self.spec.table;
-        let message = format!("rule \"{}\" of \"{table}\" does not hold", check.name);
-        let of = segment.map_or_else(String::new, |segment| format!(" of {segment}"));
-        let seen = seen.unwrap_or_else(|| "nothing".to_owned());
-        Error::new(Kind::Data, codes::RULE_BROKEN, message)
-            .detail(format!("measured{of}: {seen}"))
-            .hint("correct the data, or give the rule another action: ON VIOLATION WARN")
-    }
+fn broken(check: &Check, found: &RuleResult) -> Error {
+    let message = format!(
+        "rule \"{}\" of \"{}\" does not hold",
+        check.name, found.table
+    );
+    let of = found.segment.as_ref();
+    let of = of.map_or_else(String::new, |segment| format!(" of {segment}"));
+    let seen = found.observed.as_deref().unwrap_or("nothing");
+    Error::new(Kind::Data, codes::RULE_BROKEN, message)
+        .detail(format!("measured{of}: {seen}"))
+        .hint("correct the data, or give the rule another action: ON VIOLATION WARN")
 }

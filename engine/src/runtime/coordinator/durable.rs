@@ -64,6 +64,7 @@ impl Coordinator {
             rows_in: self.recovered.manifest.rows_in + self.rows_read(),
             tallies: self.job.dead_letters.settled(),
             requests: self.taken_requests(),
+            paused: self.job.dead_letters.paused_by(epoch.0),
         }
     }
 

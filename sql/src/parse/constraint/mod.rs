@@ -11,11 +11,10 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::nearest;
-use weir_engine::rules::{Grade, Switch};
+use weir_engine::rules::{Grade, Most, Overflow, Switch};
 
 use crate::ast::{
-    Asks, Constraint, CreateExpectation, Expectation, Held, Keyed, Name, OnOverflow, OnViolation,
-    Scope,
+    Asks, Constraint, CreateExpectation, Expectation, Held, Keyed, Name, OnViolation, Scope,
 };
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
@@ -308,23 +307,23 @@ pub(super) fn assignments(cursor: &mut Cursor<'_>) -> Result<Vec<(Name, Expr)>> 
     }
 }
 
-fn overflow(cursor: &mut Cursor<'_>) -> Result<OnOverflow> {
+fn overflow(cursor: &mut Cursor<'_>) -> Result<Overflow> {
     let place = cursor.place();
     let (value, is_count) = number(cursor, "a number of rows, or a share such as 0.01")?;
-    if cursor.at_words(&["pause"]) {
-        return Err(not_yet("PAUSE SOURCE", cursor.place()));
+    let pauses = cursor.accept(&["pause", "source"]);
+    if !pauses && !cursor.accept(&["fail", "update"]) {
+        return Err(cursor.expected("FAIL UPDATE or PAUSE SOURCE"));
     }
-    cursor.expect(&["FAIL", "UPDATE"])?;
-    if is_count {
-        return Ok(OnOverflow::Count(value as u64));
-    }
-    if value > 0.0 && value < 1.0 {
-        return Ok(OnOverflow::Ratio(value));
-    }
-    Err(
-        wrong("a share of rows is greater than 0 and less than 1", place)
-            .hint("a number of rows is written without a point: ON OVERFLOW 100 FAIL UPDATE"),
-    )
+    let most = match is_count {
+        true => Most::Rows(value as u64),
+        false if value > 0.0 && value < 1.0 => Most::Share(value),
+        false => {
+            let error = wrong("a share of rows is greater than 0 and less than 1", place);
+            let hint = "a number of rows is written without a point: ON OVERFLOW 100 FAIL UPDATE";
+            return Err(error.hint(hint));
+        }
+    };
+    Ok(Overflow { most, pauses })
 }
 
 /// Takes a number, and says whether it is written as a whole one.

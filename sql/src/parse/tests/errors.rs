@@ -78,7 +78,7 @@ fn first_words() {
         "foo bar",
         expect![[r#"
             error[E0101]: line 1, column 1: expected a statement but found 'foo'
-              hint: known: CREATE, ALTER, DROP, INSERT, SET, SHOW, DESCRIBE, EXPLAIN, PROFILE, SUGGEST, VALIDATE, REPLAY, RELEASE, DISCARD, FEEDBACK, SELECT, SUBSCRIBE, WITH, VALUES"#]],
+              hint: known: CREATE, ALTER, DROP, INSERT, SET, SHOW, DESCRIBE, EXPLAIN, PROFILE, SUGGEST, VALIDATE, REPLAY, RELEASE, DISCARD, RESUME, FEEDBACK, SELECT, SUBSCRIBE, WITH, VALUES"#]],
     );
     check(
         "1 + 1",
