@@ -123,6 +123,53 @@ fn many_bad_rows_in_many_batches_are_all_counted() {
     );
 }
 
+/// Files without one good row have no time of their own: what is bad in them is told all the same.
+#[test]
+fn files_of_bad_rows_alone_are_told_where_there_is_a_watermark() {
+    let rows = |id: &str| {
+        (0..600)
+            .map(|_| format!("{id},2024-01-01T00:00:00\n"))
+            .collect::<String>()
+    };
+    let json = "{\"id\": \"two\", \"ts\": \"2024-01-01T00:00:00\"}\n".repeat(3);
+    let files: [(&str, &str, Vec<u8>, u64); 3] = [
+        (
+            "csv",
+            "bad.csv",
+            format!("id,ts\n{}", rows("two")).into_bytes(),
+            600,
+        ),
+        ("json", "bad.json", json.into_bytes(), 3),
+        ("parquet", "bad.parquet", b"PAR1 and no more".to_vec(), 1),
+    ];
+    for (format, name, content, bad) in files {
+        for mode in ["batch", "streaming"] {
+            let place = Place::new();
+            place.write(&format!("in/{name}"), &content);
+            if format == "csv" {
+                let late = format!("id,ts\n{}{}", rows("two"), rows("3"));
+                place.write("in/late.csv", late.as_bytes());
+            }
+            let script = format!(
+                "CREATE SOURCE input (id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts)
+                    WITH (connector = 'file', path = 'in/', format = '{format}');
+                CREATE SINK output WITH (connector = 'file', path = 'out', format = 'parquet')
+                    AS SELECT id, ts FROM input;"
+            );
+            let args = ["--summary", "json", "--mode", mode];
+            let summary = place.run(&script, &args).ok().summary();
+            let (good, bad) = if format == "csv" {
+                (600, bad + 600)
+            } else {
+                (0, bad)
+            };
+            assert_eq!(dead_letters(&summary), bad, "{format} {mode}: {summary}");
+            let source = &summary["sources"][0];
+            assert_eq!(source["rows_out"], good, "{format} {mode}: {summary}");
+        }
+    }
+}
+
 #[test]
 fn missing_file_is_an_error_with_a_hint() {
     let place = Place::new();

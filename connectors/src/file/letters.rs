@@ -33,6 +33,11 @@ impl Letters {
         }
     }
 
+    /// Whether the file is only looked at.
+    pub(super) fn is_look(&self) -> bool {
+        self.kept.is_none()
+    }
+
     /// Puts one record.
     pub(super) fn record(
         &self,

@@ -340,8 +340,8 @@ impl Source for FileSource {
         let mut reader = self.opening(split, columns, None, LOW_ROWS)?.open().await?;
         Ok(match reader.next().await? {
             Read::Rows { batch, .. } => Low::First(batch),
-            Read::Pending => Low::Unknown,
-            Read::End => Low::Empty,
+            // Without a good row it may have bad ones, which are told when it is read.
+            Read::Pending | Read::End => Low::Unknown,
         })
     }
 

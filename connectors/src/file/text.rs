@@ -122,6 +122,10 @@ impl SplitReader for TextReader {
             if batch.num_rows() > 0 {
                 return Ok(Read::Rows { batch, bytes });
             }
+            if self.letters.is_look() {
+                // The first rows are bad: who looks for the first good one would read on and on.
+                return Ok(Read::Pending);
+            }
         }
     }
 
