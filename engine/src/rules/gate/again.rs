@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::BooleanArray;
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{and, concat_batches, filter_record_batch};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value};
 
 use super::Gate;
 use super::measures::Measuring;
 use super::operator::Gating;
-use super::panes::{Broken, breaking, distinct, of_pane};
+use super::panes::{Broken, breaking, places};
 use super::stage::about;
 use crate::error::Result;
 use crate::operator::Output;
@@ -100,8 +100,14 @@ fn broken(
 ) -> Result<Option<BooleanBuffer>> {
     let starts = gate.over.starts(rows)?;
     let mut all: Option<BooleanBuffer> = None;
-    for start in distinct(&starts) {
-        let chosen = and(about, &of_pane(&starts, start))?;
+    for (start, places) in places(&starts) {
+        let mut chosen = vec![false; rows.num_rows()];
+        for row in places.values() {
+            if let Some(chosen) = chosen.get_mut(*row as usize) {
+                *chosen = about.value(*row as usize);
+            }
+        }
+        let chosen = BooleanArray::from(chosen);
         let mut measuring = Measuring::new(&gate.measures)?;
         measuring.add(&filter_record_batch(rows, &chosen)?)?;
         if measuring.rows() == 0 {

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::hold::Hold;
 use super::measures::Measuring;
-use super::panes::{BATCH, Broken, breaking, distinct, of_pane};
+use super::panes::{BATCH, Broken, breaking, divided};
 use super::stage::GateStage;
 use super::{Gate, Over};
 use crate::error::Result;
@@ -178,9 +178,8 @@ impl Gating {
             self.pass(filter_record_batch(rows, &timeless)?, out)?;
         }
         self.keep_late(rows, &starts)?;
-        for start in distinct(&starts) {
+        for (start, rows) in divided(rows, &starts)? {
             if !self.over.is_over(start, self.watermark) {
-                let rows = filter_record_batch(rows, &of_pane(&starts, start))?;
                 self.hold.push(start, rows)?;
             }
         }

@@ -1,11 +1,11 @@
 //! Which rows are judged together, and what was found of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray, UInt32Array};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::cast;
+use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value};
@@ -68,15 +68,28 @@ impl Over {
     }
 }
 
-/// The panes of rows, each once.
-pub(super) fn distinct(starts: &Int64Array) -> BTreeSet<i64> {
-    starts.iter().flatten().collect()
+/// Where in a batch the rows of each pane are.
+pub(super) fn places(starts: &Int64Array) -> BTreeMap<i64, UInt32Array> {
+    let mut places: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+    for (row, start) in (0..).zip(starts) {
+        if let Some(start) = start {
+            places.entry(start).or_default().push(row);
+        }
+    }
+    let array = |(start, rows)| (start, UInt32Array::from(rows));
+    places.into_iter().map(array).collect()
 }
 
-/// The rows of a pane.
-pub(super) fn of_pane(starts: &Int64Array, pane: i64) -> BooleanArray {
-    let same = starts.iter().map(|start| Some(start == Some(pane)));
-    same.collect()
+/// The rows of each pane.
+pub(super) fn divided(rows: &RecordBatch, starts: &Int64Array) -> Result<Vec<(i64, RecordBatch)>> {
+    let of_pane = |(start, places): (i64, UInt32Array)| {
+        let rows = match places.len() == rows.num_rows() {
+            true => rows.clone(),
+            false => take_record_batch(rows, &places)?,
+        };
+        Ok((start, rows))
+    };
+    places(starts).into_iter().map(of_pane).collect()
 }
 
 impl Gate {

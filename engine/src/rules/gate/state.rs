@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::hold::{FORMAT, GONE, HELD, gone};
 use super::operator::Gating;
-use super::panes::{distinct, of_pane};
+use super::panes::divided;
 use crate::error::Result;
 use crate::key_group::KeyGroups;
 use crate::operator::{Extent, StateBatches};
@@ -74,8 +74,7 @@ impl Gating {
             rows = filter_record_batch(&rows, &groups.mask(&segments, rows.num_rows())?)?;
         }
         let starts = self.over.starts(&rows)?;
-        for start in distinct(&starts) {
-            let rows = filter_record_batch(&rows, &of_pane(&starts, start))?;
+        for (start, rows) in divided(&rows, &starts)? {
             self.hold.restore(start, rows);
         }
         self.hold.settle(0)
