@@ -111,6 +111,10 @@ fn cost(rows: &RecordBatch) -> usize {
 pub(super) struct Hold {
     schema: SchemaRef,
     panes: BTreeMap<i64, Pane>,
+    /// Bytes of all panes in memory.
+    bytes: usize,
+    /// No pane has more bytes in memory.
+    largest: usize,
     disk: Disk,
     room: Room,
     metrics: Arc<SubtaskMetrics>,
@@ -124,6 +128,8 @@ impl Hold {
         Self {
             schema: Arc::clone(schema),
             panes: BTreeMap::new(),
+            bytes: 0,
+            largest: 0,
             disk: Disk::new("rows on hold", disk),
             room: Room::new("rows on hold", context),
             metrics: Arc::clone(&context.metrics),
@@ -132,16 +138,36 @@ impl Hold {
         }
     }
 
+    /// Changes a pane if it is there, and counts what that takes or frees.
+    fn change<T>(
+        &mut self,
+        start: i64,
+        change: impl FnOnce(&mut Pane, &mut Disk) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let Some(pane) = self.panes.get_mut(&start) else {
+            return Ok(None);
+        };
+        let before = pane.bytes;
+        let changed = change(pane, &mut self.disk)?;
+        self.bytes = (self.bytes + pane.bytes).saturating_sub(before);
+        self.largest = self.largest.max(pane.bytes);
+        Ok(Some(changed))
+    }
+
     /// Takes rows of one pane.
     pub(super) fn push(&mut self, start: i64, rows: RecordBatch) -> Result<()> {
-        let pane = self.panes.entry(start).or_default();
-        pane.bytes += cost(&rows);
-        pane.fresh_rows += rows.num_rows();
-        pane.fresh.push(rows);
-        match pane.fresh_rows >= self.batch_rows {
-            true => pane.settle(),
-            false => Ok(()),
-        }
+        let batch_rows = self.batch_rows;
+        self.panes.entry(start).or_default();
+        self.change(start, |pane, _| {
+            pane.bytes += cost(&rows);
+            pane.fresh_rows += rows.num_rows();
+            pane.fresh.push(rows);
+            match pane.fresh_rows >= batch_rows {
+                true => pane.settle(),
+                false => Ok(()),
+            }
+        })?;
+        Ok(())
     }
 
     /// The start of the first pane.
@@ -151,51 +177,46 @@ impl Hold {
 
     /// Some rows of a pane, by number; `None` behind the last.
     pub(super) fn read(&mut self, start: i64, number: usize) -> Result<Option<RecordBatch>> {
-        let Some(pane) = self.panes.get_mut(&start) else {
-            return Ok(None);
+        let read = |pane: &mut Pane, _: &mut Disk| {
+            pane.settle()?;
+            pane.chunks.get(number).map(Chunk::read).transpose()
         };
-        pane.settle()?;
-        pane.chunks.get(number).map(Chunk::read).transpose()
+        Ok(self.change(start, read)?.flatten())
     }
 
     /// Lets the first rows of a pane go; `None` when all are gone.
     pub(super) fn pop(&mut self, start: i64) -> Result<Option<RecordBatch>> {
-        let Some(pane) = self.panes.get_mut(&start) else {
-            return Ok(None);
+        let pop = |pane: &mut Pane, _: &mut Disk| {
+            pane.settle()?;
+            let chunk = pane.chunks.pop_front();
+            if let Some(Place::Memory(rows)) = chunk.as_ref().map(|chunk| &chunk.at) {
+                pane.bytes = pane.bytes.saturating_sub(cost(rows));
+            }
+            Ok(chunk)
         };
-        pane.settle()?;
-        let Some(chunk) = pane.chunks.pop_front() else {
+        let Some(chunk) = self.change(start, pop)?.flatten() else {
             self.panes.remove(&start);
             return Ok(None);
         };
-        if let Place::Memory(rows) = &chunk.at {
-            pane.bytes = pane.bytes.saturating_sub(cost(rows));
-        }
         chunk.read().map(Some)
     }
 
-    /// Accounts what is held, and `elsewhere` beside it; puts the largest panes on disk while memory is
-    /// short.
+    /// Accounts what is held, and `elsewhere` beside it; puts large panes on disk while memory is short,
+    /// and small ones too if there is none.
     pub(super) fn settle(&mut self, elsewhere: usize) -> Result<()> {
         loop {
-            let held: usize = self.panes.values().map(|pane| pane.bytes).sum();
-            let bytes = held + elsewhere;
+            let bytes = self.bytes + elsewhere;
             self.metrics.state_bytes.store(bytes as u64, Relaxed);
-            let fits = self.room.taken.try_resize(bytes);
-            let largest = self.panes.values_mut().max_by_key(|pane| pane.bytes);
-            let largest = largest.filter(|pane| pane.bytes > 0);
-            match (fits, largest) {
-                (Ok(()), Some(pane)) if self.room.is_short() && pane.bytes >= SPILL_BYTES_MIN => {
-                    pane.spill(&mut self.disk)?;
-                }
-                (Err(_), Some(pane)) => pane.spill(&mut self.disk)?,
-                (Ok(()), _) => return Ok(()),
+            match self.room.taken.try_resize(bytes) {
+                Ok(()) if self.room.is_short() && self.spill(SPILL_BYTES_MIN)? => {}
+                Ok(()) => return Ok(()),
+                Err(_) if self.spill(1)? => {}
                 // Who has little is not refused it because others have much.
-                (Err(_), None) if bytes <= self.room.share() / 16 => {
+                Err(_) if bytes <= self.room.share() / 16 => {
                     self.room.taken.resize(bytes);
                     return Ok(());
                 }
-                (Err(error), None) => {
+                Err(error) => {
                     let message = "what rules measure of rows on hold does not fit in memory";
                     return Err(Error::new(Kind::Limit, codes::MEMORY, message)
                         .detail(format!("it takes {} MiB in one subtask", bytes >> 20))
@@ -204,6 +225,25 @@ impl Hold {
                 }
             }
         }
+    }
+
+    /// Puts panes of so many bytes on disk, the largest first, until half of the memory is free; says
+    /// whether there were any. There may be many panes: they are looked at seldom, for many bytes at once.
+    fn spill(&mut self, least: usize) -> Result<bool> {
+        if self.largest < least {
+            return Ok(false);
+        }
+        let panes = self.panes.iter().map(|(start, pane)| (pane.bytes, *start));
+        let mut panes: Vec<(usize, i64)> = panes.filter(|(bytes, _)| *bytes >= least).collect();
+        panes.sort_unstable();
+        let half = self.bytes / 2;
+        let is_any = !panes.is_empty();
+        while let Some((_, start)) = panes.pop_if(|_| self.bytes > half) {
+            self.change(start, Pane::spill)?;
+        }
+        let left = self.panes.values().map(|pane| pane.bytes);
+        self.largest = left.max().unwrap_or(0);
+        Ok(is_any)
     }
 
     /// What a checkpoint keeps: rows that the one before has not, or all, and that those up to `gone` are
@@ -215,7 +255,9 @@ impl Hold {
         let gone = RecordBatch::try_new(schema, vec![one])?;
         let mut chunks = Vec::new();
         for pane in self.panes.values_mut() {
+            let before = pane.bytes;
             pane.settle()?;
+            self.bytes = (self.bytes + pane.bytes).saturating_sub(before);
             let wanted = |chunk: &&mut Chunk| extent == Extent::All || !chunk.saved;
             for chunk in pane.chunks.iter_mut().filter(wanted) {
                 chunk.saved = true;
@@ -246,12 +288,15 @@ impl Hold {
     /// Takes rows back.
     pub(super) fn restore(&mut self, start: i64, rows: RecordBatch) {
         let pane = self.panes.entry(start).or_default();
-        pane.bytes += cost(&rows);
+        let bytes = cost(&rows);
+        pane.bytes += bytes;
         pane.chunks.push_back(Chunk {
             at: Place::Memory(rows),
             saved: true,
             call: self.calls,
         });
+        self.bytes += bytes;
+        self.largest = self.largest.max(pane.bytes);
     }
 
     /// Forgets restored rows that were let go later, those of panes for which `is_gone` says so.
@@ -268,6 +313,7 @@ impl Hold {
             }
             !pane.chunks.is_empty()
         });
+        self.bytes = self.panes.values().map(|pane| pane.bytes).sum();
     }
 }
 
