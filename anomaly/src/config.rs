@@ -12,6 +12,8 @@ pub const COLUMNS_MAX: usize = 64;
 pub const SHINGLE_MAX: usize = 64;
 /// Rows of a season at most.
 pub const PERIOD_ROWS_MAX: u32 = 2016;
+/// Seasons of a series at most: each but the longest keeps a layer of its own.
+pub const SEASONS_MAX: usize = 4;
 /// Trees of a forest at most.
 pub const TREES_MAX: usize = 100;
 /// Rows that a detector keeps as examples, at most.
@@ -54,6 +56,38 @@ pub enum Season {
     Rows(u32),
     /// So long, in the unit of time of the rows: rows may be missing.
     Time(i64),
+    /// Several, from the shortest on, each of which the next one is a multiple of; those that are 0 are none.
+    Times([i64; SEASONS_MAX]),
+}
+
+impl Season {
+    /// Seasons of so many lengths.
+    pub fn of_times(mut lengths: Vec<i64>) -> Result<Self> {
+        lengths.sort_unstable();
+        lengths.dedup();
+        if let [only] = lengths.as_slice() {
+            return Ok(Self::Time(*only));
+        }
+        let mut times = [0; SEASONS_MAX];
+        if lengths.is_empty() || lengths.len() > SEASONS_MAX {
+            return Err(Error::Setting("season", "one to four lengths"));
+        }
+        times
+            .iter_mut()
+            .zip(lengths)
+            .for_each(|(time, length)| *time = length);
+        Ok(Self::Times(times))
+    }
+}
+
+/// Whether times are there, and each is a multiple of the one before.
+fn nest(times: &[i64; SEASONS_MAX]) -> bool {
+    let count = times.iter().take_while(|time| **time > 0).count();
+    let (given, none) = times.split_at(count);
+    let pairs = || given.iter().zip(given.iter().skip(1));
+    count > 1
+        && none.iter().all(|time| *time == 0)
+        && pairs().all(|(short, long)| long > short && long % short == 0)
 }
 
 /// How a model judges and learns. Start from [`Config::new`] and change what differs.
@@ -160,11 +194,12 @@ impl Config {
             ("debounce", "not negative", self.debounce_time >= 0),
             (
                 "season",
-                "from 2 to 2016 rows, or a positive time",
+                "from 2 to 2016 rows, or positive times of which each is a multiple of the one before",
                 match self.season {
                     Season::Auto | Season::None => true,
                     Season::Rows(rows) => (2..=PERIOD_ROWS_MAX).contains(&rows),
                     Season::Time(time) => time > 0,
+                    Season::Times(times) => nest(&times),
                 },
             ),
             (
@@ -194,7 +229,11 @@ impl Config {
             writer.length(number);
         }
         writer.u32(self.memory_rows);
+        if let Season::Times(times) = self.season {
+            times.into_iter().for_each(|time| writer.i64(time));
+        }
         let (kind, length) = match self.season {
+            Season::Times(_) => (4, 0),
             Season::Auto => (0, 0),
             Season::None => (1, 0),
             Season::Rows(rows) => (2, i64::from(rows)),

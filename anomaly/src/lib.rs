@@ -46,8 +46,8 @@ mod verdict;
 mod tests;
 
 pub use config::{
-    COLUMNS_MAX, Config, Direction, Learn, PERIOD_ROWS_MAX, SAMPLES_MAX, SHINGLE_MAX, Season,
-    TREES_MAX,
+    COLUMNS_MAX, Config, Direction, Learn, PERIOD_ROWS_MAX, SAMPLES_MAX, SEASONS_MAX, SHINGLE_MAX,
+    Season, TREES_MAX,
 };
 pub use error::{Error, Result};
 pub use exclusion::{Exclusions, RANGES_MAX};

@@ -18,6 +18,7 @@ mod fixed;
 mod forest;
 mod half_space;
 mod kswin;
+mod layers;
 mod mahalanobis;
 mod matrix_profile;
 mod neighbours;
@@ -178,6 +179,7 @@ detectors! {
     MatrixProfile: Box<matrix_profile::MatrixProfile>,
     Tails: Box<tails::Tails>,
     Mahalanobis: Box<mahalanobis::Mahalanobis>,
+    Layers: Box<layers::Layers>,
 }
 
 impl<D: Detector> Detector for Box<D> {
@@ -263,7 +265,29 @@ fn alone(config: &Config, column: usize) -> Vec<Any> {
     ]
 }
 
+/// A detector of the longest season, behind layers of the shorter ones if there are several.
 fn one(method: Method, config: &Config, shingle: usize, place: u64) -> Any {
+    let Season::Times(times) = config.season else {
+        return single(method, config, shingle, place);
+    };
+    let given = times.iter().filter(|time| **time > 0);
+    let mut shorter: Vec<i64> = given.copied().collect();
+    let longest = shorter.pop().map_or(Season::None, Season::Time);
+    let config = Config {
+        season: longest,
+        ..config.clone()
+    };
+    let inner = single(method, &config, shingle, place);
+    match inner {
+        Any::Seasonal(_) | Any::Stl(_) | Any::Esd(_) => {
+            Any::Layers(Box::new(layers::Layers::new(&shorter, inner)))
+        }
+        other => other,
+    }
+}
+
+/// A detector of one season at most.
+fn single(method: Method, config: &Config, shingle: usize, place: u64) -> Any {
     let seed = mix(config.seed ^ mix(place + 1));
     let memory = config.memory_rows;
     let chosen = |given: usize, own: usize| if given == 0 { own } else { given };

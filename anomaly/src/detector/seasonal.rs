@@ -51,7 +51,8 @@ impl Seasonal {
         let slots = match season {
             Season::Rows(rows) => rows.min(SLOTS_MAX),
             Season::Time(_) => SLOTS_MAX,
-            Season::Auto | Season::None => 0,
+            // Of several it is given the longest.
+            Season::Auto | Season::None | Season::Times(_) => 0,
         };
         Self {
             season,
@@ -76,7 +77,7 @@ impl Seasonal {
         let (place, length) = match self.season {
             Season::Time(length) => (time.rem_euclid(length) as u64, length as u64),
             Season::Rows(rows) => (u64::from(self.rows % rows), u64::from(rows)),
-            Season::Auto | Season::None => {
+            Season::Auto | Season::None | Season::Times(_) => {
                 let rows = u64::from(self.found.max(1));
                 match self.step.usual() {
                     Some(step) => {

@@ -8,6 +8,7 @@ use crate::{Config, Method, Model, Verdict};
 mod detection;
 mod false_alarms;
 mod policy;
+mod seasons;
 mod state;
 
 /// Detectors of numbers that need no bounds.

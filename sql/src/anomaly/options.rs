@@ -306,10 +306,10 @@ fn span(value: &str) -> Result<(u32, i64), &'static str> {
     micros(value).map(|time| (0, time)).ok_or(SPAN)
 }
 
-/// The longest of the seasons that are named: the others repeat within it.
+/// The seasons that are named.
 fn season(value: &str) -> Result<Season, &'static str> {
     let value = value.trim().trim_start_matches('(').trim_end_matches(')');
-    let mut longest = 0_i64;
+    let mut lengths: Vec<i64> = Vec::new();
     for name in value.split(',') {
         let length = match name.trim().to_lowercase().as_str() {
             "auto" if !value.contains(',') => return Ok(Season::Auto),
@@ -322,13 +322,13 @@ fn season(value: &str) -> Result<Season, &'static str> {
                 _ => micros(other).filter(|time| *time > 0).ok_or(SEASON)?,
             },
         };
-        let (short, long) = (longest.min(length), longest.max(length));
-        if short > 0 && long % short != 0 {
-            return Err("seasons of which the longest is a multiple of the others");
+        let nests = |other: &i64| length.max(*other) % length.min(*other) == 0;
+        if !lengths.iter().all(nests) {
+            return Err("seasons of which each is a multiple of the shorter ones");
         }
-        longest = long;
+        lengths.push(length);
     }
-    Ok(Season::Time(longest))
+    Season::of_times(lengths).map_err(|_| "four seasons at most")
 }
 
 fn is_query(value: &str) -> bool {
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!((config.debounce_rows, config.debounce_time), (30, 0));
         assert_eq!(config.learn, Learn::ExceptAnomalies);
         assert_eq!(config.direction, Direction::Up);
-        assert_eq!(config.season, Season::Time(WEEK));
+        assert_eq!(config.season, Season::Times([DAY, WEEK, 0, 0]));
         assert_eq!(config.range, Some((-1.5, 1000.0)));
         assert_eq!(
             of(&[("seasonality", "48 rows")]).unwrap().season,
