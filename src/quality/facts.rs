@@ -181,17 +181,22 @@ impl Facts {
              ORDER BY recorded_at, level, name"
         ))?;
         let rules = rows(program, &format!(
-            "WITH told AS (
-                 SELECT *, max(recorded_at) OVER (PARTITION BY pipeline, run, epoch) AS told_at
-                 FROM weir.quality_results WHERE {filter}),
+            "WITH results AS (SELECT * FROM weir.quality_results WHERE {filter}),
+             epochs AS (SELECT pipeline, run, epoch, max(recorded_at) AS told_at FROM results GROUP BY pipeline, run, epoch),
+             told AS (
+                 SELECT r.*, e.told_at FROM results r JOIN epochs e
+                     ON r.pipeline = e.pipeline AND r.run = e.run AND r.epoch = e.epoch),
+             last AS (
+                 SELECT pipeline, table_name, rule, max(told_at) AS told_at FROM told GROUP BY pipeline, table_name, rule),
              newest AS (
-                 SELECT *, rank() OVER (PARTITION BY pipeline, table_name, rule ORDER BY told_at DESC) AS place FROM told)
+                 SELECT t.* FROM told t JOIN last l
+                     ON t.pipeline = l.pipeline AND t.table_name = l.table_name AND t.rule = l.rule AND t.told_at = l.told_at)
              SELECT table_name, rule, scope, dimension, severity, max(expectation) AS expectation,
                  coalesce(bool_or(dry_run), false) AS dry_run,
                  bool_and(passed) AS passed, sum(evaluated) AS evaluated, sum(violated) AS violated, sum(unknown) AS unknown,
                  CASE WHEN sum(evaluated) > 0 THEN 1.0 - CAST(sum(violated) AS DOUBLE) / sum(evaluated) END AS score,
                  max(CAST(CAST(recorded_at AS TIMESTAMP) AS BIGINT)) AS at
-             FROM newest WHERE place = 1
+             FROM newest
              GROUP BY pipeline, table_name, rule, scope, dimension, severity
              ORDER BY coalesce(passed, true) OR dry_run,
                  CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, score, table_name, rule"

@@ -1,9 +1,17 @@
 -- An issue is a stretch of results of one rule, and segment, that do not hold: opened by the first, resolved by
 -- the next that holds. A dry run opens none.
-WITH results AS (
-    SELECT *, min(recorded_at) OVER (PARTITION BY pipeline, run, epoch) AS told_at
+WITH epochs AS (
+    SELECT pipeline, run, epoch, min(recorded_at) AS told_at
     FROM weir.quality_results
     WHERE passed IS NOT NULL AND dry_run IS NOT TRUE
+    GROUP BY pipeline, run, epoch
+),
+-- Not by OVER, which would hold all rows of an epoch at once.
+results AS (
+    SELECT r.*, e.told_at
+    FROM weir.quality_results r JOIN epochs e
+        ON r.pipeline = e.pipeline AND r.run = e.run AND r.epoch = e.epoch
+    WHERE r.passed IS NOT NULL AND r.dry_run IS NOT TRUE
 ),
 told AS (
     SELECT *, sum(CASE WHEN passed THEN 1 ELSE 0 END) OVER (
