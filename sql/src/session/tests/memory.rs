@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use arrow::datatypes::SchemaRef;
 use arrow::json::ReaderBuilder;
 use async_trait::async_trait;
 use weir_engine::connector::{MetadataColumn, SinkRequest, SourceRequest};
