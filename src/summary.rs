@@ -290,12 +290,17 @@ fn rules_text(text: &mut String, table: &TableTally, width: usize) {
         (table.dropped, "dropped"),
         (table.quarantined, "quarantined"),
     ];
-    let mut words = format!(
-        "{:width$}  {} rows in = {} published",
-        table.table,
-        units::count(table.rows_in),
-        units::count(table.published)
-    );
+    // Rules over many rows measure the table by queries of their own: nobody counts its rows for them.
+    let measured = table.rules.iter().all(|rule| rule.unit == Unit::Verdicts);
+    let mut words = match table.rows_in == 0 && measured {
+        true => format!("{:width$}  measured as a whole", table.table),
+        false => format!(
+            "{:width$}  {} rows in = {} published",
+            table.table,
+            units::count(table.rows_in),
+            units::count(table.published)
+        ),
+    };
     for (rows, what) in parts.into_iter().filter(|(rows, _)| *rows > 0) {
         words.push_str(&format!(" + {} {what}", units::count(rows)));
     }

@@ -183,3 +183,40 @@ fn wrong_flag_is_an_error_of_the_command() {
         assert!(ended.err.contains(flags[0]), "{flags:?}: {}", ended.err);
     }
 }
+
+/// A rule of the source, on line 4, from column 37 on.
+fn rule(clause: &str) -> Ended {
+    run(&format!("CREATE EXPECTATION r ON orders EXPECT {clause};"))
+}
+
+#[test]
+fn rules_are_told_at_their_place() {
+    rule("(amount BETWEEN 5 AND 1)").fails(
+        2,
+        "E0116",
+        &[
+            "script.sql:4:40",
+            "BETWEEN 5 AND 1 can never be true",
+            "hint:",
+        ],
+    );
+    rule("(count(*) > 0 AND completeness(status) >= 2)").fails(
+        2,
+        "E0116",
+        &["script.sql:4:57", "hint:"],
+    );
+    rule("(count(*) > 1) SCOPE WINDOW (TUMBLE (ts, 5))").fails(
+        2,
+        "E0111",
+        &["script.sql:4:76", "hint:"],
+    );
+    rule("(count(*) > 1) EVERY INTERVAL '0' MINUTE").fails(
+        2,
+        "E0111",
+        &["script.sql:4:69", "EVERY"],
+    );
+    rule("(status ~ '[a-')").fails(2, "E0116", &["script.sql:4:", "unclosed", "hint:"]);
+    rule("(id) REFERENCES customers(id)").fails(2, "E0103", &["script.sql:4:55", "customers"]);
+    rule("(statsu = 'open')").fails(2, "E0104", &["script.sql:4:40", "did you mean"]);
+    rule("(amount > 0) MOSTLY 1.5").fails(2, "E0116", &["script.sql:4:59", "hint:"]);
+}

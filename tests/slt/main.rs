@@ -42,6 +42,7 @@ files! {
     errors_anomaly
     errors_connector
     errors_query
+    errors_rule
     errors_statement
     errors_window
     explain

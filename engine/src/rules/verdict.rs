@@ -22,6 +22,14 @@ pub(super) struct Verdict {
 impl Verdict {
     /// Asks a rule about the rows of a batch.
     pub(super) fn of(rule: &Rule, batch: &RecordBatch) -> Result<Self> {
+        let told = |error: Error| match error.detail_text() {
+            None => error.detail(format!("rule \"{}\" can't be computed of a row", rule.name)),
+            Some(_) => error,
+        };
+        Self::asked(rule, batch).map_err(told)
+    }
+
+    fn asked(rule: &Rule, batch: &RecordBatch) -> Result<Self> {
         let rows = batch.num_rows();
         let Some(when) = &rule.when else {
             let answer = rule.expect.evaluate(batch)?.into_array(rows)?;

@@ -27,6 +27,8 @@ pub struct Constraint {
     pub on_overflow: Option<Overflow>,
     /// `SCOPE` or `EVERY`: the rows that one verdict is about, if it is not each by itself.
     pub scope: Option<Scope>,
+    /// `SCOPE ROW` is written: each row is asked by itself.
+    pub by_row: bool,
     /// `MOSTLY ratio`: the share of the rows of a scope that has to hold the expression.
     pub mostly: Option<f64>,
     /// `PER (columns)`: rows with other values have verdicts of their own, or are another key's.

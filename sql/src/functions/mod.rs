@@ -6,7 +6,9 @@ mod codes;
 mod compare;
 mod dates;
 mod formats;
+mod identities;
 mod json;
+mod json_schema;
 mod network;
 mod number;
 mod personal;
@@ -25,6 +27,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         ScalarUDF::from(dates::IsTime::date()),
         ScalarUDF::from(dates::IsTime::timestamp()),
         ScalarUDF::from(json::HasKeys::default()),
+        ScalarUDF::from(json_schema::MatchesSchema::default()),
     ]);
     all
 }

@@ -3,6 +3,7 @@
 
 use super::checksum::{is_credit_card, is_iban};
 use super::formats::{is_email, is_phone};
+use super::identities::is_us_ssn;
 
 /// Marks around words that are no part of them.
 const AROUND: &[char] = &[
@@ -15,7 +16,7 @@ pub(super) fn contains_pii(text: &str) -> bool {
     let word = |word: &str| {
         let word = word.trim_matches(AROUND);
         let word = word.strip_prefix("mailto:").unwrap_or(word);
-        is_email(word) || is_iban(word) || is_phone(word) || is_social_security(word)
+        is_email(word) || is_iban(word) || is_phone(word) || word.contains('-') && is_us_ssn(word)
     };
     words.into_iter().any(word) || numbers(text).any(is_number_of_person) || ibans(text)
 }
@@ -49,22 +50,4 @@ fn ibans(text: &str) -> bool {
                 is_iban(group.concat().trim_matches(AROUND))
             })
     })
-}
-
-/// Whether it is a number of the social security of the United States, with hyphens.
-fn is_social_security(word: &str) -> bool {
-    let parts: Vec<&str> = word.split('-').collect();
-    let [area, group, serial] = parts.as_slice() else {
-        return false;
-    };
-    let digits =
-        |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
-    digits(area, 3)
-        && digits(group, 2)
-        && digits(serial, 4)
-        && *area != "000"
-        && *area != "666"
-        && !area.starts_with('9')
-        && *group != "00"
-        && *serial != "0000"
 }

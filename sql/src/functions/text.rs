@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{checksum, codes, formats, json, network, personal};
+use super::{checksum, codes, formats, identities, json, network, personal};
 
 /// A question.
 type Test = fn(&str) -> bool;
@@ -25,7 +25,7 @@ pub(super) struct TextPredicate {
 
 /// The functions.
 pub(super) fn predicates() -> impl Iterator<Item = TextPredicate> {
-    let all: [(&'static str, Test); 19] = [
+    let all: [(&'static str, Test); 24] = [
         ("not_blank", |text| !text.trim().is_empty()),
         ("is_email", formats::is_email),
         ("is_url", network::is_url),
@@ -41,6 +41,11 @@ pub(super) fn predicates() -> impl Iterator<Item = TextPredicate> {
         ("is_country_code", codes::is_country),
         ("is_currency_code", codes::is_currency),
         ("is_language_code", codes::is_language),
+        ("is_subdivision_code", identities::is_subdivision),
+        ("is_us_ssn", identities::is_us_ssn),
+        ("is_uk_nino", identities::is_uk_nino),
+        ("is_in_aadhaar", identities::is_in_aadhaar),
+        ("is_in_pan", identities::is_in_pan),
         ("is_base64", formats::is_base64),
         ("is_semver", formats::is_semver),
         ("json_valid", json::is_valid),

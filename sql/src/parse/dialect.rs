@@ -56,6 +56,11 @@ impl Dialect for WeirDialect {
         None
     }
 
+    /// `any_match(list, x -> x > 0)`.
+    fn supports_lambda_functions(&self) -> bool {
+        true
+    }
+
     /// `a IS NOT DISTINCT FROM b AND c`: sqlparser would compare `a` with `b AND c`.
     fn parse_infix(
         &self,

@@ -21,6 +21,7 @@ mod dialect;
 mod emit;
 mod feedback;
 mod keywords;
+mod named;
 mod options;
 mod patterns;
 mod quarantine;

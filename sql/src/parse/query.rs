@@ -14,7 +14,7 @@ use weir_engine::Result;
 use weir_engine::error::{Error, Place};
 
 use super::unsupported::{system_time, unsupported};
-use super::{anomaly, bounds, patterns};
+use super::{anomaly, bounds, named, patterns};
 
 /// Checks and normalizes a query or an expression.
 pub(super) fn normalize(node: &mut impl VisitMut) -> Result<()> {
@@ -130,7 +130,8 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Err(error) = patterns::expand(expr) {
+        named::all_match(expr);
+        if let Err(error) = patterns::expand(expr).and_then(|()| named::place(expr)) {
             return ControlFlow::Break(error);
         }
         balance(expr);

@@ -9,7 +9,9 @@ use super::create::{self, KINDS, object_name};
 use super::cursor::Cursor;
 use super::dialect::WeirDialect;
 use super::script::{Piece, Source};
-use super::{alter, emit, feedback, options, quarantine, syntax, unsupported, validate};
+use super::{
+    alter, constraint, emit, feedback, options, quarantine, syntax, unsupported, validate,
+};
 use crate::ast::{ObjectKind, ProfileTable, Show, Statement, StatementKind, Subscribe};
 
 /// The words that start a statement.
@@ -37,7 +39,8 @@ const STARTS: &[&str] = &[
 ];
 
 /// Parses one statement.
-pub(super) fn parse(piece: Piece) -> Result<Statement> {
+pub(super) fn parse(mut piece: Piece) -> Result<Statement> {
+    constraint::without_braces(&mut piece.tokens);
     let dialect = WeirDialect::new(&piece.tokens);
     let mut cursor = Cursor::new(&piece.tokens, piece.end, &dialect);
     let kind = kind(&mut cursor, &piece)?;

@@ -181,7 +181,8 @@ fn plan_error(text: &str, state: &SessionState) -> Error {
 
 /// DataFusion names every candidate with the reason why it was refused; the signature is enough.
 fn no_match(text: &str) -> Option<Error> {
-    let (_, rest) = text.split_once("No function matches the given name and argument types '")?;
+    let (before, rest) =
+        text.split_once("No function matches the given name and argument types '")?;
     let (call, rest) = rest.split_once('\'')?;
     let error = Error::new(
         Kind::Invalid,
@@ -197,6 +198,25 @@ fn no_match(text: &str) -> Option<Error> {
                 .collect()
         })
         .unwrap_or_default();
+    // Functions that look at their types themselves have said what they take, and their signature is no help.
+    if candidates
+        .iter()
+        .any(|candidate| candidate.contains("UserDefined"))
+    {
+        let told = before
+            .rsplit("Error during planning: ")
+            .next()
+            .unwrap_or(before);
+        let told = told.trim_matches(|c: char| c.is_whitespace() || "\"'.".contains(c));
+        let error = match told.is_empty() {
+            true => error,
+            false => error.detail(told.to_owned()),
+        };
+        return Some(error.hint(match told.contains("number") {
+            true => "cast the column: TRY_CAST(column AS DOUBLE)",
+            false => "docs/quality.md has a table of what each measure takes",
+        }));
+    }
     Some(match candidates.as_slice() {
         [] => error.hint("cast the arguments: CAST(value AS type)"),
         some => error.hint(format!("there are {}", some.join(", "))),

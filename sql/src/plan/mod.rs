@@ -7,9 +7,11 @@ pub(crate) mod errors;
 mod expand;
 pub(crate) mod lookup;
 mod measures;
+pub(crate) mod mixed;
 pub(crate) mod proctime;
 mod row;
 mod sessions;
+mod spans;
 mod texts;
 mod to_char;
 mod window_function;
@@ -27,12 +29,15 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::Session as DataFusionSession;
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::execution::context::{QueryPlanner, SQLOptions};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, ColumnarValue, Expr, LogicalPlan, ScalarUDF};
+use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpressions};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerRule};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -181,7 +186,8 @@ impl Planner {
         &self.state
     }
 
-    fn convert(&self, error: DataFusionError, place: Option<Place>) -> Error {
+    /// A planning error as Weir's.
+    pub(crate) fn convert(&self, error: DataFusionError, place: Option<Place>) -> Error {
         errors::convert(error, &self.state, place)
     }
 
@@ -304,8 +310,26 @@ impl Planner {
     /// Compiles an expression whose columns are in `schema`, coercing its types.
     pub(crate) fn compile(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         texts::rewritten(expr, schema)
+            .and_then(|expr| self.simplified(expr, schema))
             .and_then(|expr| self.state.create_physical_expr(expr, schema))
             .map_err(|error| self.convert(error, None))
+    }
+
+    /// Functions such as `coalesce` and `nvl` are computed as what they are simplified to.
+    fn simplified(&self, expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        simplifier.simplify(simplifier.coerce(expr, schema)?)
+    }
+
+    /// Simplifies the expressions of a plan whose types are coerced, where nothing else optimises it.
+    pub(crate) fn simplified_plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let rule = SimplifyExpressions::new();
+        let plan = plan.transform_up(|node| rule.rewrite(node, &self.state));
+        Ok(plan.map_err(|error| self.convert(error, None))?.data)
     }
 
     /// Compiles an expression of an optimised plan, whose types are coerced already.

@@ -11,11 +11,14 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Spanned, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Spanned, visit_expressions, visit_expressions_mut,
+};
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 
 use super::context::{NoTables, PlanContext};
-use super::{Planner, errors, proctime};
+use super::{Planner, errors, mixed, proctime, spans};
+use crate::parse::skeleton;
 
 /// An expression over a row, as planned and as compiled.
 #[derive(Debug, Clone)]
@@ -36,6 +39,7 @@ impl Planner {
         place: Place,
     ) -> Result<RowExpr> {
         refuse_queries(sql, place)?;
+        let sql = &by_the_clock(sql)?;
         let columns = DFSchema::try_from(Arc::clone(schema))?;
         let context = PlanContext {
             state: &self.state,
@@ -44,8 +48,12 @@ impl Planner {
         };
         let expr = SqlToRel::new(&context)
             .sql_to_expr(sql.clone(), &columns, &mut PlannerContext::new())
+            .and_then(|expr| spans::as_durations(expr, &columns))
             .map_err(|error| locate(self.convert(error, None), sql, place))?;
         refuse_calls(&expr, sql, clock, place)?;
+        if let Some(error) = mixed::compared(&expr, &columns) {
+            return Err(error.at(Some(place)));
+        }
         let compiled = self
             .compile(expr.clone(), &columns)
             .map_err(|error| locate(error, sql, place))?;
@@ -62,6 +70,36 @@ impl Planner {
         Ok(RowExpr { expr, compiled })
     }
 }
+
+/// A rule asks each row when it comes: `now()` is that time in it, and not that of the plan.
+fn by_the_clock(sql: &SqlExpr) -> Result<SqlExpr> {
+    let mut sql = sql.clone();
+    let found = visit_expressions_mut(&mut sql, |part| {
+        let SqlExpr::Function(call) = &*part else {
+            return ControlFlow::Continue(());
+        };
+        let name = call.name.to_string();
+        let now = NOW.iter().find(|(now, _)| name.eq_ignore_ascii_case(now));
+        match now.map(|(_, text)| skeleton::expression(text, &[])) {
+            Some(Ok(clock)) => *part = clock,
+            Some(Err(error)) => return ControlFlow::Break(error),
+            None => {}
+        }
+        ControlFlow::Continue(())
+    });
+    match found.break_value() {
+        Some(error) => Err(error),
+        None => Ok(sql),
+    }
+}
+
+/// Names of the time at which a statement is planned, and what they are in a rule.
+const NOW: [(&str, &str); 4] = [
+    ("now", "PROCTIME()"),
+    ("current_timestamp", "PROCTIME()"),
+    ("localtimestamp", "PROCTIME()"),
+    ("current_date", "CAST(PROCTIME() AS DATE)"),
+];
 
 fn rule(message: String, hint: &str) -> Error {
     Error::new(Kind::Invalid, codes::RULE, message).hint(hint)
@@ -88,7 +126,8 @@ fn refuse_queries(sql: &SqlExpr, place: Place) -> Result<()> {
     match found.break_value() {
         None => Ok(()),
         Some(at) => {
-            let hint = "join the other table in a MATERIALIZED VIEW, and put the rule there";
+            let hint = "ask the table: EXPECT NO ROWS (SELECT ...), or join the other one in a MATERIALIZED VIEW and \
+                        put the rule there";
             let error = rule("a rule over rows holds a query".to_owned(), hint);
             Err(error.at(at).at(Some(place)))
         }

@@ -121,9 +121,10 @@ pub(super) fn plan(
         tables: &NoTables,
     };
     let measured = check::measured(planner, &table, rule)?;
+    let plan = planner.simplified_plan(measured.plan)?;
     let gate = Gate {
         over: over(planner, ruled, rule)?,
-        measures: Arc::new(measures(planner, rule, &measured.plan)?),
+        measures: Arc::new(measures(planner, rule, &plan)?),
         check: measured.check,
         bounded: false,
     };

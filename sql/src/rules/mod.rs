@@ -9,6 +9,7 @@ pub(crate) mod copy;
 pub(crate) mod gate;
 mod keyed;
 mod lag;
+mod never;
 mod outliers;
 mod planning;
 mod reference;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{Expr, cast};
 use datafusion::physical_expr::PhysicalExpr;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
@@ -12,7 +13,7 @@ use weir_engine::options::unknown;
 use weir_engine::rules::{Action, Rule, is_kept_column};
 
 use super::text::text;
-use super::{check, gate, keyed, waiting};
+use super::{check, gate, keyed, never, waiting};
 use crate::ast::{Constraint, Expectation, Held, Name, OnViolation};
 use crate::plan::Planner;
 
@@ -73,6 +74,7 @@ pub(crate) fn plan(
             true => gate::plan(planner, ruled, constraint),
             false => one(planner, ruled, constraint).map(Some),
         };
+        let found = found.and_then(|found| never::refuse(constraint).map(|()| found));
         planned.extend(found.map_err(|error| of_set(error, constraint))?);
     }
     Ok(planned)
@@ -252,6 +254,10 @@ pub(super) fn action(
                 let expr = fit(row.expr, &found, field, place)?;
                 let schema = datafusion::common::DFSchema::try_from(Arc::clone(ruled.schema))?;
                 let value = planner.compile(expr.clone(), &schema)?;
+                // A constant that is no value of the column is told now.
+                let none = RecordBatch::new_empty(Arc::clone(ruled.schema));
+                let fits = value.evaluate(&none);
+                fits.map_err(|error| planner.convert(error, Some(place)))?;
                 if value.nullable(ruled.schema)? && !field.is_nullable() {
                     let message = format!(
                         "column \"{}\" is NOT NULL, but the rule may set it to null",

@@ -56,8 +56,8 @@ scores AS (
 -- rows that were asked are a sample of more.
 SELECT *,
     ewma(score, 0.3) OVER (PARTITION BY pipeline, level, table_name, name ORDER BY recorded_at, epoch) AS trend,
-    CASE WHEN level = 'rule' AND evaluated > 0 THEN greatest(0.0, (score + 1.9207 / evaluated
+    CASE WHEN level = 'rule' AND evaluated > 0 THEN greatest(0.0, (score + 1.9208 / evaluated
         - 1.96 * sqrt((score * (1.0 - score) + 0.9604 / evaluated) / evaluated)) / (1.0 + 3.8416 / evaluated)) END AS low,
-    CASE WHEN level = 'rule' AND evaluated > 0 THEN least(1.0, (score + 1.9207 / evaluated
+    CASE WHEN level = 'rule' AND evaluated > 0 THEN least(1.0, (score + 1.9208 / evaluated
         + 1.96 * sqrt((score * (1.0 - score) + 0.9604 / evaluated) / evaluated)) / (1.0 + 3.8416 / evaluated)) END AS high
 FROM scores

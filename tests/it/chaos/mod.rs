@@ -11,6 +11,7 @@ mod damage;
 mod disk;
 mod feedback;
 mod gates;
+mod history;
 mod join;
 mod kills;
 mod log;
@@ -19,6 +20,7 @@ mod rules;
 mod stateless;
 mod storms;
 mod topic;
+
 mod window;
 mod zombies;
 

@@ -5,6 +5,7 @@
 //! Each case prints its seed. `SEED=123 cargo test --test it property` runs that case alone, in
 //! every combination; `CASES=500` runs more of them.
 
+mod each_rule;
 mod expression;
 mod input;
 mod lateness;

@@ -149,7 +149,7 @@ fn compare(runs: &Runs<'_>, cases: &[Case], oracle: &Oracle, of: &str) {
 
 impl Runs<'_> {
     /// Runs a script until so many rows are read, or to its end.
-    fn run_until(&self, script: &str, rows: u64) -> Summary {
+    pub(super) fn run_until(&self, script: &str, rows: u64) -> Summary {
         let failed = |failure: Failure| -> Summary {
             panic!("{}\n{script}", failure.error().unwrap().report(None))
         };

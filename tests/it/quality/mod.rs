@@ -1,6 +1,7 @@
 //! Quality rules over many rows, by the program: against an independent answer, in batch and streaming.
 
 mod alter;
+mod avro;
 mod checks;
 mod history;
 mod profile;

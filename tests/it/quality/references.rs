@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rand::Rng as _;
+
 use crate::program::{Place, Running};
 
 /// How long something may take in a debug build on a busy machine.
@@ -112,6 +114,65 @@ fn rows_wait_for_their_key_and_are_given_up_by_event_time() {
         (&rule["published"], &rule["quarantined"]),
         (&4.into(), &1.into())
     );
+}
+
+/// Customers come a round after the orders that name them, one of ten never, and each round ends with a kill.
+#[test]
+fn rows_wait_through_many_kills() {
+    const ROUNDS: u32 = 5;
+    let place = Place::new();
+    let script = timed(CONSTRAINT);
+    let mut pauses = rand::rng();
+    let numbers = |round: u32| (round * 10)..(round * 10 + 10);
+    for round in 0..=ROUNDS {
+        if round < ROUNDS {
+            let orders = numbers(round).map(|id| format!("{id},{id},2026-01-01 00:0{round}:00\n"));
+            let orders = orders.collect::<String>();
+            place.put(
+                &format!("orders/{round}.csv"),
+                format!("id,cust,ts\n{orders}"),
+            );
+        }
+        if let Some(before) = round.checked_sub(1) {
+            let known = numbers(before).filter(|id| id % 10 != 3);
+            let known = known.map(|id| format!("{id},2026-01-01 00:0{round}:00\n"));
+            let known = known.collect::<String>();
+            place.put(&format!("customers/{round}.csv"), format!("id,ts\n{known}"));
+        }
+        let running = start(&place, &script);
+        std::thread::sleep(Duration::from_millis(pauses.random_range(100..1_500)));
+        running.kill();
+        let shown = lines(&place, "out");
+        let mut once = shown.clone();
+        once.dedup();
+        assert_eq!(shown, once, "round {round}: a row is there twice");
+        assert!(
+            !shown.iter().any(|id| id.ends_with('3')),
+            "round {round}: {shown:?}"
+        );
+        assert!(
+            quarantined(&place).is_empty(),
+            "round {round}: nobody was given up"
+        );
+    }
+    place.put("orders/end.csv", "id,cust,ts\n99,98,2026-01-02 00:00:00\n");
+    place.put("customers/end.csv", "id,ts\n98,2026-01-02 00:00:00\n");
+    let mut running = start(&place, &script);
+    let all = (0..ROUNDS * 10).filter(|id| id % 10 != 3).chain([99]);
+    let mut all: Vec<String> = all.map(|id| id.to_string()).collect();
+    all.sort();
+    running.until(PATIENCE, "all rows that have their key", || {
+        lines(&place, "out") == all
+    });
+    running.until(PATIENCE, "all others in quarantine", || {
+        quarantined(&place).len() == ROUNDS as usize
+    });
+    running.signal("INT");
+    let summary = running.wait().ok().summary();
+    assert_eq!(summary["adds_up"], true, "{summary}");
+    let lost = (0..ROUNDS).map(|round| format!("{},known,open", round * 10 + 3));
+    assert!(quarantined(&place).into_iter().eq(lost));
+    assert_eq!(summary["rules"][0]["rows_in"], ROUNDS * 10 + 1, "{summary}");
 }
 
 /// Without event time on one side the grace goes by the clock; the keys may come and go themselves.

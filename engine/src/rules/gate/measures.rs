@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, new_null_array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, new_null_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
@@ -131,8 +131,11 @@ impl Measures {
         let mut aggregates = Vec::with_capacity(self.aggregates.len());
         for (measure, types) in self.aggregates.iter().zip(&*self.types) {
             let mut accumulator = measure.accumulator()?;
-            let none = types.iter().map(|data_type| new_null_array(data_type, 0));
-            accumulator.update_batch(&none.collect::<Vec<_>>(), &[], None, 1)?;
+            // A row that is filtered out: a group of an empty batch counts as one that has seen values.
+            let none = types.iter().map(|data_type| new_null_array(data_type, 1));
+            let none = none.collect::<Vec<_>>();
+            let filter = BooleanArray::from(vec![false]);
+            accumulator.update_batch(&none, &[0], Some(&filter), 1)?;
             aggregates.push(accumulator.evaluate(EmitTo::All)?);
         }
         let keys = self.groups.fields().iter().take(self.keys.len());

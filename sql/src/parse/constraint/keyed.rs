@@ -178,6 +178,10 @@ fn interval(cursor: &mut Cursor<'_>) -> Result<Duration> {
 }
 
 fn no_interval(text: &str, place: Place) -> Error {
+    if text.contains("month") || text.contains("year") {
+        let message = format!("\"{text}\" has no fixed length");
+        return wrong(&message, place).hint("say it in days: INTERVAL '30' DAY");
+    }
     wrong(&format!("\"{text}\" is no time span"), place)
         .hint("write INTERVAL '7 days' or INTERVAL '7' DAY")
 }

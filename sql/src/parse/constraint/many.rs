@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
+use weir_engine::error::{Error, Kind, codes};
 
 use super::{not_yet, number, upper, wrong};
 use crate::ast::{Asks, Constraint, Expectation, Scope};
@@ -187,6 +188,11 @@ fn schema(cursor: &mut Cursor<'_>) -> Result<Expectation> {
     loop {
         let name = cursor.name("the name of a column")?;
         let data_type = cursor.data_type()?;
+        let is_known = |other: &ColumnDef| other.name.value == name.text;
+        if columns.iter().any(is_known) {
+            let message = format!("column \"{}\" is in SCHEMA twice", name.text);
+            return Err(Error::new(Kind::Invalid, codes::DUPLICATE, message).at(name.place));
+        }
         columns.push(ColumnDef {
             name: Ident::new(name.text),
             data_type,
@@ -265,6 +271,22 @@ pub(super) fn scope(cursor: &mut Cursor<'_>) -> Result<Option<Scope>> {
     if lengths.is_empty() {
         let message = format!("{} has no interval", function.to_ascii_uppercase());
         return Err(syntax::error(message).at(column.place));
+    }
+    // The last one may be the offset of the windows.
+    let (form, least, most) = match function {
+        "tumble" => ("TUMBLE (column, size [, offset])", 1, 2),
+        "session" => ("SESSION (column, gap)", 1, 1),
+        "hop" => ("HOP (column, slide, size [, offset])", 2, 3),
+        _ => ("CUMULATE (column, step, size [, offset])", 2, 3),
+    };
+    if !(least..=most).contains(&lengths.len()) {
+        let message = format!(
+            "{} does not take {} intervals",
+            function.to_ascii_uppercase(),
+            lengths.len()
+        );
+        let error = syntax::error(message).hint(format!("write SCOPE WINDOW ({form})"));
+        return Err(error.at(column.place));
     }
     Ok(Some(Scope::Window {
         function,

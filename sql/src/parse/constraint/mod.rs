@@ -7,7 +7,7 @@ mod outliers;
 mod past;
 
 use datafusion::sql::sqlparser::ast::Expr;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
 use weir_engine::options::nearest;
@@ -41,6 +41,27 @@ pub(super) fn is_next(cursor: &Cursor<'_>) -> bool {
         word.is_some_and(|word| word.eq_ignore_ascii_case("expect"))
     };
     cursor.at_words(&["constraint"]) && (expects(1) || expects(2))
+}
+
+/// Takes the braces from `{this}`: the table of a rule within its query, as it is often written.
+pub(super) fn without_braces(tokens: &mut Vec<TokenWithSpan>) {
+    let is_this = |three: &[TokenWithSpan]| match three {
+        [open, word, close] => {
+            let this = Token::make_keyword("this");
+            let named = match (&word.token, &this) {
+                (Token::Word(word), Token::Word(this)) => {
+                    word.value.eq_ignore_ascii_case(&this.value)
+                }
+                _ => false,
+            };
+            open.token == Token::LBrace && named && close.token == Token::RBrace
+        }
+        _ => false,
+    };
+    while let Some(at) = tokens.windows(3).position(is_this) {
+        tokens.remove(at + 2);
+        tokens.remove(at);
+    }
 }
 
 /// Parses `CONSTRAINT name EXPECT ...`.
@@ -104,6 +125,7 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         unknown_violates: false,
         on_overflow: None,
         scope: None,
+        by_row: false,
         mostly: None,
         per: Vec::new(),
         switch: Switch::On,
@@ -127,7 +149,15 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
     let of_many = constraint.scope.is_some() || constraint.mostly.is_some();
     match &constraint.expectation {
         Expectation::Keyed(_) if of_many => {
-            let hint = "count what such a rule finds in weir.quality_results";
+            let hint = match &constraint.expectation {
+                Expectation::Keyed(Keyed {
+                    asks: Asks::Unique { .. },
+                    ..
+                }) => {
+                    "ask for the share: EXPECT (unique_ratio(column) >= 0.99), with SCOPE or EVERY"
+                }
+                _ => "count what such a rule finds in weir.quality_results",
+            };
             Err(unsupported("a rule over keys with SCOPE, EVERY or MOSTLY", hint).at(Some(place)))
         }
         _ => Ok(constraint),
@@ -142,7 +172,7 @@ fn expected(cursor: &mut Cursor<'_>) -> Result<Expectation> {
     if let Some(keyed) = keyed::parse(cursor)? {
         return Ok(Expectation::Keyed(keyed));
     }
-    if let Some(refused) = kept_for_later(cursor) {
+    if let Some(refused) = of_none(cursor) {
         return Err(refused);
     }
     let expr = parenthesis(cursor, "the expression of a rule stands in parentheses")?;
@@ -203,6 +233,7 @@ fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'sta
     }
     if cursor.accept(&["scope"]) {
         rule.scope = many::scope(cursor)?;
+        rule.by_row = rule.scope.is_none();
         return Ok(Some("SCOPE"));
     }
     if cursor.accept(&["every"]) {
@@ -284,7 +315,8 @@ fn violation(cursor: &mut Cursor<'_>) -> Result<OnViolation> {
         return Ok(OnViolation::Set(assignments(cursor)?));
     }
     if cursor.at_words(&["call"]) {
-        return Err(not_yet("ON VIOLATION CALL", cursor.place()));
+        let hint = "use WARN, DROP ROW, QUARANTINE, FAIL UPDATE or SET (column = expression)";
+        return Err(unsupported("ON VIOLATION CALL", hint).at(Some(cursor.place())));
     }
     Err(cursor.expected("WARN, DROP ROW, QUARANTINE, FAIL UPDATE or SET (column = expression)"))
 }
@@ -367,11 +399,11 @@ fn parenthesis(cursor: &mut Cursor<'_>, hint: &str) -> Result<Expr> {
     Ok(expr)
 }
 
-/// The rules of other kinds, by the words that they begin with.
-fn kept_for_later(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 1] = ["no"];
-    let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
-    found.then(|| not_yet(&format!("EXPECT {}", upper(cursor)), cursor.place()))
+/// What may stand behind NO.
+fn of_none(cursor: &mut Cursor<'_>) -> Option<Error> {
+    cursor
+        .accept(&["no"])
+        .then(|| cursor.expected("ROWS, OVERLAP or OUTLIERS"))
 }
 
 /// The clauses of rules of other kinds, behind the expression.

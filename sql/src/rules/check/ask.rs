@@ -39,6 +39,11 @@ pub(super) fn check(
             let newest = columns.measure(of_ours(&format!("max({})", quoted(&column.text)))?);
             observed.push(("newest".to_owned(), newest));
             let within = planner.interval(within, rule.place)?;
+            if within <= 0 {
+                let message = "FRESH allows no age: the newest time is always before the clock";
+                let hint = "write FRESH (column, INTERVAL '10' MINUTE)";
+                return Err(super::wrong(message, hint, Some(rule.place)));
+            }
             Ask::Fresh { newest, within }
         }
         Expectation::Daily { at } => {

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, SelectItem, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Ident, Query, SelectItem, Visit, Visitor, visit_expressions,
+};
 
 use crate::plan::Planner;
 
@@ -30,20 +32,47 @@ impl Columns {
     }
 }
 
-/// The calls of aggregates in an expression, each once.
+/// The calls of aggregates in an expression, each once; those of a query within it are its own.
 pub(super) fn aggregates(planner: &Planner, expr: &SqlExpr) -> Vec<SqlExpr> {
-    let mut calls = Vec::new();
-    let ControlFlow::<Infallible>::Continue(()) = visit_expressions(expr, |part| {
-        if let SqlExpr::Function(call) = part
+    let mut calls = Calls {
+        planner,
+        queries: 0,
+        found: Vec::new(),
+    };
+    let ControlFlow::<Infallible>::Continue(()) = expr.visit(&mut calls);
+    calls.found
+}
+
+struct Calls<'a> {
+    planner: &'a Planner,
+    queries: usize,
+    found: Vec<SqlExpr>,
+}
+
+impl Visitor for Calls<'_> {
+    type Break = Infallible;
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<Infallible> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<Infallible> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &SqlExpr) -> ControlFlow<Infallible> {
+        if let SqlExpr::Function(call) = expr
+            && self.queries == 0
             && call.over.is_none()
-            && planner.is_aggregate(&call.name.to_string())
-            && !calls.contains(part)
+            && self.planner.is_aggregate(&call.name.to_string())
+            && !self.found.contains(expr)
         {
-            calls.push(part.clone());
+            self.found.push(expr.clone());
         }
         ControlFlow::Continue(())
-    });
-    calls
+    }
 }
 
 /// The names of columns in an expression.

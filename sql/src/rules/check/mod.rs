@@ -3,6 +3,7 @@
 //! Rules of one table that share scope, segments and WHEN are one query, so that they are measured in one
 //! pass. The queries are planned like any other: what aggregates for them is what aggregates for everybody.
 
+mod against;
 mod ask;
 mod measures;
 mod past;
@@ -19,6 +20,7 @@ use weir_engine::options::unknown;
 use weir_engine::rules::{Check, Switch};
 
 use super::gate::{self, Waits};
+use super::planning::check_truth;
 use crate::ast::{Constraint, Expectation, Held, Name, OnViolation, Scope};
 use crate::plan::{Planner, Tables};
 use crate::rules::of_set;
@@ -161,9 +163,19 @@ fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> R
             place,
         ));
     }
-    for name in &rule.per {
+    for (at, name) in rule.per.iter().enumerate() {
         table.column(name)?;
+        if rule
+            .per
+            .iter()
+            .take(at)
+            .any(|other| other.text == name.text)
+        {
+            let message = format!("column \"{}\" is in PER twice", name.text);
+            return Err(Error::new(Kind::Invalid, codes::DUPLICATE, message).at(name.place));
+        }
     }
+    check_when(planner, table, rule)?;
     match &rule.scope {
         Some(Scope::Window { column, .. }) => table.column(column)?,
         Some(Scope::Every(_)) if table.time.is_none() => {
@@ -197,8 +209,35 @@ fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> R
     }
 }
 
+/// Refuses a condition that is not about one row.
+fn check_when(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> Result<()> {
+    let Some(when) = &rule.when else {
+        return Ok(());
+    };
+    if let Some(call) = measures::aggregates(planner, when).first() {
+        let message = format!("{call} is computed over many rows, WHEN says which rows are meant");
+        let hint = "ask it in the expression: EXPECT (count(*) > 0 AND ...)";
+        return Err(wrong(&message, hint, Some(rule.place)));
+    }
+    // What else is wrong with it is told with the query.
+    let schema = table.schema();
+    match planner.row_expr(when, &schema, true, rule.place) {
+        Ok(row) => check_truth(&row.compiled.data_type(&schema)?, "WHEN", rule.place),
+        Err(_) => Ok(()),
+    }
+}
+
 fn check_expression(planner: &Planner, rule: &Constraint, expr: &SqlExpr) -> Result<()> {
     let calls = measures::aggregates(planner, expr);
+    if rule.by_row {
+        let what = calls
+            .first()
+            .map_or("MOSTLY".to_owned(), ToString::to_string);
+        let message = format!("SCOPE ROW asks each row by itself, {what} many at once");
+        let hint =
+            "leave SCOPE ROW out, or say which rows: SCOPE TABLE, SCOPE BATCH, SCOPE WINDOW (..)";
+        return Err(wrong(&message, hint, Some(rule.place)));
+    }
     match (rule.mostly, calls.first()) {
         (Some(_), Some(call)) => {
             let message = format!("{call} is computed over many rows, MOSTLY asks each by itself");
@@ -206,7 +245,14 @@ fn check_expression(planner: &Planner, rule: &Constraint, expr: &SqlExpr) -> Res
             Err(wrong(&message, hint, Some(rule.place)))
         }
         (None, None) => Err(wrong(
-            "a rule with a scope asks many rows at once, but its expression has no aggregate",
+            match rule.per.is_empty() {
+                true => {
+                    "a rule with a scope asks many rows at once, but its expression has no aggregate"
+                }
+                false => {
+                    "a rule with PER asks all rows of a segment at once, but its expression has no aggregate"
+                }
+            },
             "write EXPECT (count(*) > 0), or the share of rows that has to hold: MOSTLY 0.99",
             Some(rule.place),
         )),

@@ -2,15 +2,19 @@
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, FunctionArg, Query, SetExpr, Value};
-use weir_engine::error::{Error, Kind, Result, codes};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, Query, SetExpr, Spanned, Value,
+};
+use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::rules::{Ask, Check, version_of};
 
+use super::against::{both, difference};
 use super::measures::Columns;
 use super::{CheckPlan, Checked, THIS, ask, check_clauses};
 use crate::ast::{Constraint, Expectation, Name, Scope};
 use crate::parse::skeleton::{self, quoted};
-use crate::plan::Planner;
+use crate::plan::errors::place_of;
+use crate::plan::{Planner, mixed};
 use crate::rules::of_set;
 use crate::rules::text::scope_text;
 
@@ -132,14 +136,14 @@ impl<'a> Group<'a> {
             _ => None,
         };
         if let Some((function, time, lengths)) = window {
-            let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
-            let sessions = match function == "session" && !keys.is_empty() {
-                true => format!(" PARTITION BY {}", keys.join(", ")),
-                false => String::new(),
-            };
+            let mut lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
+            if function == "session" {
+                // The rows of other segments don't keep a session open.
+                lengths.extend(keys.iter().cloned());
+            }
             let time = quoted(time);
             let lengths = lengths.join(", ");
-            from = format!("{function}(\"{THIS}\"{sessions}, DESCRIPTOR({time}), {lengths})");
+            from = format!("{function}(\"{THIS}\", DESCRIPTOR({time}), {lengths})");
             for bound in ["window_start", "window_end"] {
                 columns.push(skeleton::expression(bound, &[])?, bound);
                 keys.push(bound.to_owned());
@@ -240,19 +244,62 @@ fn of_nothing(
     plan_query(planner, table, &query, first)
 }
 
-fn plan_query(
+pub(super) fn plan_query(
     planner: &Planner,
     table: &Checked<'_>,
     query: &Query,
     first: &Constraint,
 ) -> Result<LogicalPlan> {
     let planned = planner.query(table, query, Some(first.place));
-    let planned = planned.map_err(|error| match is_alone(first) {
+    let planned = planned.map_err(|error| match &first.scope {
         // Its parts stand in the query as text, at other places than in the script.
-        true => error.moved(first.place),
-        false => error,
+        _ if is_alone(first) => error.moved(first.place),
+        _ if error
+            .message()
+            .contains("must appear in the GROUP BY clause") =>
+        {
+            beside(&error)
+        }
+        Some(scope) if error.code() == codes::WINDOW => of_window(error, scope, first.place),
+        _ => error,
     })?;
+    if let Some(error) = mixed::refuse(&planned.plan) {
+        return Err(error.at(Some(first.place)));
+    }
     planner.analyze(planned.plan, Some(first.place))
+}
+
+/// Says which column stands beside the aggregates of a rule.
+fn beside(error: &Error) -> Error {
+    let column = error.message().split('"').nth(1).unwrap_or_default();
+    let column = column.rsplit('.').next().unwrap_or_default();
+    let message = format!("\"{column}\" stands beside an aggregate, and has a value for each row");
+    Error::new(Kind::Invalid, codes::RULE, message)
+        .hint("put it into an aggregate, into WHEN (condition), or into PER (column)")
+        .at(error.place())
+}
+
+/// Says what is wrong with the windows of a rule where they stand.
+fn of_window(error: Error, scope: &Scope, place: Place) -> Error {
+    let (at, hint) = match scope {
+        Scope::Every(length) => (
+            place_of(length.span()),
+            "write EVERY INTERVAL '5' MINUTE".to_owned(),
+        ),
+        Scope::Window {
+            function, column, ..
+        } => {
+            let form = match *function {
+                "hop" => "HOP (column, INTERVAL '5' MINUTE, INTERVAL '1' HOUR)",
+                "cumulate" => "CUMULATE (column, INTERVAL '5' MINUTE, INTERVAL '1' HOUR)",
+                "session" => "SESSION (column, INTERVAL '10' MINUTE)",
+                _ => "TUMBLE (column, INTERVAL '1' HOUR)",
+            };
+            (column.place, format!("write SCOPE WINDOW ({form})"))
+        }
+        Scope::Batch | Scope::Table => (None, String::new()),
+    };
+    error.hint(hint).moved(at.unwrap_or(place))
 }
 
 /// Puts the columns and the condition into a query.
@@ -263,68 +310,6 @@ fn measure(query: &mut Query, columns: &Columns, when: Option<&SqlExpr>) {
             select.selection = Some(when.clone());
         }
     }
-}
-
-/// The rows that one of two tables has more often than the other: rows count 1 and -1, so that equal
-/// ones are nothing together.
-fn difference(table: &Checked<'_>, other: &Name, key: &[Name]) -> Result<String> {
-    let columns: Vec<String> = match key.is_empty() {
-        true => {
-            let schema = table.schema();
-            schema.fields().iter().map(|f| quoted(f.name())).collect()
-        }
-        false => {
-            key.iter().try_for_each(|name| table.column(name))?;
-            key.iter().map(|name| quoted(&name.text)).collect()
-        }
-    };
-    let (columns, other) = (columns.join(", "), quoted(&other.text));
-    Ok(format!(
-        "SELECT sum(\"_n\") AS \"_sum\" FROM (SELECT {columns}, 1 AS \"_n\" FROM \"{THIS}\" UNION ALL \
-         SELECT {columns}, -1 AS \"_n\" FROM {other}) GROUP BY {columns} HAVING sum(\"_n\") <> 0"
-    ))
-}
-
-/// An aggregate of the table beside the value of a query.
-fn both(
-    planner: &Planner,
-    table: &Checked<'_>,
-    left: &SqlExpr,
-    rule: &Constraint,
-) -> Result<LogicalPlan> {
-    let Expectation::Equals {
-        right, tolerance, ..
-    } = &rule.expectation
-    else {
-        return Err(Error::internal("a rule compares nothing"));
-    };
-    let alone = planner.query(table, right, Some(rule.place))?;
-    if alone.plan.schema().fields().len() != 1 {
-        let message = "the query that a rule compares with gives more than one column";
-        let error = Error::new(Kind::Invalid, codes::RULE, message);
-        return Err(error
-            .hint("write (SELECT sum(column) FROM table)")
-            .at(Some(rule.place)));
-    }
-    let text = format!(
-        "SELECT CASE WHEN l.v = r.v THEN true ELSE \
-         abs(CAST(l.v AS DOUBLE) - CAST(r.v AS DOUBLE)) <= {tolerance} * abs(CAST(r.v AS DOUBLE)) END AS m0, \
-         l.v AS m1, r.v AS m2 \
-         FROM (SELECT {left} AS v, 1 AS k FROM \"{THIS}\") l \
-         JOIN (SELECT v, 1 AS k FROM ({right}) AS q(v)) r ON l.k = r.k"
-    );
-    let mut query = skeleton::query(&text)?;
-    if let Some(when) = &rule.when {
-        let hint = "put the condition into the aggregate: sum(x) FILTER (WHERE condition)";
-        let error = Error::new(
-            Kind::Invalid,
-            codes::RULE,
-            format!("a rule that compares with a query has WHEN ({when})"),
-        );
-        return Err(error.hint(hint).at(rule.name.place));
-    }
-    query.order_by = None;
-    plan_query(planner, table, &query, rule)
 }
 
 /// What windows measure, with what a model says of it.
