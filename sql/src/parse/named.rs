@@ -36,7 +36,7 @@ pub(super) fn all_match(expr: &mut Expr) {
         expr: Box::new(Expr::Nested(Box::new(expr))),
     };
     let null = Expr::Value(Value::Null.into());
-    let condition = std::mem::replace(lambda.body.as_mut(), null.clone());
+    let condition = std::mem::replace(lambda.body.as_mut(), null);
     *lambda.body = not(condition);
     let mut any = call.clone();
     any.name = ObjectName::from(vec![Ident::new("any_match")]);

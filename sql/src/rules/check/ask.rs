@@ -38,12 +38,7 @@ pub(super) fn check(
             reads.push(column.text.clone());
             let newest = columns.measure(of_ours(&format!("max({})", quoted(&column.text)))?);
             observed.push(("newest".to_owned(), newest));
-            let within = planner.interval(within, rule.place)?;
-            if within <= 0 {
-                let message = "FRESH allows no age: the newest time is always before the clock";
-                let hint = "write FRESH (column, INTERVAL '10' MINUTE)";
-                return Err(super::wrong(message, hint, Some(rule.place)));
-            }
+            let within = age(planner, within, rule)?;
             Ask::Fresh { newest, within }
         }
         Expectation::Daily { at } => {
@@ -95,6 +90,17 @@ pub(super) fn check(
         columns: reads,
         observed,
     })
+}
+
+/// How old the newest row may be.
+fn age(planner: &Planner, within: &SqlExpr, rule: &Constraint) -> Result<i64> {
+    let within = planner.interval(within, rule.place)?;
+    if within > 0 {
+        return Ok(within);
+    }
+    let message = "FRESH allows no age: the newest time is always before the clock";
+    let hint = "write FRESH (column, INTERVAL '10' MINUTE)";
+    Err(super::wrong(message, hint, Some(rule.place)))
 }
 
 /// The rule as it is understood; it is another one when its model is.
