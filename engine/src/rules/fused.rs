@@ -14,7 +14,7 @@ use datafusion_physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr,
     Literal, NegativeExpr, NotExpr, TryCastExpr,
 };
-use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion_physical_expr::{HigherOrderFunctionExpr, PhysicalExpr, ScalarFunctionExpr};
 
 use crate::error::Result;
 
@@ -49,6 +49,11 @@ impl Fused {
             .iter()
             .for_each(|expr| count(expr, false, &mut uses));
         uses.retain(|expr, uses| uses.always && uses.count > 1 && is_worth_it(expr));
+        // A lambda finds its variable by its number behind the columns of the batch: none may be added.
+        let mut all = always.iter().chain(guarded.iter());
+        if all.any(|expr| has_lambda(expr)) {
+            uses.clear();
+        }
         let mut found: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
         for expr in always.iter().chain(guarded.iter()) {
             outermost(expr, &uses, &mut found);
@@ -189,6 +194,11 @@ fn size(expr: &Arc<dyn PhysicalExpr>) -> usize {
         .iter()
         .map(|(part, _)| size(part))
         .sum::<usize>()
+}
+
+fn has_lambda(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    expr.downcast_ref::<HigherOrderFunctionExpr>().is_some()
+        || expr.children().into_iter().any(has_lambda)
 }
 
 fn is_volatile(expr: &Arc<dyn PhysicalExpr>) -> bool {

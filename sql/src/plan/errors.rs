@@ -32,7 +32,20 @@ pub(crate) fn convert(error: DataFusionError, state: &SessionState, place: Optio
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let span = span.or_else(|| column_span(&error));
     let found = span.and_then(place_of_span);
-    root(error, state).at(found.or(place))
+    let error = wrong_pattern(&error.to_string()).unwrap_or_else(|| root(error, state));
+    error.at(found.or(place))
+}
+
+/// The error of a regular expression that is none, by the text of the kernel's error or of the optimiser's.
+fn wrong_pattern(text: &str) -> Option<Error> {
+    let texts = ["Regular expression did not compile", "regex parse error"];
+    let (_, why) = texts.iter().find_map(|known| text.split_once(known))?;
+    let why = why.lines().find_map(|line| line.strip_prefix("error: "));
+    let message = "a pattern is no regular expression";
+    let error = Error::new(Kind::Invalid, codes::RULE, message).hint(
+        "the syntax is that of Rust's regex crate; a bracket is written \\( where it stands for itself",
+    );
+    Some(error.detail(why.unwrap_or("it does not compile").to_owned()))
 }
 
 /// Finds the span of the column that an error names, where no diagnostic carries one.

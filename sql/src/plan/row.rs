@@ -59,14 +59,9 @@ impl Planner {
             .map_err(|error| locate(error, sql, place))?;
         // Constants are computed now: a pattern that is none, a text that is no date.
         let none = RecordBatch::new_empty(Arc::clone(schema));
-        compiled.evaluate(&none).map_err(|error| {
-            let pattern = wrong_pattern(&error.to_string());
-            locate(
-                pattern.unwrap_or_else(|| self.convert(error, None)),
-                sql,
-                place,
-            )
-        })?;
+        compiled
+            .evaluate(&none)
+            .map_err(|error| locate(self.convert(error, None), sql, place))?;
         Ok(RowExpr { expr, compiled })
     }
 }
@@ -103,17 +98,6 @@ const NOW: [(&str, &str); 4] = [
 
 fn rule(message: String, hint: &str) -> Error {
     Error::new(Kind::Invalid, codes::RULE, message).hint(hint)
-}
-
-/// The error of a regular expression that is none, by the text of the kernel's error.
-fn wrong_pattern(text: &str) -> Option<Error> {
-    let (_, why) = text.split_once("Regular expression did not compile")?;
-    let why = why.lines().find_map(|line| line.strip_prefix("error: "));
-    let error = rule(
-        "a pattern is no regular expression".to_owned(),
-        "the syntax is that of Rust's regex crate; a bracket is written \\( where it stands for itself",
-    );
-    Some(error.detail(why.unwrap_or("it does not compile").to_owned()))
 }
 
 fn refuse_queries(sql: &SqlExpr, place: Place) -> Result<()> {

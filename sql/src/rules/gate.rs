@@ -121,7 +121,8 @@ pub(super) fn plan(
         tables: &NoTables,
     };
     let measured = check::measured(planner, &table, rule)?;
-    let plan = planner.simplified_plan(measured.plan)?;
+    let plan = planner.simplified_plan(measured.plan);
+    let plan = plan.map_err(|error| error.at(Some(rule.place)))?;
     let gate = Gate {
         over: over(planner, ruled, rule)?,
         measures: Arc::new(measures(planner, rule, &plan)?),
