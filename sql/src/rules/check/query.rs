@@ -266,7 +266,13 @@ pub(super) fn plan_query(
     if let Some(error) = mixed::refuse(&planned.plan) {
         return Err(error.at(Some(first.place)));
     }
-    planner.analyze(planned.plan, Some(first.place))
+    let plan = planner.analyze(planned.plan, Some(first.place))?;
+    if !is_alone(first) {
+        // Constants are computed now: a pattern that is none is told where the rule is declared.
+        let constants = planner.simplified_plan(plan.clone());
+        constants.map_err(|error| error.at(Some(first.place)))?;
+    }
+    Ok(plan)
 }
 
 /// Says which column stands beside the aggregates of a rule.
