@@ -3,6 +3,7 @@
 //! created whole or not at all, and `applied.json`, which says how far the pipeline has come. Sources
 //! that are paused are told of beside it, in `<state>/paused/`.
 
+mod expire;
 mod files;
 mod kept;
 mod pauses;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use weir_engine::error::{Error, Result};
 use weir_engine::quarantine::{Action, Kept, Quarantine, Request};
@@ -40,6 +42,7 @@ pub struct LocalQuarantine {
     /// Names what this instance writes before it has its own name.
     writer: Arc<str>,
     written: AtomicU64,
+    oldest: Mutex<expire::Oldest>,
 }
 
 /// The content of [`APPLIED`].
@@ -56,6 +59,7 @@ impl LocalQuarantine {
             paused: state.join(pauses::PAUSED),
             writer,
             written: AtomicU64::new(0),
+            oldest: Mutex::default(),
         }
     }
 
@@ -178,6 +182,10 @@ impl Quarantine for LocalQuarantine {
         files::write_bytes(&hidden, &bytes)?;
         let path = folder.join(APPLIED);
         fs::rename(&hidden, &path).map_err(|error| files::failed(error, &path))
+    }
+
+    fn expire(&self, before: i64) -> Result<()> {
+        expire::expire(self, &mut self.oldest.lock(), before)
     }
 
     fn note_paused(&self, pause: &Pause) -> Result<()> {

@@ -6,11 +6,13 @@ mod pauses;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
@@ -25,6 +27,7 @@ use crate::rules::{Pause, Table, TableTally};
 use crate::sink::CommitToken;
 pub(crate) use requests::Numbers;
 use requests::Taken;
+use unread::Unread;
 
 pub use memory::MemoryStore;
 
@@ -38,6 +41,8 @@ pub enum OnError {
     DeadLetter,
     /// Count the row and go on.
     Skip,
+    /// Keep the row in the quarantine table of its source and go on; as a dead letter where that has none.
+    Quarantine,
 }
 
 /// One row that could not be processed.
@@ -98,12 +103,16 @@ pub struct DeadLetters {
     /// Whether requests about rows in quarantine are taken.
     takes: bool,
     visible: Visible,
+    /// Where rows of its source go that cannot be read.
+    unread: Option<Arc<Unread>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn DeadLetterStore>,
     quarantine: Option<Arc<dyn Quarantine>>,
+    /// How long rows are kept in it; for ever without.
+    keep: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -113,10 +122,14 @@ struct State {
     counts: BTreeMap<(String, &'static str), u64>,
     /// Rows that were skipped, by source.
     skipped: BTreeMap<String, u64>,
+    /// Rows in quarantine that cannot be read, by source.
+    unread: BTreeMap<String, u64>,
     ledger: Ledger,
     /// The names of the pipeline and of the run, once a rule was asked.
     run: Option<(Arc<str>, Arc<str>)>,
     taken: Taken,
+    /// When rows in quarantine are to be looked at that may be too old.
+    expires: i64,
 }
 
 /// The letters of one epoch, or of none.
@@ -171,11 +184,13 @@ impl DeadLetters {
             inner: Arc::new(Inner {
                 store,
                 quarantine: None,
+                keep: None,
                 state: Mutex::default(),
             }),
             muted: false,
             takes: false,
             visible: Visible::AtOnce,
+            unread: None,
         }
     }
 
@@ -227,6 +242,12 @@ impl DeadLetters {
             return Ok(());
         }
         letter.raw.truncate(limits::DEAD_LETTER_RAW_BYTES_MAX);
+        if let (OnError::Quarantine, Some(unread)) = (on_error, &self.unread) {
+            unread.keep(&letter)?;
+            let mut state = self.inner.state.lock();
+            *state.unread.entry(letter.source).or_default() += 1;
+            return Ok(());
+        }
         let epoch = self.epoch();
         let full = {
             let mut state = self.inner.state.lock();
@@ -449,6 +470,12 @@ impl DeadLetters {
     pub fn skipped(&self, source: &str) -> u64 {
         let state = self.inner.state.lock();
         state.skipped.get(source).copied().unwrap_or(0)
+    }
+
+    /// Counts the rows of one source that are in quarantine because they cannot be read.
+    pub(crate) fn unread(&self, source: &str) -> u64 {
+        let state = self.inner.state.lock();
+        state.unread.get(source).copied().unwrap_or(0)
     }
 
     /// Counts those of one source that never became rows of a query. Late rows did: they are

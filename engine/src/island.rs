@@ -69,8 +69,8 @@ impl ScanExec {
     /// the columns that the scan reads.
     pub fn new(scan: Arc<Scan>, partitions: usize, estimate: Option<&Estimate>) -> Self {
         let statistics = match estimate {
-            Some(estimate) => estimate.statistics(&scan.columns),
-            None => Statistics::new_unknown(&scan.schema()),
+            Some(estimate) if scan.arrivals.is_none() => estimate.statistics(&scan.columns),
+            _ => Statistics::new_unknown(&scan.schema()),
         };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(scan.schema()),

@@ -4,6 +4,7 @@
 
 mod account;
 pub mod anomaly;
+pub mod arrival;
 pub mod changelog;
 pub mod checkpoint;
 pub mod connector;

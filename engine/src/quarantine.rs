@@ -100,6 +100,9 @@ pub trait Quarantine: fmt::Debug + Send + Sync {
     /// Notes that the rows of requests up to a number are shown. Idempotent.
     fn note_applied(&self, table: &str, number: u64) -> Result<()>;
 
+    /// Forgets what rows hold that came before a time, in microseconds since 1970.
+    fn expire(&self, before: i64) -> Result<()>;
+
     /// Notes that a rule has paused a source. Idempotent.
     fn note_paused(&self, pause: &Pause) -> Result<()>;
 

@@ -15,6 +15,7 @@ use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::Column;
 use datafusion_physical_expr::utils::{collect_columns, reassign_expr_columns};
 
+use crate::arrival::{Arrivals, Before};
 use crate::dead_letter::{DeadLetter, OnError};
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
@@ -63,16 +64,14 @@ pub struct Shaped {
 }
 
 impl Shaped {
-    /// The read rows that may move the watermark: one that a rule keeps back may have any time.
-    pub fn timely(&self, read: &RecordBatch) -> Result<Option<RecordBatch>> {
-        let Some(published) = &self.published else {
-            return Ok(None);
-        };
-        let valid = match &self.valid {
-            Some(valid) => filter_record_batch(read, valid)?,
-            None => read.clone(),
-        };
-        Ok(Some(filter_record_batch(&valid, published)?))
+    /// The rows as they were read. They may move the watermark: one that is a dead letter, or that a rule keeps
+    /// back, may have any time.
+    pub fn timely(&self, read: &RecordBatch) -> Result<RecordBatch> {
+        let mut timely = read.clone();
+        for kept in [&self.valid, &self.published].into_iter().flatten() {
+            timely = filter_record_batch(&timely, kept)?;
+        }
+        Ok(timely)
     }
 }
 
@@ -96,6 +95,8 @@ pub struct Scan {
     pub rules: Option<ScanRules>,
     /// The watermark, over the read columns.
     pub watermark: Option<WatermarkSpec>,
+    /// What is told of how rows come, in columns behind the others.
+    pub arrivals: Option<Arrivals>,
     /// What to do with a row that breaks NOT NULL or whose computed column fails.
     pub on_error: OnError,
     /// Another scan of the same source in this pipeline keeps the dead letters and the counts.
@@ -105,12 +106,31 @@ pub struct Scan {
 impl Scan {
     /// The rows that come out.
     pub fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(
-            self.columns
-                .iter()
-                .map(|(_, f)| Arc::clone(f))
-                .collect::<Vec<_>>(),
-        ))
+        let shaped = self.shaped_schema();
+        match &self.arrivals {
+            Some(arrivals) => arrivals.behind(&shaped),
+            None => shaped,
+        }
+    }
+
+    /// The rows as [`Self::shape`] gives them.
+    pub(crate) fn shaped_schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|(_, field)| Arc::clone(field));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// Puts behind rows what is told of how they come, by what they were read as; gives the watermark of their
+    /// file or partition after them too.
+    pub(crate) fn told(
+        &self,
+        rows: RecordBatch,
+        read: &RecordBatch,
+        before: Before,
+    ) -> Result<(RecordBatch, EventTime)> {
+        match (&self.arrivals, &self.watermark) {
+            (Some(arrivals), Some(spec)) => arrivals.tell(&rows, read, &spec.expr, before),
+            _ => Ok((rows, before.passed)),
+        }
     }
 
     /// The rules over more than one row that are asked behind the scan: it has to be [`Scan::whole`] for
@@ -223,7 +243,11 @@ impl Scan {
         };
         let fields = rules.columns.iter().map(|(_, field)| Arc::clone(field));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        self.given(&rules.judge.again(request, &schema, task)?.rows)
+        let rows = self.given(&rules.judge.again(request, &schema, task)?.rows)?;
+        match &self.arrivals {
+            Some(arrivals) => arrivals.unknown(&rows),
+            None => Ok(rows),
+        }
     }
 
     /// The output columns of rows that have those that are judged.
@@ -236,7 +260,7 @@ impl Scan {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(judged.num_rows()));
         Ok(RecordBatch::try_new_with_options(
-            self.schema(),
+            self.shaped_schema(),
             columns,
             &options,
         )?)

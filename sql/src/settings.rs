@@ -143,6 +143,12 @@ pub const SETTINGS: &[SettingSpec] = &[
         "subtasks of each node",
     ),
     spec(
+        "pipeline.quarantine",
+        Form::Duration,
+        "",
+        "how long rows are kept in quarantine",
+    ),
+    spec(
         "pipeline.state",
         Form::Text,
         "",
@@ -274,6 +280,11 @@ impl Settings {
         self.text("pipeline.history")
             .and_then(parse_duration)
             .unwrap_or(Duration::from_secs(DAYS * 24 * 3_600))
+    }
+
+    /// How long rows are kept in quarantine, if not for ever.
+    pub fn quarantine(&self) -> Option<Duration> {
+        self.text("pipeline.quarantine").and_then(parse_duration)
     }
 
     /// How many checkpoints are kept.

@@ -68,9 +68,13 @@ impl RunningJob {
         let state = place.folder();
         let store = ParquetDeadLetters::local(&state, Arc::clone(&run_id));
         let store = store.keeping(settings.history());
+        let quarantine = views::local(&state, &env);
         let takes = pipeline.alone || pipeline.mode == Mode::Streaming;
-        let dead_letters =
-            DeadLetters::new(Arc::new(store)).with_quarantine(views::local(&state, &env), takes);
+        let dead_letters = DeadLetters::new(Arc::new(store)).with_quarantine(
+            quarantine,
+            settings.quarantine(),
+            takes,
+        );
         let metrics = Metrics::default();
         let context = JobContext {
             env: env.clone(),

@@ -1,7 +1,9 @@
 //! Rows that come back from quarantine: each is published once, in batch and in a running stream, whoever
 //! asks at the same time and whenever the program is killed.
 
+mod expire;
 mod pause;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -36,6 +36,7 @@ files! {
     alter
     anomaly
     anomaly_model
+    arrivals
     cumulate
     describe
     drop
@@ -58,6 +59,7 @@ files! {
     names
     profile
     quarantine
+    row_counts
     rules
     select
     session

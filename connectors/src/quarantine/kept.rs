@@ -35,13 +35,19 @@ impl Statuses {
     }
 
     fn column(&self, rows: &RecordBatch) -> Result<ArrayRef> {
-        if self.of.is_empty() {
-            return Ok(Arc::new(StringArray::from(vec![OPEN; rows.num_rows()])));
-        }
-        let names = names(rows)?.into_iter();
-        let of = names.map(|(id, attempt)| {
+        // Its file says of a row whether it has expired; a request that names it says more.
+        let own = rows
+            .column_by_name(STATUS)
+            .map(|column| cast(column, &DataType::Utf8));
+        let own = own.transpose()?;
+        let own = own.as_ref().and_then(|own| own.as_string_opt::<i32>());
+        let names = names(rows)?.into_iter().enumerate();
+        let of = names.map(|(row, (id, attempt))| {
             let status = self.of.get(&(id.to_owned(), attempt));
-            status.copied().unwrap_or(OPEN)
+            status
+                .copied()
+                .or(own.map(|own| own.value(row)))
+                .unwrap_or(OPEN)
         });
         Ok(Arc::new(StringArray::from_iter_values(of)))
     }

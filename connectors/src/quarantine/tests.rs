@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use weir_engine::dead_letter::DeadLetterStore as _;
 use weir_engine::quarantine::{Action, Kept, Quarantine as _, Request};
@@ -194,4 +196,78 @@ fn a_pause_is_open_until_somebody_ends_it() {
     store.note_paused(&second).unwrap();
     assert!(store.is_resumed(&first).unwrap() && !store.is_resumed(&second).unwrap());
     assert_eq!(store.paused().unwrap(), [second, other]);
+}
+
+/// Rows of a column `n` that came at these times, which name them too.
+fn timed(times: &[i64]) -> RecordBatch {
+    let names = times.iter().map(ToString::to_string);
+    let seen = TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC");
+    let texts = |text: &str| Arc::new(StringArray::from(vec![text; times.len()])) as ArrayRef;
+    let raw: BinaryArray = times.iter().map(|_| Some(b"raw")).collect();
+    let columns: [(&str, ArrayRef); 7] = [
+        ("n", Arc::new(Int64Array::from(times.to_vec()))),
+        ("_id", Arc::new(StringArray::from_iter_values(names))),
+        ("_raw", Arc::new(raw)),
+        ("_observed", texts("{\"n\":1}")),
+        ("_attempt", Arc::new(Int32Array::from(vec![0; times.len()]))),
+        ("_status", texts("open")),
+        ("_first_seen", Arc::new(seen)),
+    ];
+    let fields = columns.iter().map(|(name, column)| {
+        let nullable = ["n", "_raw"].contains(name);
+        Field::new(*name, column.data_type().clone(), nullable)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    RecordBatch::try_new(schema, columns.map(|(_, column)| column).to_vec()).unwrap()
+}
+
+/// Files of random times, and a time before which rows expire that goes on; beside what each row must be.
+#[test]
+fn rows_expire_by_their_time_and_no_other_is_touched() {
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalQuarantine::new(dir.path(), "w".into());
+    let mut before = 0;
+    for round in 0..30 {
+        let count = 1 + random(20);
+        let times: Vec<i64> = (0..count)
+            .map(|_| before as i64 + random(100) as i64 - 20)
+            .collect();
+        keep(
+            dir.path(),
+            &format!("{round:02}-run"),
+            "t",
+            &[timed(&times)],
+        );
+        before += random(30);
+        // One that has forgotten what it knew of the files does the same.
+        let other = LocalQuarantine::new(dir.path(), "o".into());
+        let store = if random(4) == 0 { &other } else { &store };
+        store.expire(before as i64).unwrap();
+        let kept = store.open("t").unwrap().unwrap();
+        for rows in all(&*kept) {
+            let column = |name: &str| rows.column_by_name(name).unwrap();
+            for row in 0..rows.num_rows() {
+                let text = |name: &str| column(name).as_string::<i32>().value(row);
+                let time: i64 = text("_id").parse().unwrap();
+                let expired = time < before as i64;
+                let due = if expired {
+                    ("expired", "{}")
+                } else {
+                    ("open", "{\"n\":1}")
+                };
+                assert_eq!((text("_status"), text("_observed")), due);
+                assert_eq!(column("_raw").is_null(row), expired);
+                let n = column("n");
+                assert_eq!(n.is_null(row), expired);
+                assert!(expired || n.as_primitive::<Int64Type>().value(row) == time);
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{DeadLetters, Visible};
 use crate::error::{Error, Result};
@@ -14,6 +15,11 @@ use crate::sink::CommitToken;
 
 /// What the payload of a token begins with that says which requests are shown.
 const APPLIED: &str = "applied:";
+
+/// How often it is looked, in the time for which rows are kept, whether some are too old.
+const LOOKS: i64 = 20;
+/// At most so many microseconds pass between two looks: an hour.
+const LOOK_MAX: i64 = 3_600_000_000;
 
 /// The last request of each table.
 pub(crate) type Numbers = BTreeMap<String, u64>;
@@ -32,12 +38,19 @@ pub(super) struct Taken {
 }
 
 impl DeadLetters {
-    /// The same collector for a pipeline with a quarantine; `takes` if it takes requests.
+    /// The same collector for a pipeline with a quarantine, in which rows are kept for so long; `takes`
+    /// if it takes requests.
     #[must_use]
-    pub fn with_quarantine(self, quarantine: Arc<dyn Quarantine>, takes: bool) -> Self {
+    pub fn with_quarantine(
+        self,
+        quarantine: Arc<dyn Quarantine>,
+        keep: Option<Duration>,
+        takes: bool,
+    ) -> Self {
         let inner = super::Inner {
             store: Arc::clone(&self.inner.store),
             quarantine: Some(quarantine),
+            keep,
             state: Default::default(),
         };
         Self {
@@ -45,6 +58,22 @@ impl DeadLetters {
             takes,
             ..self
         }
+    }
+
+    /// Forgets what rows in quarantine hold that are too old, if it is time to look.
+    pub(crate) fn expire(&self, now: i64) -> Result<()> {
+        let (Some(quarantine), Some(keep)) = (&self.inner.quarantine, self.inner.keep) else {
+            return Ok(());
+        };
+        let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        {
+            let mut state = self.inner.state.lock();
+            if now < state.expires {
+                return Ok(());
+            }
+            state.expires = now.saturating_add((keep / LOOKS).min(LOOK_MAX));
+        }
+        quarantine.expire(now.saturating_sub(keep))
     }
 
     /// The same collector for a task that takes no requests: what it reads is read anew at each

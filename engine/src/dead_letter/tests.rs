@@ -64,6 +64,10 @@ impl Quarantine for Log {
         Ok(())
     }
 
+    fn expire(&self, _before: i64) -> Result<()> {
+        Ok(())
+    }
+
     fn note_paused(&self, pause: &Pause) -> Result<()> {
         self.paused.lock().push(pause.clone());
         Ok(())
@@ -85,7 +89,7 @@ impl Quarantine for Log {
 
 fn letters(log: &Arc<Log>) -> DeadLetters {
     let log: Arc<Log> = Arc::clone(log);
-    DeadLetters::new(Arc::new(MemoryStore::default())).with_quarantine(log, true)
+    DeadLetters::new(Arc::new(MemoryStore::default())).with_quarantine(log, None, true)
 }
 
 /// Takes all requests that there are behind one; gives the number of the last.

@@ -43,8 +43,8 @@ pub struct SplitReport {
     pub found: Vec<Split>,
     /// The splits that it holds, as they were found: the split, place to go on, watermark.
     pub open: Vec<(Split, Position, EventTime)>,
-    /// Splits that it has read to their end since its last report.
-    pub finished: Vec<String>,
+    /// Splits that it has read to their end since its last report, with the watermark that they have given.
+    pub finished: Vec<(String, EventTime)>,
 }
 
 /// The splits of one scan, as of the last barrier.
@@ -74,7 +74,7 @@ impl Ledger {
                 self.changed.insert(id);
             }
         }
-        for id in report.finished {
+        for (id, watermark) in report.finished {
             let entry = self.entry(Split {
                 id: id.clone(),
                 order: String::new(),
@@ -83,6 +83,7 @@ impl Ledger {
                 position: None,
             });
             entry.finished = true;
+            entry.watermark = entry.watermark.max(watermark);
             // Only the name is asked for again.
             entry.split.payload.clear();
             entry.split.position = None;
@@ -241,7 +242,10 @@ mod tests {
                 .iter()
                 .map(|(id, at)| (split(id), Position((*at).to_owned()), EventTime(5)))
                 .collect(),
-            finished: finished.iter().map(|id| (*id).to_owned()).collect(),
+            finished: finished
+                .iter()
+                .map(|id| ((*id).to_owned(), EventTime(7)))
+                .collect(),
         }
     }
 

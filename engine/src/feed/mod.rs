@@ -102,6 +102,8 @@ pub struct Feed {
     readers: Option<usize>,
     /// Whether what is found is kept for the reports of a checkpoint.
     reports: bool,
+    /// The watermark that the checkpoint has: what is found since does not hold it back.
+    restored: Option<EventTime>,
     state: Mutex<State>,
     discovery: tokio::sync::Mutex<()>,
     changed: Notify,
@@ -136,6 +138,7 @@ impl Feed {
             idle_timeout: None,
             readers: None,
             reports: false,
+            restored: None,
             state: Mutex::default(),
             discovery: tokio::sync::Mutex::default(),
             changed: Notify::new(),
@@ -178,6 +181,7 @@ impl Feed {
         if !state.known.is_empty() {
             self.scan.source.resume();
         }
+        self.restored = self.watermark();
         self
     }
 
@@ -287,6 +291,11 @@ impl Feed {
         })
     }
 
+    /// The watermark that a checkpoint has; none without one.
+    pub fn restored(&self) -> Option<EventTime> {
+        self.restored
+    }
+
     /// Whether all splits are read side by side.
     pub fn is_side_by_side(&self) -> bool {
         self.readers.is_some()
@@ -342,7 +351,7 @@ impl Feed {
             return None;
         }
         let state = self.state.lock();
-        let open = self.least_open(&state);
+        let open = self.least_open(&state, None);
         let least = open.into_iter().chain(state.least_unread()).min();
         // With nothing left to read, the rows read so far are all there is for now.
         least
@@ -359,17 +368,32 @@ impl Feed {
         }
         let state = self.state.lock();
         let unread = state.least_unread().filter(|_| self.is_side_by_side());
-        self.least_open(&state).into_iter().chain(unread).min()
+        self.least_open(&state, None)
+            .into_iter()
+            .chain(unread)
+            .min()
     }
 
-    /// The least watermark of the splits that are open and not idle.
-    fn least_open(&self, state: &State) -> Option<EventTime> {
+    /// The least watermark of all splits but one; the end of time where no other holds the scan's watermark back.
+    pub fn beside(&self, split: &str) -> EventTime {
+        if self.mode != WatermarkMode::Rows {
+            return EventTime::MAX;
+        }
+        let state = self.state.lock();
+        let open = self.least_open(&state, Some(split));
+        let least = open.into_iter().chain(state.least_unread()).min();
+        least.unwrap_or(EventTime::MAX)
+    }
+
+    /// The least watermark of the splits that are open and not idle, one of them left out.
+    fn least_open(&self, state: &State, but: Option<&str>) -> Option<EventTime> {
         let is_idle = |open: &&Open| match (self.idle_timeout, open.pending) {
             (Some(timeout), Some((first, last))) => last.saturating_sub(first) >= timeout,
             _ => false,
         };
-        let active = state.open.values().filter(|open| !is_idle(open));
-        active.map(|open| open.watermark).min()
+        let others = state.open.iter().filter(|(id, _)| but != Some(id.as_str()));
+        let active = others.filter(|(_, open)| !is_idle(open));
+        active.map(|(_, open)| open.watermark).min()
     }
 
     /// Whether no split is left and none will come.

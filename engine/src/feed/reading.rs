@@ -8,6 +8,8 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 
 use super::{Feed, SplitReport};
+use crate::arrival::Before;
+use crate::dead_letter::{DeadLetters, OnError};
 use crate::error::Result;
 use crate::job::{Stop, TaskContext};
 use crate::limits;
@@ -21,6 +23,8 @@ struct Open {
     /// As it was found: where it stands is what the reader says.
     split: Split,
     watermark: EventTime,
+    /// The watermark that its rows have given so far, also where another one is followed.
+    passed: EventTime,
     reader: Box<dyn SplitReader>,
 }
 
@@ -49,10 +53,12 @@ pub struct Reading {
     /// How far a split may be ahead of the slowest one in event time.
     drift_max: Option<Duration>,
     /// Splits read to their end since the last report.
-    finished: Vec<String>,
+    finished: Vec<(String, EventTime)>,
     /// What is asked of rows that rules have kept back.
     requests: Option<Requests>,
     pauses: Option<Watch>,
+    /// The watermark of the scan.
+    reached: EventTime,
 }
 
 impl Reading {
@@ -67,7 +73,11 @@ impl Reading {
             task.job.dead_letters = task.job.dead_letters.muted();
         }
         let rules = scan.rules.as_ref();
+        if let (OnError::Quarantine, Some(rules)) = (scan.on_error, rules) {
+            task.job.dead_letters = DeadLetters::quarantining(&rules.judge, &task);
+        }
         Self {
+            reached: feed.restored().unwrap_or(EventTime::MIN),
             requests: rules.and_then(|rules| Requests::of(&rules.judge, &task)),
             pauses: Watch::of(&scan.name, &task),
             scan,
@@ -77,6 +87,11 @@ impl Reading {
             drift_max,
             finished: Vec::new(),
         }
+    }
+
+    /// Notes the watermark that goes on with the rows: it never falls.
+    pub fn reached(&mut self, watermark: EventTime) {
+        self.reached = self.reached.max(watermark);
     }
 
     /// Says where its splits stand.
@@ -127,7 +142,7 @@ impl Reading {
                 Read::End => {
                     let open = self.open.remove(index);
                     self.feed.close(&open.split.id);
-                    self.finished.push(open.split.id);
+                    self.finished.push((open.split.id, open.watermark));
                     return Ok(Next::Moved);
                 }
             }
@@ -171,18 +186,28 @@ impl Reading {
             ..Origin::of(open.split.id.as_str())
         };
         let shaped = self.scan.shape(batch, &origin, &self.task)?;
+        let timely = shaped.timely(batch)?;
+        let mut rows = shaped.rows;
+        if self.scan.arrivals.is_some() {
+            let source = self.feed.watermark().unwrap_or(EventTime::MIN);
+            self.reached = self.reached.max(source);
+            let before = Before {
+                passed: open.passed,
+                source: self.reached,
+                others: self.feed.beside(&open.split.id),
+                now: self.task.job.env.clock().now_micros(),
+            };
+            (rows, open.passed) = self.scan.told(rows, &timely, before)?;
+        }
         if self.feed.follows_rows() {
-            let timely = shaped.timely(batch)?;
-            let watermark = self
-                .scan
-                .watermark_after(timely.as_ref().unwrap_or(batch))?;
+            let watermark = self.scan.watermark_after(&timely)?;
             if let Some(watermark) = watermark {
                 open.watermark = open.watermark.max(watermark);
                 self.feed.advance(&open.split.id, open.watermark);
             }
         }
-        self.task.metrics.add_out(shaped.rows.num_rows());
-        Ok(Next::Rows(shaped.rows))
+        self.task.metrics.add_out(rows.num_rows());
+        Ok(Next::Rows(rows))
     }
 
     async fn open_more(&mut self) -> Result<()> {
@@ -205,6 +230,7 @@ impl Reading {
             self.open.push(Open {
                 split: lease.split,
                 watermark: lease.low,
+                passed: lease.low,
                 reader,
             });
         }

@@ -19,6 +19,7 @@ use super::results::RuleResult;
 use super::rule::{Action, Overflow, Rule, Switch};
 use super::tally::{RuleTally, TableTally, Unit};
 use super::verdict::Verdict;
+use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Kind, Result, codes};
 use crate::job::TaskContext;
 
@@ -111,6 +112,8 @@ pub struct Judge {
     program: Vec<(usize, Rule)>,
     fused: Fused,
     kept: Kept,
+    /// Whether rows that cannot be read are kept too.
+    keeps_unread: bool,
 }
 
 /// The rows of a batch that go on.
@@ -151,17 +154,62 @@ impl Judge {
             rules,
             program,
             fused,
+            keeps_unread: false,
         })
+    }
+
+    /// The same rules of a source whose rows are kept in its own quarantine table if they cannot be read.
+    /// They may be none at all: its rows are counted.
+    #[must_use]
+    pub fn keeping_unread(self) -> Self {
+        Self {
+            keeps_unread: true,
+            ..self
+        }
+    }
+
+    /// The quarantine tables that rows go to, each once.
+    pub(super) fn quarantines(&self) -> Vec<Arc<str>> {
+        let mut tables: Vec<Arc<str>> = Vec::new();
+        let own = self.keeps_unread.then_some(&self.table.name);
+        let rules = self.rules.iter().filter_map(|rule| match &rule.action {
+            Action::Quarantine(into) => Some(into),
+            _ => None,
+        });
+        for into in rules.chain(own) {
+            if !tables.contains(into) {
+                tables.push(Arc::clone(into));
+            }
+        }
+        tables
+    }
+
+    /// Keeps a record that cannot be read.
+    pub(crate) fn unread(&self, letter: &DeadLetter, task: &TaskContext) -> Result<()> {
+        let row = self.kept.unread(letter, task)?;
+        let counts = Counts {
+            rows_in: 1,
+            quarantined: 1,
+            rules: vec![[0; 3]; self.rules.len()],
+            ..Counts::default()
+        };
+        let kept = vec![(Arc::clone(&self.table.name), row)];
+        let letters = &task.job.dead_letters;
+        letters.judged(&self.table, &counts, kept, &task.job)
     }
 
     /// The same rules over rows that have their columns in other places.
     pub fn over(&self, schema: &SchemaRef) -> Result<Self> {
-        Self::try_new(
+        let judge = Self::try_new(
             &self.table.name,
             &self.rules,
             schema,
             self.kept.event_time(),
-        )
+        )?;
+        Ok(Self {
+            keeps_unread: self.keeps_unread,
+            ..judge
+        })
     }
 
     /// The table whose rows are judged.
@@ -187,7 +235,8 @@ impl Judge {
         origin: &Origin<'_>,
         task: &TaskContext,
     ) -> Result<Judged> {
-        if batch.num_rows() == 0 || self.program.is_empty() {
+        let counts_alone = self.rules.is_empty() && self.keeps_unread;
+        if batch.num_rows() == 0 || self.program.is_empty() && !counts_alone {
             return Ok(Judged {
                 rows: batch,
                 published: None,
@@ -321,6 +370,9 @@ impl fmt::Display for Judge {
         let rules = self.rules.iter().filter(|rule| rule.is_single());
         let rules: Vec<String> = rules.map(ToString::to_string).collect();
         write!(f, "rules=[{}]", rules.join("; "))?;
+        if self.keeps_unread {
+            write!(f, " parse errors -> quarantine into {}", self.table.name)?;
+        }
         match self.fused.shared() {
             0 => Ok(()),
             shared => write!(f, " shared={shared}"),

@@ -17,8 +17,9 @@ use serde_json::{Map, Value};
 
 use super::fused::with_rows;
 use super::origin::Origin;
-use super::rule::Rule;
+use super::rule::{Rule, version_of};
 use super::verdict::Verdict;
+use crate::dead_letter::DeadLetter;
 use crate::error::{Error, Result};
 use crate::job::TaskContext;
 use crate::limits;
@@ -29,8 +30,14 @@ pub const ID: &str = "_id";
 pub const ATTEMPT: &str = "_attempt";
 /// What has become of a row in quarantine.
 pub const STATUS: &str = "_status";
+/// The rules that a row breaks.
+pub const RULES: &str = "_rules";
 /// The record that a row came as.
-const RAW: &str = "_raw";
+pub const RAW: &str = "_raw";
+/// What the rules that a row breaks have looked at.
+pub const OBSERVED: &str = "_observed";
+/// When a row came.
+pub const FIRST_SEEN: &str = "_first_seen";
 /// The columns behind those of the table.
 const COLUMNS: [&str; 13] = [
     ID,
@@ -40,15 +47,18 @@ const COLUMNS: [&str; 13] = [
     "_offset",
     RAW,
     "_event_time",
-    "_rules",
+    RULES,
     "_rule_versions",
-    "_observed",
+    OBSERVED,
     ATTEMPT,
     STATUS,
-    "_first_seen",
+    FIRST_SEEN,
 ];
 /// The status of a row that nobody has asked anything of.
 pub const OPEN: &str = "open";
+
+/// The reason of a row that could not be read, in the place of a rule.
+pub const PARSE_ERROR: &str = "parse_error";
 
 /// What a column says that is NOT NULL in its table.
 const NOT_NULL: &str = "weir.not_null";
@@ -121,7 +131,9 @@ pub(super) struct Kept {
     table: String,
     schema: SchemaRef,
     event_time: Option<(usize, String)>,
-    /// Those of rules that only count are left out.
+    /// The columns of the table, in which a row that cannot be read is null.
+    nothing: SchemaRef,
+    /// Those of rules that only count are left out. The last is not that of a rule: the row cannot be read.
     reasons: Vec<Option<Reason>>,
 }
 
@@ -141,6 +153,11 @@ impl Kept {
         rows: &Schema,
         event_time: Option<&str>,
     ) -> Self {
+        let unread = Reason {
+            rule: PARSE_ERROR.to_owned(),
+            version: version_of(PARSE_ERROR),
+            observed: BTreeSet::new(),
+        };
         let reason = |rule: &Rule| {
             rule.acts().then(|| Reason {
                 rule: rule.name.clone(),
@@ -153,9 +170,10 @@ impl Kept {
             })
         };
         Self {
-            reasons: rules.iter().map(reason).collect(),
+            reasons: rules.iter().map(reason).chain([Some(unread)]).collect(),
             table: table.to_owned(),
             schema: kept_schema(rows),
+            nothing: nullable(rows),
             event_time: event_time
                 .and_then(|name| Some((rows.index_of(name).ok()?, name.to_owned()))),
         }
@@ -163,6 +181,29 @@ impl Kept {
 
     pub(super) fn event_time(&self) -> Option<&str> {
         self.event_time.as_ref().map(|(_, name)| name.as_str())
+    }
+
+    /// The row of a record that cannot be read.
+    pub(super) fn unread(&self, letter: &DeadLetter, task: &TaskContext) -> Result<RecordBatch> {
+        let bad = BooleanBuffer::new_set(1);
+        let mut verdicts = vec![Verdict::default(); self.reasons.len()];
+        if let Some(last) = verdicts.last_mut() {
+            last.violated = Some(bad.clone());
+        }
+        let why = [("reason", letter.reason), ("error", letter.detail.as_str())];
+        let why = why.map(|(name, text)| (name.to_owned(), Value::String(text.to_owned())));
+        let why: Map<String, Value> = why.into_iter().collect();
+        let offset = |_| letter.offset;
+        let raw = |_| Some(letter.raw.as_slice());
+        let measured = |_| Some(&why);
+        let origin = Origin {
+            offset: Some(&offset),
+            raw: Some(&raw),
+            measured: Some(&measured),
+            ..Origin::of(&letter.origin)
+        };
+        let row = nulls(&self.nothing)?;
+        self.rows(&row, &bad, &verdicts, &origin, task)
     }
 
     /// The rows of a batch that are set in `bad`, with the rules that each of them breaks.
@@ -294,9 +335,24 @@ impl Came {
             offset: column("_offset")?,
             raw: column(RAW)?,
             attempt: Arc::new(attempts.unary::<_, Int32Type>(|n| n.saturating_add(1))),
-            first_seen: column("_first_seen")?,
+            first_seen: column(FIRST_SEEN)?,
         })
     }
+}
+
+/// One row of nulls.
+fn nulls(schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = schema.fields().iter();
+    let columns = columns
+        .map(|field| new_null_array(field.data_type(), 1))
+        .collect();
+    with_rows(Arc::clone(schema), columns, 1)
+}
+
+fn nullable(rows: &Schema) -> SchemaRef {
+    let fields = rows.fields().iter();
+    let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn list() -> ListBuilder<StringBuilder> {

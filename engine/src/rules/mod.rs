@@ -25,6 +25,7 @@ mod gate;
 mod judge;
 mod kept;
 pub mod keyed;
+mod last;
 pub(crate) mod ledger;
 mod operator;
 mod origin;
@@ -43,7 +44,11 @@ pub use baseline::Baseline;
 pub use check::{Ask, Check, ChecksFactory, ChecksSpec, Consequence, Earlier, Fold, Past, Term};
 pub use gate::{Gate, GateStage, Measure, Measures, Over};
 pub use judge::{Judge, Judged, Table};
-pub use kept::{ATTEMPT, ID, OPEN, STATUS, is_kept_column, is_required, kept_schema};
+pub use kept::{
+    ATTEMPT, FIRST_SEEN, ID, OBSERVED, OPEN, PARSE_ERROR, RAW, RULES, STATUS, is_kept_column,
+    is_required, kept_schema,
+};
+pub use last::{LastFactory, LastSpec, Reach};
 pub use operator::RulesFactory;
 pub use origin::Origin;
 pub use pause::Pause;

@@ -11,7 +11,6 @@ use arrow::record_batch::RecordBatch;
 use super::fused::with_rows;
 use super::judge::{Judge, Judged};
 use super::origin::Origin;
-use super::rule::Action;
 use crate::dead_letter::DeadLetters;
 use crate::env::Clock;
 use crate::error::{Error, Kind, Result, codes};
@@ -48,14 +47,13 @@ impl Requests {
         if task.subtask != 0 || !letters.takes_requests() {
             return None;
         }
-        let mut tables: Vec<(Arc<str>, u64)> = Vec::new();
-        for rule in judge.rules() {
-            if let Action::Quarantine(into) = &rule.action
-                && !tables.iter().any(|(known, _)| known == into)
-            {
-                tables.push((Arc::clone(into), letters.begun(into)));
-            }
-        }
+        let tables = judge.quarantines().into_iter();
+        let tables: Vec<(Arc<str>, u64)> = tables
+            .map(|into| {
+                let begun = letters.begun(&into);
+                (into, begun)
+            })
+            .collect();
         (!tables.is_empty()).then(|| Self {
             tables,
             letters: letters.clone(),

@@ -267,7 +267,9 @@ fn sum(flows: Vec<Flow>, letters: &DeadLetters) -> Vec<SourceAccount> {
         account.skipped = letters.skipped(&account.name);
         account.ruled += letters.kept_back(&account.name);
         // Rejected rows were decoded, so they are in `rows_in` already.
-        account.rows_in += (account.dead_letters + account.skipped).saturating_sub(rejected);
+        let unread = letters.unread(&account.name);
+        account.rows_in +=
+            (account.dead_letters + account.skipped + unread).saturating_sub(rejected);
         account
     };
     sums.into_values().map(finish).collect()

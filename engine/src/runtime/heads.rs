@@ -61,6 +61,7 @@ impl Scanning {
             if let Some(watermark) = self.feed.watermark().filter(|watermark| *watermark > sent) {
                 sent = watermark;
                 metrics.set_watermark(watermark);
+                self.reading.reached(watermark);
                 chain.watermark(watermark).await?;
                 // A watermark wakes those who receive it.
                 idle = false;

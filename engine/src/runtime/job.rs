@@ -183,6 +183,8 @@ async fn run(graph: &Graph, context: JobContext, time: TimeOptions) -> Result<()
         Err(error) => Err(error),
     };
     let result = keep_aside(&context.dead_letters, result);
+    let now = context.env.clock().now_micros();
+    let result = result.and_then(|()| context.dead_letters.expire(now));
     settle(&held, result).await?;
     complete(graph).await
 }

@@ -293,6 +293,7 @@ fn scan(case: &Case) -> Scan {
             text: "ts".into(),
         }),
         rules: None,
+        arrivals: None,
         on_error: OnError::DeadLetter,
         quiet: false,
     }

@@ -170,6 +170,7 @@ impl Build {
                 text: "ts - delay".to_owned(),
             }),
             rules: None,
+            arrivals: None,
             on_error: OnError::DeadLetter,
             quiet: false,
         };

@@ -143,6 +143,10 @@ pub enum Scope {
     },
     /// `EVERY interval`: windows that follow each other; one without rows counts too.
     Every(Box<Expr>),
+    /// `SCOPE LAST (n ROWS)`, the last rows of each segment.
+    LastRows(usize),
+    /// `SCOPE LAST (interval)`, those that are not further behind the watermark.
+    LastTime(Box<Expr>),
 }
 
 /// What goes to quarantine together.

@@ -9,8 +9,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::physical_expr::utils::collect_columns;
-use weir_engine::changelog::rows_schema;
+use weir_engine::changelog::{is_changelog, rows_schema};
 use weir_engine::connector::{Connector, SourceRequest};
+use weir_engine::dead_letter::OnError;
 use weir_engine::env::Env;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
@@ -64,6 +65,10 @@ pub(crate) async fn create(
         .source(request.clone())
         .await
         .map_err(|error| error.at(Some(place)))?;
+    if is_changelog(&first.schema()) && request.on_error == OnError::Quarantine {
+        // What cannot be read is no change of a row.
+        request.on_error = OnError::DeadLetter;
+    }
     if request.columns.is_none() {
         // What was found holds for the whole script, also where the source is made anew.
         let found = rows_schema(&first.schema());
@@ -73,6 +78,9 @@ pub(crate) async fn create(
     let resolved = Resolver::new(making.planner, &first)?.resolve(statement, &request)?;
     for column in &resolved.columns {
         check_reserved(column.field.name(), Some(place))?;
+        if request.on_error == OnError::Quarantine {
+            deviation::check_kept(column.field.name(), statement)?;
+        }
     }
     let fields: Vec<FieldRef> = resolved
         .columns
@@ -83,7 +91,7 @@ pub(crate) async fn create(
         connector,
         request,
         first,
-        batch: tokio::sync::OnceCell::new(),
+        batch: Arc::default(),
         schema: Arc::new(Schema::new(fields)),
         primary_key: primary_key(statement, &resolved.columns),
         columns: resolved.columns,

@@ -6,6 +6,7 @@ use weir_engine::dead_letter::OnError;
 use weir_engine::deviation::{Deviations, OnChange};
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::OptionValue;
+use weir_engine::rules::is_kept_column;
 
 use crate::ast::{ColumnDef, ColumnValue, CreateSource, Name, OnParseError};
 use crate::settings::parse_on_error;
@@ -30,7 +31,8 @@ pub(super) fn on_error(
         (Some((action, _)), None) => Ok(match action {
             OnParseError::Fail => OnError::Fail,
             OnParseError::Skip => OnError::Skip,
-            OnParseError::Quarantine | OnParseError::Rescue(_) => OnError::DeadLetter,
+            OnParseError::Quarantine => OnError::Quarantine,
+            OnParseError::Rescue(_) => OnError::DeadLetter,
         }),
         (None, None) => Ok(setting),
         (None, Some(value)) => parse_on_error(&value.text).ok_or_else(|| {
@@ -39,6 +41,18 @@ pub(super) fn on_error(
             Error::new(Kind::Invalid, codes::OPTION, message).at(value.place)
         }),
     }
+}
+
+/// Refuses a column that a quarantine table has for itself.
+pub(super) fn check_kept(column: &str, statement: &CreateSource) -> Result<()> {
+    if !is_kept_column(column) {
+        return Ok(());
+    }
+    let message = format!("a quarantine table has a column \"{column}\" of its own");
+    let place = statement.on_parse_error.as_ref().map(|(_, place)| *place);
+    Err(Error::new(Kind::Invalid, codes::DUPLICATE, message)
+        .hint("give the column another name, or leave ON PARSE ERROR QUARANTINE out")
+        .at(place))
 }
 
 /// What the clauses ask of the connector.

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::reassign_expr_columns;
+use weir_engine::arrival::{Arrivals, Coming};
 use weir_engine::changelog::{OP_COLUMN, is_changelog, op_field};
 use weir_engine::error::Result;
 use weir_engine::rules::{Action, Judge, Rule};
@@ -42,21 +43,20 @@ impl SourceTable {
         let wanted: Vec<_> = projection
             .iter()
             .filter_map(|column| self.columns.get(*column))
+            .filter(|column| column.told().is_none())
             .collect();
         let watermark = self.watermark.as_ref().filter(|_| with_watermark);
         let required = self.required(&source.schema(), projection);
         let judged = self.judged(&rules, projection);
+        let time = self.arriving_by().filter(|_| watermark.is_some());
         let mut reads: BTreeSet<usize> = wanted
             .iter()
             .chain(&required)
             .chain(&judged)
+            .chain(&time)
             .flat_map(|column| column.reads.iter().copied())
             .collect();
-        reads.extend(
-            watermark
-                .iter()
-                .flat_map(|watermark| watermark.reads.iter().copied()),
-        );
+        reads.extend(watermark.iter().flat_map(|found| &found.reads));
         let schema = source.schema();
         let kind = is_changelog(&schema).then(|| schema.fields().len() - 1);
         reads.extend(kind);
@@ -83,6 +83,8 @@ impl SourceTable {
             judged.push((Arc::new(column), op_field()));
         }
         let required = compute(&required)?;
+        let told = |time| Arrivals::new(time, self.arrivals(projection));
+        let arrivals = time.map(|time| place(&time.expr)).transpose()?.map(told);
         let watermark = watermark
             .map(|watermark| {
                 Ok::<_, weir_engine::Error>(WatermarkSpec {
@@ -101,6 +103,7 @@ impl SourceTable {
             required,
             rules: self.judge(&rules, judged)?,
             watermark,
+            arrivals,
             on_error: self.request.on_error,
             quiet: false,
         })
@@ -109,20 +112,33 @@ impl SourceTable {
     /// The columns that are judged: those at `projection` and those that rules need. A row that may go
     /// to quarantine is judged as a whole, since all of it is kept.
     fn judged(&self, rules: &[Rule], projection: &[usize]) -> Vec<&SourceColumn> {
-        if rules.is_empty() {
+        if rules.is_empty() && !self.keeps_unread() {
             return Vec::new();
         }
-        let whole = rules
-            .iter()
-            .any(|rule| rule.acts() && matches!(rule.action, Action::Quarantine(_)));
+        let quarantines = |rule: &Rule| rule.acts() && matches!(rule.action, Action::Quarantine(_));
+        let whole = self.keeps_unread() || rules.iter().any(quarantines);
         let needed: BTreeSet<String> = rules.iter().flat_map(|rule| rule.columns()).collect();
         let columns = self.columns.iter().enumerate();
         columns
             .filter(|(at, column)| {
-                whole || projection.contains(at) || needed.contains(column.field.name())
+                let wanted = whole || projection.contains(at);
+                column.told().is_none() && (wanted || needed.contains(column.field.name()))
             })
             .map(|(_, column)| column)
             .collect()
+    }
+
+    /// The event time, where it is told how rows come.
+    fn arriving_by(&self) -> Option<&SourceColumn> {
+        let watermark = self.watermark.as_ref().filter(|_| self.is_arriving())?;
+        self.columns.get(watermark.column)
+    }
+
+    /// What is told of how rows come, of the columns at `projection`.
+    fn arrivals(&self, projection: &[usize]) -> Vec<(Coming, FieldRef)> {
+        let wanted = projection.iter().filter_map(|at| self.columns.get(*at));
+        let told = wanted.filter_map(|column| Some((column.told()?, Arc::clone(&column.field))));
+        told.collect()
     }
 
     /// The rules over the columns that are judged.
@@ -131,7 +147,7 @@ impl SourceTable {
         rules: &[Rule],
         columns: Vec<(Arc<dyn PhysicalExpr>, FieldRef)>,
     ) -> Result<Option<ScanRules>> {
-        if rules.is_empty() {
+        if rules.is_empty() && !self.keeps_unread() {
             return Ok(None);
         }
         let fields = columns.iter().map(|(_, field)| Arc::clone(field));
@@ -140,7 +156,11 @@ impl SourceTable {
             .watermark
             .as_ref()
             .map(|watermark| watermark.name.as_str());
-        let judge = Arc::new(Judge::try_new(self.name(), rules, &schema, time)?);
+        let judge = Judge::try_new(self.name(), rules, &schema, time)?;
+        let judge = Arc::new(match self.keeps_unread() {
+            true => judge.keeping_unread(),
+            false => judge,
+        });
         Ok(Some(ScanRules { columns, judge }))
     }
 

@@ -5,17 +5,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result as DfResult;
+use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use parking_lot::Mutex;
+use weir_engine::arrival::Coming;
 use weir_engine::changelog::is_changelog;
 use weir_engine::connector::{Connector, LookupRequest, SourceRequest};
+use weir_engine::dead_letter::OnError;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::island::ScanExec;
 use weir_engine::lookup::Lookup;
@@ -43,6 +45,13 @@ pub(crate) struct SourceColumn {
 }
 
 impl SourceColumn {
+    /// What it tells of how rows come, if it does.
+    pub(super) fn told(&self) -> Option<Coming> {
+        let mut all = Coming::ALL.into_iter();
+        let told = all.find(|(_, name)| self.note == ARRIVAL && name == self.field.name());
+        told.map(|(told, _)| told)
+    }
+
     /// Its field when it is read from columns of these types: a text may be a view.
     pub(super) fn field_over(&self, source: &SchemaRef) -> FieldRef {
         let column = self.expr.downcast_ref::<Column>();
@@ -59,6 +68,8 @@ impl SourceColumn {
 
 /// The note of a column that is `PROCTIME()`.
 pub(super) const PROCESSING_TIME: &str = "processing time";
+/// The note of a column that tells how rows come.
+pub(super) const ARRIVAL: &str = "arrival";
 
 /// The watermark as declared.
 #[derive(Debug, Clone)]
@@ -84,7 +95,7 @@ pub(crate) struct SourceTable {
     /// The source as it was made by CREATE SOURCE.
     pub(super) first: Arc<dyn Source>,
     /// The same for a batch job, which a watching source is made for anew.
-    pub(super) batch: tokio::sync::OnceCell<Arc<dyn Source>>,
+    pub(super) batch: Arc<tokio::sync::OnceCell<Arc<dyn Source>>>,
     pub(super) schema: SchemaRef,
     pub(super) columns: Vec<SourceColumn>,
     pub(super) watermark: Option<SourceWatermark>,
@@ -154,6 +165,11 @@ impl SourceTable {
         self.connector.has_lookup() && self.rules.lock().is_empty()
     }
 
+    /// Whether what cannot be read of it is kept in its quarantine table.
+    pub(crate) fn keeps_unread(&self) -> bool {
+        self.request.on_error == OnError::Quarantine
+    }
+
     /// The rules of its rows.
     pub(crate) fn rules(&self) -> Vec<Rule> {
         self.rules.lock().clone()
@@ -195,11 +211,18 @@ impl SourceTable {
 
     /// The same table with other rules.
     pub(crate) fn with_rules(&self, planner: &Planner, rules: &[Constraint]) -> Result<Self> {
-        let other = Self {
+        let other = self.copy();
+        other.expect(planner, rules)?;
+        Ok(other)
+    }
+
+    /// The same table, without rules.
+    fn copy(&self) -> Self {
+        Self {
             connector: Arc::clone(&self.connector),
             request: self.request.clone(),
             first: Arc::clone(&self.first),
-            batch: self.batch.clone(),
+            batch: Arc::clone(&self.batch),
             schema: Arc::clone(&self.schema),
             columns: self.columns.clone(),
             watermark: self.watermark.clone(),
@@ -208,9 +231,37 @@ impl SourceTable {
             nothing: Mutex::default(),
             primary_key: self.primary_key.clone(),
             lookups: self.lookups.clone(),
-        };
-        other.expect(planner, rules)?;
-        Ok(other)
+        }
+    }
+
+    /// The same table with columns that tell how its rows come; `None` if it has no watermark.
+    pub(crate) fn arriving(&self) -> Option<Self> {
+        let watermark = self.watermark.as_ref()?;
+        let time = self.columns.get(watermark.column)?.field.data_type();
+        let told = Coming::ALL.map(|(told, name)| SourceColumn {
+            field: told.field(name, time),
+            expr: Arc::new(Literal::new(ScalarValue::Null)),
+            reads: BTreeSet::new(),
+            note: ARRIVAL.to_owned(),
+        });
+        let mut other = self.copy();
+        other.columns.extend(told);
+        let fields = other.columns.iter().map(|column| Arc::clone(&column.field));
+        other.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        *other.rules.lock() = self.rules();
+        other.nothing.lock().clone_from(&self.nothing.lock());
+        Some(other)
+    }
+
+    /// Whether a column tells when a row comes.
+    pub(crate) fn is_arrival_time(&self, column: usize) -> bool {
+        let column = self.columns.get(column);
+        column.is_some_and(|column| column.told() == Some(Coming::Time))
+    }
+
+    /// Whether some of its columns tell how its rows come.
+    pub(crate) fn is_arriving(&self) -> bool {
+        self.columns.iter().any(|column| column.told().is_some())
     }
 
     /// The connectors whose tables can be asked for rows by key.
@@ -292,9 +343,10 @@ impl SourceTable {
         let source = self.source(Mode::Batch).await?;
         let all: Vec<usize> = (0..self.columns.len()).collect();
         let projection = projection.unwrap_or(&all);
+        let arriving = self.is_arriving();
         let scan = match own {
-            Some(own) => self.scan_of(source, own, projection, (false, false))?,
-            None => self.scan(source, projection, (false, false))?,
+            Some(own) => self.scan_of(source, own, projection, (arriving, false))?,
+            None => self.scan(source, projection, (arriving, false))?,
         };
         let estimate = scan.declared.estimate(&scan.projection).await;
         let steps = scan.steps();
@@ -305,7 +357,8 @@ impl SourceTable {
         let wanted = scan.schema();
         let scan = ScanExec::new(Arc::new(scan.whole()), partitions, estimate.as_ref());
         let mut plan: Arc<dyn ExecutionPlan> = Arc::new(scan);
-        for step in steps {
+        // How rows come is told before any of them waits.
+        for step in steps.into_iter().filter(|_| !arriving) {
             plan = Arc::new(StageExec::new(plan, self.name().into(), step));
         }
         pick(plan, &wanted)

@@ -9,12 +9,13 @@ use weir_engine::changelog::{is_changelog, rows_schema};
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::graph::{Edge, Graph, Node, NodeKind};
 use weir_engine::operator::OperatorFactory;
-use weir_engine::rules::{ChecksFactory, ChecksSpec};
+use weir_engine::rules::{ChecksFactory, ChecksSpec, LastFactory, LastSpec};
 
 use super::Target;
+use super::flow::{Flow, Role};
 use super::nodes::spread;
 use crate::plan::Planner;
-use crate::rules::check::CheckPlan;
+use crate::rules::check::{CheckPlan, Last};
 use crate::settings::Mode;
 
 /// Adds the rules of one query over a table.
@@ -42,6 +43,10 @@ pub(crate) async fn add_check(
         emit: None,
     };
     let flow = target.lower(graph, &check.plan).await?;
+    let flow = match &check.last {
+        Some(last) => measured_last(graph, (table, id), flow, last, mode)?,
+        None => flow,
+    };
     if check.windowed && is_changelog(&flow.schema) {
         let message = format!("the rows of \"{table}\" change, so its windows are never over");
         return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
@@ -86,6 +91,47 @@ pub(crate) async fn add_check(
         input: 0,
         partitioning: spread(&flow, 1),
     })
+}
+
+/// Adds what measures the last rows.
+fn measured_last(
+    graph: &mut Graph,
+    (table, id): (&str, &str),
+    flow: Flow,
+    last: &Last,
+    mode: Mode,
+) -> Result<Flow> {
+    if is_changelog(&flow.schema) {
+        let message = format!("the rows of \"{table}\" change, so none of them is the last");
+        return Err(Error::new(Kind::Invalid, codes::UNSUPPORTED, message)
+            .hint("use SCOPE TABLE, which is asked at each checkpoint"));
+    }
+    let time = last.time.as_ref().map(|time| flow.schema.index_of(time));
+    let when = last.when.map(|when| flow.schema.index_of(when));
+    let factory = LastFactory::try_new(LastSpec {
+        input: Arc::clone(&flow.schema),
+        time: time.transpose()?,
+        when: when.transpose()?,
+        reach: last.reach,
+        measures: Arc::clone(&last.measures),
+        bounded: mode == Mode::Batch,
+    })?;
+    let schema = factory.schema();
+    let at = graph.add(Node {
+        id: format!("{id}/last").into(),
+        name: table.to_owned(),
+        schema: Arc::clone(&schema),
+        kind: NodeKind::Operator(Arc::new(factory)),
+        parallelism: 1,
+    })?;
+    graph.connect(Edge {
+        from: flow.at,
+        to: at,
+        input: 0,
+        partitioning: spread(&flow, 1),
+    })?;
+    let roles = vec![Role::Plain; schema.fields().len()];
+    Ok(Flow::of(at, 1, schema, roles))
 }
 
 /// What the measures are of no row.

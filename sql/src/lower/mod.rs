@@ -102,6 +102,13 @@ fn has_keyed_rules(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
+/// Whether a plan asks how rows come: in batch mode files are told apart in islands, which no watermark goes through.
+fn tells_arrivals(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    for_each_source(plan, &mut |_, table| found |= table.is_arriving())?;
+    Ok(found)
+}
+
 /// The tables over the sources that a plan reads, by name.
 pub(crate) fn tables_read(plan: &LogicalPlan) -> Result<BTreeMap<String, Arc<dyn TableProvider>>> {
     let mut found = BTreeMap::new();
@@ -157,7 +164,8 @@ impl Target<'_> {
         let streaming = self.mode == Mode::Streaming || reads_changes(plan)?;
         let windows = has_windows(plan)? && closes_windows(plan, &sources)?;
         let operators = windows || asked::asks_only(plan)?;
-        if streaming || operators && !has_keyed_rules(plan)? {
+        let is_island = has_keyed_rules(plan)? || tells_arrivals(plan)?;
+        if streaming || operators && !is_island {
             let optimised = self.planner.optimize_streaming(plan.clone(), self.place)?;
             let asks = !streaming && asked::asks_only(&optimised)?;
             // A failed attempt must leave no nodes behind.

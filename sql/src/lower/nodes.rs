@@ -94,8 +94,14 @@ impl Lowering<'_> {
         let all: Vec<usize> = (0..table.columns().len()).collect();
         let projection = scan.projection.as_deref().unwrap_or(&all);
         let event_time = table.watermark().map(|watermark| watermark.column);
+        let arriving = table.is_arriving();
         let role = |column: &usize| {
-            if Some(*column) == event_time {
+            let is_time = match arriving {
+                // By its own time a late row would be in no window.
+                true => table.is_arrival_time(*column),
+                false => Some(*column) == event_time,
+            };
+            if is_time {
                 Role::EventTime
             } else if table.is_processing_time(*column) {
                 Role::Clock

@@ -12,12 +12,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use weir_engine::arrival::Arrivals;
 use weir_engine::error::{Error, Kind, Result, codes};
 use weir_engine::graph::{Edge, Graph, KeysOf, Node, NodeIndex, NodeKind, Partitioning};
 use weir_engine::island::ScanExec;
@@ -93,7 +94,14 @@ impl Group {
     /// Which row breaks a rule over keys depends on the order in which rows come: all readers have to
     /// have the same one.
     fn agree(&self, has_steps: bool) -> Result<()> {
-        if !has_steps || self.leaves.is_empty() {
+        // How rows come is told without these rules.
+        let mut leaves = Vec::new();
+        for leaf in &self.leaves {
+            if leaf.exec()?.scan().arrivals.is_none() {
+                leaves.push(leaf.exec()?);
+            }
+        }
+        if !has_steps || leaves.is_empty() {
             return Ok(());
         }
         if !self.nodes.is_empty() {
@@ -103,17 +111,21 @@ impl Group {
                 .detail("its rules over keys would be asked twice, in two orders")
                 .hint("declare a second source over the same data for the table"));
         }
-        if self.leaves.len() > 1 {
-            for leaf in &self.leaves {
-                leaf.exec()?.read_in_order();
-            }
+        if leaves.len() > 1 {
+            leaves.iter().for_each(|leaf| leaf.read_in_order());
         }
         Ok(())
     }
 
     /// Leaves the counts to the nodes, or to one of the islands' scans if there are no nodes.
     fn quieten(&self, reads: &[usize]) -> Result<()> {
-        let whole = self.leaves.iter().position(|leaf| !leaf.may_stop);
+        // The rules over keys are not behind a scan that tells how rows come.
+        let mut whole = None;
+        for (number, leaf) in self.leaves.iter().enumerate().rev() {
+            if !leaf.may_stop && leaf.exec()?.scan().arrivals.is_none() {
+                whole = Some(number);
+            }
+        }
         let loud = self.nodes.is_empty().then(|| whole.unwrap_or(0));
         for (number, leaf) in self.leaves.iter().enumerate() {
             let exec = leaf.exec()?;
@@ -212,12 +224,34 @@ fn merge(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Scan> {
         required,
         rules: rules(scans, reads)?,
         watermark,
+        arrivals: arrivals(scans, reads)?,
         ..first.as_ref().clone()
     };
     match scan.steps().is_empty() {
         true => Ok(scan),
         false => Ok(scan.whole()),
     }
+}
+
+/// What any of the scans tells of how rows come.
+fn arrivals(scans: &[Arc<Scan>], reads: &[usize]) -> Result<Option<Arrivals>> {
+    let mut all: Option<Arrivals> = None;
+    for scan in scans {
+        let Some(Arrivals { time, columns }) = &scan.arrivals else {
+            continue;
+        };
+        let time = rebase(time, scan, reads)?;
+        let known = all.get_or_insert_with(|| Arrivals {
+            time,
+            columns: Vec::new(),
+        });
+        for told in columns {
+            if !known.columns.contains(told) {
+                known.columns.push(told.clone());
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The rules of the source over the columns that any of the scans needs.
@@ -280,7 +314,7 @@ fn rebuild(
 ) -> Result<Graph> {
     let mut graph = Graph::default();
     let mut moved = BTreeMap::new();
-    let mut added: BTreeMap<usize, NodeIndex> = BTreeMap::new();
+    let mut added: BTreeMap<usize, (NodeIndex, NodeIndex)> = BTreeMap::new();
     let mut ids = Ids::default();
     for (at, node) in old.nodes() {
         let mut node = node.clone();
@@ -297,22 +331,28 @@ fn rebuild(
             moved.insert(at, to);
             continue;
         };
-        let from = match added.get(&number) {
-            Some(from) => *from,
+        let (read, judged) = match added.get(&number) {
+            Some(added) => *added,
             None => {
                 let id = ids.of(scan);
-                let from = graph.add(Node {
+                let read = graph.add(Node {
                     id: Arc::clone(&id),
                     kind: NodeKind::Scan(Arc::clone(scan)),
                     schema: scan.schema(),
                     ..node.clone()
                 })?;
-                let from = steps(&mut graph, from, &id, scan)?;
-                added.insert(number, from);
-                from
+                let judged = steps(&mut graph, read, &id, scan)?;
+                added.insert(number, (read, judged));
+                (read, judged)
             }
         };
-        node.kind = NodeKind::Operator(Arc::new(pick(&node, scan)?));
+        // How rows come is told before any of them waits for a rule.
+        let from = match &node.kind {
+            NodeKind::Scan(own) if own.arrivals.is_some() => read,
+            _ => judged,
+        };
+        let given = Arc::clone(&graph.node(from)?.schema);
+        node.kind = NodeKind::Operator(Arc::new(pick(&node.schema, &given)?));
         let partitioning = match graph.node(from)?.parallelism == node.parallelism {
             true => Partitioning::Forward,
             false => Partitioning::Rebalance,
@@ -355,7 +395,11 @@ fn give_keys(graph: &mut Graph, old: &Graph, at: NodeIndex, to: NodeIndex) {
 fn steps(graph: &mut Graph, scan: NodeIndex, id: &str, of: &Scan) -> Result<NodeIndex> {
     let mut from = scan;
     let parallelism = graph.node(scan)?.parallelism;
-    for step in of.steps() {
+    let all = of.steps();
+    if of.arrivals.is_some() && !all.is_empty() {
+        from = plain(graph, scan, id, of)?;
+    }
+    for step in all {
         let behind = Behind {
             prefix: id,
             table: &of.name,
@@ -384,17 +428,39 @@ impl Ids {
     }
 }
 
-/// Picks the columns of a former scan from those of the shared one.
-fn pick(node: &Node, scan: &Scan) -> Result<ProjectFilter> {
-    let given = scan.schema();
-    let columns = node
-        .schema
+/// Adds a node that leaves out what is told of how rows come: rules over keys compare whole rows.
+fn plain(graph: &mut Graph, scan: NodeIndex, id: &str, of: &Scan) -> Result<NodeIndex> {
+    let parallelism = graph.node(scan)?.parallelism;
+    let rows = Scan {
+        arrivals: None,
+        ..of.clone()
+    };
+    let schema = rows.schema();
+    let to = graph.add(Node {
+        id: format!("{id}/rows").into(),
+        name: of.name.clone(),
+        kind: NodeKind::Operator(Arc::new(pick(&schema, &of.schema())?)),
+        parallelism,
+        schema,
+    })?;
+    graph.connect(Edge {
+        from: scan,
+        to,
+        input: 0,
+        partitioning: Partitioning::Forward,
+    })?;
+    Ok(to)
+}
+
+/// Picks columns from those that are given.
+fn pick(wanted: &SchemaRef, given: &SchemaRef) -> Result<ProjectFilter> {
+    let columns = wanted
         .fields()
         .iter()
         .map(|field| {
-            let column = Column::new_with_schema(field.name(), &given)?;
+            let column = Column::new_with_schema(field.name(), given)?;
             Ok(Arc::new(column) as Arc<dyn PhysicalExpr>)
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(ProjectFilter::project(columns, Arc::clone(&node.schema)))
+    Ok(ProjectFilter::project(columns, Arc::clone(wanted)))
 }

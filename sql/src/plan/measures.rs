@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Query, Spanned, Value, visit_expressions,
-    visit_expressions_mut,
+    visit_expressions_mut, visit_relations,
 };
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, Place, codes};
@@ -17,7 +17,28 @@ use crate::parse::skeleton;
 use crate::statistics::{Baselines, DISTANCE, Distance};
 
 /// Name, arguments, and the expression over them.
-const MEASURES: [(&str, &[&str], &str); 17] = [
+const MEASURES: [(&str, &[&str], &str); 21] = [
+    (
+        "late_ratio",
+        &[],
+        "(CAST(count(*) FILTER (WHERE \"_arrival.late\") AS DOUBLE) / nullif(count(\"_arrival.late\"), 0))",
+    ),
+    (
+        "out_of_order_ratio",
+        &[],
+        "(CAST(count(*) FILTER (WHERE \"_arrival.disordered\") AS DOUBLE) \
+         / nullif(count(\"_arrival.disordered\"), 0))",
+    ),
+    (
+        "watermark_lag",
+        &[],
+        "(max(\"_arrival.clock\") - max(\"_arrival.watermark\"))",
+    ),
+    (
+        "watermark_lag",
+        &["x"],
+        "(max(x) - max(\"_arrival.watermark\"))",
+    ),
     (
         "completeness",
         &["x"],
@@ -101,6 +122,46 @@ const BY_SHARE: [&str; 2] = ["quantile", "quantile_exact"];
 /// What is computed of values in an order.
 const BY_ORDER: &str = "ewma";
 
+/// The name by which a query knows its table where it asks how rows come; no script has another table of it.
+pub(crate) const ARRIVALS: &str = "this, as it comes";
+
+/// Whether an expression asks how rows come, which the rules of a source can.
+pub(crate) fn asks_arrivals(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |part| match call(part) {
+        Some((name, _, _)) if is_of_arrivals(&name) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+fn is_of_arrivals(name: &str) -> bool {
+    ["late_ratio", "out_of_order_ratio", "watermark_lag"].contains(&name)
+}
+
+/// Whether a query reads the table that tells how rows come.
+fn reads_arrivals(query: &Query) -> bool {
+    let flow = |is_named: bool| match is_named {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let read = visit_relations(query, |name| {
+        let last = name.0.last().and_then(|part| part.as_ident());
+        flow(last.is_some_and(|last| last.value == ARRIVALS))
+    });
+    // The table of a window function is one of its arguments.
+    let windowed = visit_expressions(query, |expr| {
+        flow(matches!(expr, Expr::Identifier(name) if name.value == ARRIVALS))
+    });
+    read.is_break() || windowed.is_break()
+}
+
+fn no_arrivals(name: &str, place: Option<Place>) -> Error {
+    let message = format!("{name}() is about how the rows of a source come, which no query sees");
+    Error::new(Kind::Invalid, codes::RULE, message)
+        .hint("write a rule of the source: CONSTRAINT punctual EXPECT (late_ratio() < 0.01)")
+        .at(place)
+}
+
 /// Whether a function of this name is one of them.
 pub(super) fn is_measure(name: &str) -> bool {
     MEASURES.iter().any(|(known, _, _)| *known == name) || is_distance(name)
@@ -120,8 +181,12 @@ pub(super) fn expand(query: &Query, baselines: &Baselines) -> Result<Query> {
     if found.is_continue() {
         return Ok(query);
     }
+    let arriving = reads_arrivals(&query);
     let expanded = visit_expressions_mut(&mut query, |expr| {
         let with = match call(expr) {
+            Some((name, call, _)) if is_of_arrivals(&name) && !arriving => {
+                Err(no_arrivals(&name, place_of(call.name.span())))
+            }
             Some((name, call, list)) if is_distance(&name) => {
                 distance_of(&name, call, list, baselines)
             }
@@ -181,16 +246,22 @@ fn expression_of(name: &str, call: &Function, list: &FunctionArgumentList) -> Re
         let hint = "write ewma(column, 0.3) OVER (ORDER BY other)";
         return Err(wrong(message, hint, place));
     }
-    let Some((_, names, text)) = MEASURES.iter().find(|(known, _, _)| *known == name) else {
+    let known = MEASURES.iter().filter(|(known, _, _)| *known == name);
+    let takes: Vec<usize> = known.clone().map(|(_, names, _)| names.len()).collect();
+    if takes.is_empty() {
         return Ok(None);
-    };
-    if values.len() != names.len() {
-        let values = if names.len() == 1 { "value" } else { "values" };
-        let (takes, found) = (names.len(), list.args.len());
+    }
+    let fits = known
+        .clone()
+        .find(|(_, names, _)| names.len() == values.len());
+    let Some((_, names, text)) = fits.filter(|_| values.len() == list.args.len()) else {
+        let values = if takes == [1] { "value" } else { "values" };
+        let takes: Vec<String> = takes.iter().map(ToString::to_string).collect();
+        let (takes, found) = (takes.join(" or "), list.args.len());
         let message = format!("{name} takes {takes} {values}, not {found}");
         let hint = "docs/quality.md has a table of what each measure takes";
         return Err(wrong(message, hint, place));
-    }
+    };
     filled(name, call, list, (text, names, &values)).map(Some)
 }
 

@@ -31,6 +31,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::Session as DataFusionSession;
 use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{QueryPlanner, SQLOptions};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -58,6 +59,7 @@ use crate::settings::Settings;
 use crate::statistics;
 use context::PlanContext;
 pub(crate) use context::{NoTables, Tables};
+pub(crate) use measures::{ARRIVALS, asks_arrivals};
 
 /// Plans with one set of settings.
 #[derive(Debug)]
@@ -97,8 +99,11 @@ impl Planner {
         options.sql_parser.collect_spans = true;
         options.sql_parser.map_string_types_to_utf8view = false;
         options.catalog.create_default_catalog_and_schema = false;
+        let mut comparing = SessionStateDefaults::default_expr_planners();
+        comparing.push(Arc::new(spans::Spans));
         let mut state = SessionStateBuilder::new_with_default_features()
             .with_config(config)
+            .with_expr_planners(comparing)
             .with_runtime_env(runtime)
             .with_relation_planners(vec![
                 Arc::new(lookup::Lookups),

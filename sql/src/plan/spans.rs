@@ -1,27 +1,51 @@
-//! Differences of times beside an interval. The planner makes the difference into an interval, whose nanoseconds
-//! end after 292 years: a row with the date 9999-12-31 would end the job. The interval becomes a duration instead.
+//! Spans of time that are compared with intervals: `later - earlier < INTERVAL '1' DAY`.
+//!
+//! The difference of two times is a number of microseconds, an interval is months, days and nanoseconds, and arrow
+//! compares these one after the other: two days as a difference would be less than `INTERVAL '1' DAY`. So an interval
+//! without months, whose days have 24 hours then, is made a number of the same unit.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue};
-use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, lit};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// Nanoseconds of a day.
+const DAY: i128 = 86_400_000_000_000;
 
-/// The expression with the intervals that differences are compared with as durations.
+/// Plans the comparisons.
+#[derive(Debug)]
+pub(super) struct Spans;
+
+impl ExprPlanner for Spans {
+    fn plan_binary_op(
+        &self,
+        mut expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> DfResult<PlannerResult<RawBinaryExpr>> {
+        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+        if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+            if let Some(span) = as_span(&expr.right, &expr.left, schema) {
+                expr.right = span;
+            } else if let Some(span) = as_span(&expr.left, &expr.right, schema) {
+                expr.left = span;
+            }
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+/// The same in an expression that was planned already, with those that stand in `BETWEEN` too. Else the planner makes
+/// the difference an interval, whose nanoseconds end after 292 years: a row of the date 9999-12-31 would end the job.
 pub(super) fn as_durations(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
     let changed = expr.transform_up(|part| {
-        let span = |value: &Expr, bound: &mut Expr| {
-            let Ok(of @ DataType::Duration(_)) = value.get_type(schema) else {
-                return false;
-            };
-            match micros(bound) {
-                Some(micros) => {
-                    *bound = cast(lit(ScalarValue::DurationMicrosecond(Some(micros))), of);
-                    true
-                }
-                None => false,
+        let span = |value: &Expr, bound: &mut Expr| match as_span(bound, value, schema) {
+            Some(span) => {
+                *bound = span;
+                true
             }
+            None => false,
         };
         Ok(match part {
             Expr::BinaryExpr(mut binary) if binary.op.supports_propagation() => {
@@ -40,12 +64,24 @@ pub(super) fn as_durations(expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
     Ok(changed?.data)
 }
 
-/// The length of an interval that is written in the expression, if it has one in microseconds.
-fn micros(expr: &Expr) -> Option<i64> {
-    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = expr else {
+/// An interval in the unit of what it is compared with, if that is a span.
+fn as_span(interval: &Expr, other: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = interval else {
         return None;
     };
-    let whole = interval.months == 0 && interval.nanoseconds % 1_000 == 0;
-    let days = i64::from(interval.days).checked_mul(MICROS_PER_DAY)?;
-    whole.then(|| days.checked_add(interval.nanoseconds / 1_000))?
+    let DataType::Duration(unit) = other.get_type(schema).ok()? else {
+        return None;
+    };
+    let nanos = i128::from(interval.days) * DAY + i128::from(interval.nanoseconds);
+    let of = |size: i128| {
+        let whole = interval.months == 0 && nanos % size == 0;
+        whole.then(|| i64::try_from(nanos / size).ok()).flatten()
+    };
+    let span = match unit {
+        TimeUnit::Second => ScalarValue::DurationSecond(Some(of(1_000_000_000)?)),
+        TimeUnit::Millisecond => ScalarValue::DurationMillisecond(Some(of(1_000_000)?)),
+        TimeUnit::Microsecond => ScalarValue::DurationMicrosecond(Some(of(1_000)?)),
+        TimeUnit::Nanosecond => ScalarValue::DurationNanosecond(Some(of(1)?)),
+    };
+    Some(lit(span))
 }

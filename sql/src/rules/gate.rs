@@ -32,6 +32,8 @@ pub(super) enum Waits {
 pub(super) fn waits(rule: &Constraint) -> Option<Waits> {
     // What was before is known where verdicts are given one after the other: no row waits for it.
     let is_plain = matches!(rule.expectation, Expectation::Row(_)) && rule.past.is_empty();
+    // How rows come is told before they wait.
+    let is_plain = is_plain && !check::arrives(rule);
     match (&rule.on_violation, &rule.scope) {
         (OnViolation::Quarantine { what, .. }, _) if *what != Held::Row => Some(Waits::Always),
         (OnViolation::Warn | OnViolation::FailUpdate, Some(Scope::Batch)) if is_plain => {
@@ -194,6 +196,10 @@ fn check_action(rule: &Constraint) -> Result<()> {
         _ => {}
     }
     let why = match &rule.expectation {
+        _ if matches!(rule.scope, Some(Scope::LastRows(_) | Scope::LastTime(_))) => {
+            "a verdict is about rows that were published before too"
+        }
+        _ if check::arrives(rule) => "how rows come is told where they are read, before they wait",
         Expectation::Row(_) | Expectation::Schema { .. } => return Ok(()),
         Expectation::Fresh { .. } | Expectation::Daily { .. } => {
             "it is broken when no rows come, and then there are none to keep back"
@@ -230,6 +236,9 @@ fn over(planner: &Planner, ruled: &Ruled<'_>, rule: &Constraint) -> Result<Over>
             let message = format!("QUARANTINE WINDOW with {}", function.to_ascii_uppercase());
             let hint = "use TUMBLE: SCOPE WINDOW (TUMBLE (column, interval))";
             return Err(unsupported(&message, why, hint, rule));
+        }
+        Some(Scope::LastRows(_) | Scope::LastTime(_)) => {
+            return Err(Error::internal("rows wait for a rule over the last ones"));
         }
         Some(Scope::Every(length)) => {
             let time = time_of(ruled).unwrap_or_default();
@@ -279,7 +288,11 @@ fn over(planner: &Planner, ruled: &Ruled<'_>, rule: &Constraint) -> Result<Over>
 }
 
 /// Compiles what is measured.
-fn measures(planner: &Planner, rule: &Constraint, measured: &LogicalPlan) -> Result<Measures> {
+pub(super) fn measures(
+    planner: &Planner,
+    rule: &Constraint,
+    measured: &LogicalPlan,
+) -> Result<Measures> {
     let shape = || {
         unsupported(
             "rows that wait for this rule",
@@ -307,7 +320,6 @@ fn measures(planner: &Planner, rule: &Constraint, measured: &LogicalPlan) -> Res
     let aggregates = aggregate.aggr_expr.iter();
     let aggregates = aggregates.map(|expr| lowered(planner, aggregate, expr, rule));
     Measures::try_new(
-        input.inner(),
         keys.collect::<Result<_>>()?,
         aggregates.collect::<Result<_>>()?,
         Arc::clone(groups.inner()),

@@ -105,6 +105,8 @@ pub(super) fn scope_text(rule: &Constraint) -> String {
         None | Some(Scope::Table) => String::new(),
         Some(Scope::Batch) => " SCOPE BATCH".to_owned(),
         Some(Scope::Every(length)) => format!(" EVERY {length}"),
+        Some(Scope::LastRows(count)) => format!(" SCOPE LAST ({count} ROWS)"),
+        Some(Scope::LastTime(length)) => format!(" SCOPE LAST ({length})"),
         Some(Scope::Window {
             function,
             column,

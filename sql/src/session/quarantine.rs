@@ -68,6 +68,9 @@ impl Session {
                         true => changelog_schema(&source.rows_schema()),
                         false => source.rows_schema(),
                     };
+                    if source.keeps_unread() {
+                        add(name, name, Some(&schema));
+                    }
                     for rule in source.rules() {
                         if let Action::Quarantine(into) = &rule.action {
                             add(name, into, Some(&schema));

@@ -5,8 +5,8 @@ mod resume;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray, UInt64Array};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray, UInt64Array};
+use arrow::compute::{cast, concat_batches, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
@@ -15,7 +15,7 @@ use futures::TryStreamExt as _;
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::options::unknown;
 use weir_engine::quarantine::{Action, Quarantine, REQUEST_ROWS_MAX, Request};
-use weir_engine::rules::{is_kept_column, is_required};
+use weir_engine::rules::{PARSE_ERROR, RULES, is_kept_column, is_required};
 
 use super::{Outcome, Session};
 use crate::ast::QuarantineRequest;
@@ -109,9 +109,16 @@ impl Session {
             let next = stream.try_next().await?;
             let is_end = next.is_none();
             if let Some(rows) = next {
-                let rows = RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec())?;
+                let mut rows = RecordBatch::try_new(Arc::clone(&schema), rows.columns().to_vec())?;
+                if ask.action == Action::Replay && set.is_empty() {
+                    rows = readable(&rows)?;
+                }
+                let rows = change(&rows, &set)?;
+                if ask.action != Action::Discard {
+                    check_required(&rows, table)?;
+                }
                 count += rows.num_rows();
-                waiting.push(change(&rows, &set)?);
+                waiting.push(rows);
             }
             while count >= REQUEST_ROWS_MAX || (is_end && count > 0) {
                 let all = concat_batches(&schema, &waiting)?;
@@ -215,6 +222,40 @@ fn change(rows: &RecordBatch, set: &Set) -> Result<RecordBatch> {
         }
     }
     Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// Leaves out rows that could not be read and that nobody has given values: they would go back.
+fn readable(rows: &RecordBatch) -> Result<RecordBatch> {
+    let rules = rows.column_by_name(RULES);
+    let Some(rules) = rules.and_then(|rules| rules.as_list_opt::<i32>()) else {
+        return Ok(rows.clone());
+    };
+    let is_unread = |rules: ArrayRef| {
+        let names = rules.as_string_opt::<i32>();
+        names.is_some_and(|names| names.iter().flatten().any(|name| name == PARSE_ERROR))
+    };
+    let keep = rules.iter().map(|rules| !rules.is_some_and(is_unread));
+    Ok(filter_record_batch(rows, &keep.collect::<Vec<_>>().into())?)
+}
+
+/// Refuses rows without a value in a column that is NOT NULL: they are none of their table.
+fn check_required(rows: &RecordBatch, table: &QuarantineTable) -> Result<()> {
+    let schema = rows.schema();
+    let mut columns = schema.fields().iter().zip(rows.columns());
+    let missing = columns.find(|(field, column)| is_required(field) && column.null_count() > 0);
+    let Some((field, _)) = missing else {
+        return Ok(());
+    };
+    let name = field.name();
+    let message = format!(
+        "column \"{name}\" is NOT NULL, but is null in rows of {}",
+        table.full_name()
+    );
+    Err(Error::new(Kind::Invalid, codes::QUARANTINE, message)
+        .detail("nothing was asked for")
+        .hint(format!(
+            "give it a value, SET ({name} = ...), or leave these rows out with WHERE"
+        )))
 }
 
 fn told(action: Action, table: &QuarantineTable, rows: u64) -> Result<Outcome> {

@@ -133,6 +133,9 @@ impl Session {
         };
         for (name, object) in self.catalog.objects() {
             if let Object::Source(source) = object {
+                if source.keeps_unread() {
+                    check(name, name)?;
+                }
                 for rule in source.rules() {
                     if let Action::Quarantine(into) = &rule.action {
                         check(name, into)?;

@@ -3,6 +3,7 @@
 
 mod changes;
 mod delivery;
+mod deviations;
 mod evolving;
 mod live;
 mod rig;

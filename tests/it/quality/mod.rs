@@ -1,9 +1,11 @@
 //! Quality rules over many rows, by the program: against an independent answer, in batch and streaming.
 
 mod alter;
+mod arrivals;
 mod avro;
 mod checks;
 mod history;
+mod lasts;
 mod profile;
 mod references;
 mod report;

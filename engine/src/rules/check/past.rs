@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::verdict::{segment, times};
@@ -290,6 +290,13 @@ impl Memory {
 fn floats(rows: &RecordBatch, at: usize) -> Result<Vec<Option<f64>>> {
     let column = rows.columns().get(at);
     let column = column.ok_or_else(|| Error::internal("a measure is not there"))?;
+    if matches!(column.data_type(), DataType::Duration(_)) {
+        // In seconds, as `extract(epoch FROM ..)` has them.
+        let micros = cast(column, &DataType::Duration(TimeUnit::Microsecond))?;
+        let micros = cast(&micros, &DataType::Int64)?;
+        let micros = micros.as_primitive::<Int64Type>().iter();
+        return Ok(micros.map(|value| Some(value? as f64 / 1e6)).collect());
+    }
     let values = cast(column, &DataType::Float64)?;
     Ok(values.as_primitive::<Float64Type>().iter().collect())
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, new_null_array};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, new_null_array};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion_expr::{EmitTo, GroupsAccumulator};
 use datafusion_physical_expr::aggregate::AggregateFunctionExpr;
@@ -46,8 +46,6 @@ impl Measure {
 pub struct Measures {
     keys: Vec<Arc<dyn PhysicalExpr>>,
     aggregates: Vec<Measure>,
-    /// The types of the arguments of each aggregate.
-    types: Arc<[Vec<DataType>]>,
     /// Keys and aggregates, which the output is computed of.
     groups: SchemaRef,
     output: Vec<Arc<dyn PhysicalExpr>>,
@@ -56,10 +54,8 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// The columns of `output`, over the keys and the aggregates as `groups` has them; those are over rows
-    /// with the columns of `input`.
+    /// The columns of `output`, over the keys and the aggregates as `groups` has them; those are over rows.
     pub fn try_new(
-        input: &Schema,
         keys: Vec<Arc<dyn PhysicalExpr>>,
         aggregates: Vec<Measure>,
         groups: SchemaRef,
@@ -69,17 +65,11 @@ impl Measures {
         for aggregate in &aggregates {
             aggregate.accumulator()?;
         }
-        let types = aggregates.iter().map(|measure| {
-            let types = measure.arguments.iter().map(|of| of.data_type(input));
-            types.collect::<std::result::Result<Vec<_>, _>>()
-        });
-        let types = types.collect::<std::result::Result<_, _>>()?;
         let keyed = groups.fields().iter().take(keys.len());
         let codec = RowCodec::of(keyed.map(|field| field.data_type().clone()))?;
         Ok(Self {
             keys,
             aggregates,
-            types,
             groups,
             output,
             schema,
@@ -87,28 +77,28 @@ impl Measures {
         })
     }
 
-    pub(super) fn schema(&self) -> &SchemaRef {
+    pub(in crate::rules) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    pub(super) fn keys(&self) -> &[Arc<dyn PhysicalExpr>] {
+    pub(in crate::rules) fn keys(&self) -> &[Arc<dyn PhysicalExpr>] {
         &self.keys
     }
 
     /// Tells segments apart.
-    pub(super) fn codec(&self) -> &RowCodec {
+    pub(in crate::rules) fn codec(&self) -> &RowCodec {
         &self.codec
     }
 
     /// All that it computes of rows.
-    pub(super) fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+    pub fn exprs(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
         let aggregates = self.aggregates.iter();
         let aggregates =
             aggregates.flat_map(|measure| measure.arguments.iter().chain(&measure.filter));
         self.keys.iter().chain(aggregates)
     }
 
-    pub(super) fn over(&self, schema: &Schema) -> Result<Self> {
+    pub(in crate::rules) fn over(&self, schema: &Schema) -> Result<Self> {
         let place = |expr: &Arc<dyn PhysicalExpr>| {
             Ok::<_, crate::Error>(reassign_expr_columns(Arc::clone(expr), schema)?)
         };
@@ -127,16 +117,12 @@ impl Measures {
     }
 
     /// What is measured of no row, behind keys that are null.
-    pub(super) fn of_nothing(&self) -> Result<RecordBatch> {
+    pub(in crate::rules) fn of_nothing(&self) -> Result<RecordBatch> {
         let mut aggregates = Vec::with_capacity(self.aggregates.len());
-        for (measure, types) in self.aggregates.iter().zip(&*self.types) {
-            let mut accumulator = measure.accumulator()?;
-            // A row that is filtered out: a group of an empty batch counts as one that has seen values.
-            let none = types.iter().map(|data_type| new_null_array(data_type, 1));
-            let none = none.collect::<Vec<_>>();
-            let filter = BooleanArray::from(vec![false]);
-            accumulator.update_batch(&none, &[0], Some(&filter), 1)?;
-            aggregates.push(accumulator.evaluate(EmitTo::All)?);
+        for measure in &self.aggregates {
+            // A group that was given no row has no answer for all of them: a sum of nothing would be 0.
+            let value = measure.function.create_accumulator()?.evaluate()?;
+            aggregates.push(value.to_array_of_size(1)?);
         }
         let keys = self.groups.fields().iter().take(self.keys.len());
         let keys = keys.map(|field| new_null_array(field.data_type(), 1));
@@ -157,7 +143,7 @@ impl Measures {
 }
 
 /// Measures on their way.
-pub(super) struct Measuring {
+pub(in crate::rules) struct Measuring {
     of: Arc<Measures>,
     numbers: RowMap<usize>,
     segments: Vec<RowBytes>,
@@ -176,7 +162,7 @@ impl fmt::Debug for Measuring {
 }
 
 impl Measuring {
-    pub(super) fn new(of: &Arc<Measures>) -> Result<Self> {
+    pub(in crate::rules) fn new(of: &Arc<Measures>) -> Result<Self> {
         let accumulators = of.aggregates.iter().map(Measure::accumulator);
         Ok(Self {
             accumulators: accumulators.collect::<Result<_>>()?,
@@ -189,18 +175,18 @@ impl Measuring {
     }
 
     /// Rows that were measured.
-    pub(super) fn rows(&self) -> u64 {
+    pub(in crate::rules) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// Bytes of memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::rules) fn bytes(&self) -> usize {
         let accumulators = self.accumulators.iter().map(|a| a.size());
         self.bytes + accumulators.sum::<usize>()
     }
 
     /// Measures rows.
-    pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(in crate::rules) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = batch.num_rows();
         if rows == 0 {
             return Ok(());
@@ -247,7 +233,7 @@ impl Measuring {
     }
 
     /// What was measured, a row for each segment that has rows.
-    pub(super) fn finish(mut self) -> Result<RecordBatch> {
+    pub(in crate::rules) fn finish(mut self) -> Result<RecordBatch> {
         let groups = match (self.of.keys.is_empty(), self.rows) {
             (true, 0) => return self.of.of_nothing(),
             (true, _) => 1,

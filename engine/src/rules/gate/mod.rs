@@ -25,6 +25,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::utils::reassign_expr_columns;
 
+pub(in crate::rules) use measures::Measuring;
 pub use measures::{Measure, Measures};
 pub(super) use operator::GateFactory;
 pub use stage::GateStage;

@@ -113,7 +113,6 @@ fn gate(over: Over, unknown_violates: bool, bounded: bool) -> Gate {
         filter: None,
     };
     let measures = Measures::try_new(
-        &schema,
         vec![column("key")],
         vec![measure],
         Arc::new(Schema::new(groups)),

@@ -116,6 +116,14 @@ impl Coordinator {
         if let Err(error) = self.recovered.store.collect(self.retained).await {
             tracing::warn!(%error, "old checkpoints could not be removed");
         }
+        let (letters, now) = (
+            self.job.dead_letters.clone(),
+            self.job.env.clock().now_micros(),
+        );
+        let expired = self.job.env.blocking(move || letters.expire(now)).await;
+        if let Err(error) = expired.and_then(|expired| expired) {
+            tracing::warn!(%error, "old rows in quarantine could not be removed");
+        }
     }
 
     async fn merge(&mut self) -> Result<()> {

@@ -9,13 +9,15 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use weir_engine::Result;
 use weir_engine::error::{Error, Kind, codes};
 
-use super::{not_yet, number, upper, wrong};
+use super::{number, wrong};
 use crate::ast::{Asks, Constraint, Expectation, Scope};
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
 use crate::parse::{skeleton, syntax};
 
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+/// Rows of each segment that a rule over the last ones keeps at most: all of them are measured for each verdict.
+const LAST_ROWS_MAX: usize = 1_000_000;
 /// Microseconds of a minute.
 const MINUTE: i64 = 60_000_000;
 
@@ -237,8 +239,22 @@ pub(super) fn compared(cursor: &mut Cursor<'_>, left: &Expr) -> Result<Option<Ex
     }))
 }
 
+/// Takes a clause that says which rows a verdict is about: `SCOPE`, `EVERY` or `LAST`, of which a rule has one.
+pub(super) fn scope(cursor: &mut Cursor<'_>) -> Result<Option<Option<Scope>>> {
+    if cursor.accept(&["scope"]) {
+        return behind_scope(cursor).map(Some);
+    }
+    if cursor.accept(&["last"]) {
+        return last(cursor).map(Some).map(Some);
+    }
+    match cursor.accept(&["every"]) {
+        true => Ok(Some(Some(Scope::Every(Box::new(cursor.expr()?))))),
+        false => Ok(None),
+    }
+}
+
 /// Takes what follows `SCOPE`; none for rows by themselves.
-pub(super) fn scope(cursor: &mut Cursor<'_>) -> Result<Option<Scope>> {
+fn behind_scope(cursor: &mut Cursor<'_>) -> Result<Option<Scope>> {
     if cursor.accept(&["row"]) {
         return Ok(None);
     }
@@ -248,11 +264,11 @@ pub(super) fn scope(cursor: &mut Cursor<'_>) -> Result<Option<Scope>> {
     if cursor.accept(&["table"]) {
         return Ok(Some(Scope::Table));
     }
-    if cursor.at_words(&["last"]) {
-        return Err(not_yet(&format!("SCOPE {}", upper(cursor)), cursor.place()));
+    if cursor.accept(&["last"]) {
+        return last(cursor).map(Some);
     }
     if !cursor.accept(&["window"]) {
-        return Err(cursor.expected("ROW, BATCH, TABLE or WINDOW"));
+        return Err(cursor.expected("ROW, BATCH, TABLE, WINDOW or LAST"));
     }
     let bracket = cursor.accept_token(&Token::LParen);
     let Some(function) = cursor.accept_one(&WINDOWS) else {
@@ -293,6 +309,30 @@ pub(super) fn scope(cursor: &mut Cursor<'_>) -> Result<Option<Scope>> {
         column,
         lengths,
     }))
+}
+
+/// Takes what follows `LAST`: how many rows, or how long a time.
+fn last(cursor: &mut Cursor<'_>) -> Result<Scope> {
+    cursor.expect_token(&Token::LParen)?;
+    let place = cursor.place();
+    let scope = match cursor.at_words(&["interval"]) {
+        true => Scope::LastTime(Box::new(cursor.expr()?)),
+        false => {
+            let (count, is_whole) =
+                number(cursor, "how many rows, or an interval: LAST (1000 ROWS)")?;
+            if !is_whole || count < 1.0 || count > LAST_ROWS_MAX as f64 {
+                let message =
+                    format!("LAST needs a whole number of rows from 1 to {LAST_ROWS_MAX}");
+                return Err(wrong(&message, place).hint(
+                    "for more of them use SCOPE TABLE, or SCOPE WINDOW (TUMBLE (column, interval))",
+                ));
+            }
+            cursor.expect(&["ROWS"])?;
+            Scope::LastRows(count as usize)
+        }
+    };
+    cursor.expect_token(&Token::RParen)?;
+    Ok(scope)
 }
 
 /// Takes what follows `MOSTLY`.

@@ -14,7 +14,7 @@ use weir_engine::options::nearest;
 use weir_engine::rules::{Grade, Most, Overflow, Switch};
 
 use crate::ast::{
-    Asks, Constraint, CreateExpectation, Expectation, Held, Keyed, Name, OnViolation, Scope,
+    Asks, Constraint, CreateExpectation, Expectation, Held, Keyed, Name, OnViolation,
 };
 use crate::parse::create::object_name;
 use crate::parse::cursor::Cursor;
@@ -231,14 +231,10 @@ fn clause(cursor: &mut Cursor<'_>, rule: &mut Constraint) -> Result<Option<&'sta
         rule.grade.weight = weight;
         return Ok(Some("WEIGHT"));
     }
-    if cursor.accept(&["scope"]) {
-        rule.scope = many::scope(cursor)?;
-        rule.by_row = rule.scope.is_none();
-        return Ok(Some("SCOPE"));
-    }
-    if cursor.accept(&["every"]) {
-        rule.scope = Some(Scope::Every(Box::new(cursor.expr()?)));
+    if let Some(scope) = many::scope(cursor)? {
         // One or the other: both say which rows a verdict is about.
+        rule.by_row = scope.is_none();
+        rule.scope = scope;
         return Ok(Some("SCOPE"));
     }
     if cursor.accept(&["mostly"]) {
@@ -408,8 +404,7 @@ fn of_none(cursor: &mut Cursor<'_>) -> Option<Error> {
 
 /// The clauses of rules of other kinds, behind the expression.
 fn later_clause(cursor: &Cursor<'_>) -> Option<Error> {
-    const WORDS: [&str; 2] = ["references", "last"];
-    let found = WORDS.iter().any(|word| cursor.at_words(&[word]));
+    let found = cursor.at_words(&["references"]);
     found.then(|| not_yet(&format!("{} of a rule", upper(cursor)), cursor.place()))
 }
 

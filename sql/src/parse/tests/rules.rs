@@ -152,7 +152,6 @@ fn what_is_kept_for_later() {
     let rules = [
         "r EXPECT (a + 1) REFERENCES b(c)",
         "r EXPECT NO DOUBT (a)",
-        "r EXPECT (count(*) > 0) SCOPE LAST (10 ROWS)",
         "r EXPECT (a > 0) ON VIOLATION CALL heal",
     ];
     let errors: Vec<String> = rules.map(error).into();
@@ -160,8 +159,6 @@ fn what_is_kept_for_later() {
         error[E0109]: line 1, column 46: REFERENCES of a rule is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
         error[E0109]: line 1, column 38: EXPECT NO is not supported in this version
-          hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
-        error[E0109]: line 1, column 59: SCOPE LAST is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
         error[E0109]: line 1, column 59: ON VIOLATION CALL is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)"#]].assert_eq(&errors.join("\n"));

@@ -4,8 +4,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::Expr as SqlExpr;
 use weir_engine::error::{Error, Kind, Result, codes};
 
+use super::measures::{self, base};
 use super::query::plan_query;
-use super::{Checked, THIS, measures};
+use super::{Checked, THIS};
 use crate::ast::{Constraint, Expectation, Name};
 use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
@@ -58,7 +59,7 @@ pub(super) fn both(
         let message = format!("{left} is no aggregate, and a query has one value for all rows");
         return wrong(message, "write EXPECT (sum(column)) = (SELECT ...)");
     }
-    let of_left = skeleton::query(&format!("SELECT {left} FROM \"{THIS}\""))?;
+    let of_left = skeleton::query(&format!("SELECT {left} FROM {}", quoted(base(rule))))?;
     let of_left = planner.query(table, &of_left, Some(rule.place));
     let of_left = of_left.map_err(|error| error.moved(rule.place))?.plan;
     let types = [&of_left, &alone.plan].map(|plan| plan.schema().field(0).data_type().clone());
@@ -72,8 +73,9 @@ pub(super) fn both(
         "SELECT CASE WHEN l.v = r.v THEN true ELSE \
          abs(CAST(l.v AS DOUBLE) - CAST(r.v AS DOUBLE)) <= {tolerance} * abs(CAST(r.v AS DOUBLE)) END AS m0, \
          l.v AS m1, r.v AS m2 \
-         FROM (SELECT {left} AS v, 1 AS k FROM \"{THIS}\") l \
-         JOIN (SELECT v, 1 AS k FROM ({right}) AS q(v)) r ON l.k = r.k"
+         FROM (SELECT {left} AS v, 1 AS k FROM {this}) l \
+         JOIN (SELECT v, 1 AS k FROM ({right}) AS q(v)) r ON l.k = r.k",
+        this = quoted(base(rule)),
     );
     let mut query = skeleton::query(&text)?;
     if let Some(when) = &rule.when {

@@ -1,5 +1,6 @@
 //! What a rule's query measures: its columns, and the calls of aggregates that results tell of.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
@@ -7,7 +8,13 @@ use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, Ident, Query, SelectItem, Visit, Visitor, visit_expressions,
 };
 
-use crate::plan::Planner;
+use weir_engine::Result;
+use weir_engine::arrival::Coming;
+
+use super::{Checked, THIS};
+use crate::ast::{Constraint, Expectation};
+use crate::parse::skeleton::{self, quoted};
+use crate::plan::{ARRIVALS, Planner, asks_arrivals};
 
 /// The columns of a query that measures.
 #[derive(Debug, Default)]
@@ -23,6 +30,18 @@ impl Columns {
             alias: Ident::with_quote('"', name),
         });
         self.items.len() - 1
+    }
+
+    /// Columns of a table; a constant where none is needed, so that there are rows.
+    pub(super) fn of_names(names: &BTreeSet<String>) -> Result<Self> {
+        let mut columns = Self::default();
+        for name in names {
+            columns.push(skeleton::expression(&quoted(name), &[])?, name);
+        }
+        if names.is_empty() {
+            columns.push(skeleton::expression("true", &[])?, "_row");
+        }
+        Ok(columns)
     }
 
     /// Adds a measure under a name of ours.
@@ -72,6 +91,35 @@ impl Visitor for Calls<'_> {
             self.found.push(expr.clone());
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether a rule asks how the rows of its table come.
+pub(in crate::rules) fn arrives(rule: &Constraint) -> bool {
+    let remembered = rule.past.iter().filter_map(|past| past.of.as_ref());
+    let asks = match &rule.expectation {
+        Expectation::Row(expr) => asks_arrivals(expr),
+        Expectation::Equals { left, .. } => asks_arrivals(left),
+        Expectation::Normal { values, .. } => values.iter().any(asks_arrivals),
+        _ => false,
+    };
+    asks || remembered.into_iter().any(asks_arrivals)
+}
+
+/// The table that a rule measures: its rows, with how they come if it asks.
+pub(super) fn base(rule: &Constraint) -> &'static str {
+    match arrives(rule) {
+        true => ARRIVALS,
+        false => THIS,
+    }
+}
+
+/// The column by which rows are in windows: a late row is in that which is open when it comes, where rules ask.
+pub(super) fn time_of<'a>(rule: &Constraint, table: &Checked<'_>, column: &'a str) -> &'a str {
+    let told = Coming::ALL.iter().find(|(told, _)| *told == Coming::Time);
+    match told {
+        Some((_, name)) if arrives(rule) && table.time == Some(column) => name,
+        _ => column,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod against;
 mod ask;
+mod last;
 mod measures;
 mod past;
 mod query;
@@ -22,8 +23,11 @@ use weir_engine::rules::{Check, Switch};
 use super::gate::{self, Waits};
 use super::planning::check_truth;
 use crate::ast::{Constraint, Expectation, Held, Name, OnViolation, Scope};
-use crate::plan::{Planner, Tables};
+use crate::catalog::source::SourceTable;
+use crate::plan::{ARRIVALS, Planner, Tables};
 use crate::rules::of_set;
+pub(crate) use last::Last;
+pub(super) use measures::arrives;
 use query::Group;
 pub(super) use query::measured;
 
@@ -44,9 +48,10 @@ pub(crate) struct Checked<'a> {
 
 impl Tables for Checked<'_> {
     fn table(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
-        match name == THIS || name == self.name {
-            true => Ok(Arc::clone(&self.rows)),
-            false => self.tables.table(name),
+        match name {
+            ARRIVALS => Ok(Arc::new(self.arriving(None)?)),
+            _ if name == THIS || name == self.name => Ok(Arc::clone(&self.rows)),
+            _ => self.tables.table(name),
         }
     }
 }
@@ -54,6 +59,32 @@ impl Tables for Checked<'_> {
 impl Checked<'_> {
     fn schema(&self) -> SchemaRef {
         self.rows.schema()
+    }
+
+    /// Its rows with how they come.
+    fn arriving(&self, place: Option<Place>) -> Result<SourceTable> {
+        let name = self.name;
+        let Some(source) = self.rows.downcast_ref::<SourceTable>() else {
+            return Err(wrong(
+                &format!("\"{name}\" is no source, and how rows come is known where they are read"),
+                "put the rule on a source with WATERMARK FOR column AS expression",
+                place,
+            ));
+        };
+        if source.is_changelog() {
+            return Err(wrong(
+                &format!("the rows of \"{name}\" are changes of rows, which are not late"),
+                "put the rule on a source whose rows are only added",
+                place,
+            ));
+        }
+        source.arriving().ok_or_else(|| {
+            wrong(
+                &format!("\"{name}\" has no watermark, so that none of its rows is late"),
+                "declare WATERMARK FOR column AS expression on the source",
+                place,
+            )
+        })
     }
 
     /// Refuses a name that is no column.
@@ -82,6 +113,8 @@ pub(crate) struct CheckPlan {
     pub(crate) segments: usize,
     /// Whether start and end of the window follow them.
     pub(crate) windowed: bool,
+    /// The last rows, if they are what is asked about: then the query gives rows, not measures.
+    pub(crate) last: Option<Last>,
     /// The length of windows that follow each other, and the query of the measures of no row.
     pub(crate) every: Option<(i64, LogicalPlan)>,
     /// The rules.
@@ -176,18 +209,7 @@ fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> R
         }
     }
     check_when(planner, table, rule)?;
-    match &rule.scope {
-        Some(Scope::Window { column, .. }) => table.column(column)?,
-        Some(Scope::Every(_)) if table.time.is_none() => {
-            let message = format!("\"{}\" has no watermark, which EVERY goes by", table.name);
-            return Err(wrong(
-                &message,
-                "declare WATERMARK FOR column AS column on the source, or use SCOPE WINDOW (TUMBLE (column, interval))",
-                place,
-            ));
-        }
-        _ => {}
-    }
+    check_scope(table, rule)?;
     if let Expectation::Fresh { column, .. } = &rule.expectation {
         table.column(column)?;
         let schema = table.schema();
@@ -207,6 +229,35 @@ fn check_clauses(planner: &Planner, table: &Checked<'_>, rule: &Constraint) -> R
         }
         _ => refuse_scope(rule, true),
     }
+}
+
+/// Refuses rows of a verdict that the table cannot tell apart.
+fn check_scope(table: &Checked<'_>, rule: &Constraint) -> Result<()> {
+    let place = rule.name.place;
+    let goes_by = |what: &str, hint: &str| {
+        let message = format!("\"{}\" has no watermark, which {what} goes by", table.name);
+        Err(wrong(&message, hint, place))
+    };
+    match &rule.scope {
+        Some(Scope::Window { column, .. }) => table.column(column)?,
+        Some(Scope::Every(_)) if table.time.is_none() => {
+            return goes_by(
+                "EVERY",
+                "declare WATERMARK FOR column AS column on the source, or use SCOPE WINDOW (TUMBLE (column, interval))",
+            );
+        }
+        Some(Scope::LastTime(_)) if table.time.is_none() => {
+            return goes_by(
+                "LAST (INTERVAL ..)",
+                "declare WATERMARK FOR column AS expression on the source, or write LAST (1000 ROWS)",
+            );
+        }
+        _ => {}
+    }
+    if arrives(rule) {
+        table.arriving(place)?;
+    }
+    Ok(())
 }
 
 /// Refuses a condition that is not about one row.
@@ -282,6 +333,7 @@ fn refuse_scope(rule: &Constraint, segments: bool) -> Result<()> {
     let clause = match rule {
         _ if rule.mostly.is_some() => "MOSTLY",
         _ if matches!(rule.scope, Some(Scope::Window { .. } | Scope::Every(_))) => "a window",
+        _ if last::is_last(rule) => "SCOPE LAST",
         _ if segments && !rule.per.is_empty() => "PER",
         _ if segments && rule.when.is_some() => "WHEN",
         _ => return Ok(()),

@@ -13,10 +13,10 @@ use datafusion::sql::sqlparser::ast::{
 use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::rules::{Ask, Past, Term};
 
-use super::measures::{self, Columns};
-use super::{Checked, THIS, wrong};
+use super::measures::{self, Columns, base};
+use super::{Checked, wrong};
 use crate::ast::{Constraint, Remembered};
-use crate::parse::skeleton;
+use crate::parse::skeleton::{self, quoted};
 use crate::plan::Planner;
 
 /// Calls of aggregates with the columns in which they are measured.
@@ -128,7 +128,7 @@ fn types(
     measured: &Measured,
     rule: &Constraint,
 ) -> Result<Vec<Field>> {
-    let mut query = skeleton::query(&format!("SELECT 1 FROM \"{THIS}\""))?;
+    let mut query = skeleton::query(&format!("SELECT 1 FROM {}", quoted(base(rule))))?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         let items = measured.iter().map(|(call, at)| SelectItem::ExprWithAlias {
             expr: call.clone(),

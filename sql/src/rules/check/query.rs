@@ -9,8 +9,8 @@ use weir_engine::error::{Error, Kind, Place, Result, codes};
 use weir_engine::rules::{Ask, Check, version_of};
 
 use super::against::{both, difference};
-use super::measures::Columns;
-use super::{CheckPlan, Checked, THIS, ask, check_clauses};
+use super::measures::{Columns, arrives, base, time_of};
+use super::{CheckPlan, Checked, THIS, ask, check_clauses, last};
 use crate::ast::{Constraint, Expectation, Name, Scope};
 use crate::parse::skeleton::{self, quoted};
 use crate::plan::errors::place_of;
@@ -42,6 +42,7 @@ impl<'a> Group<'a> {
                 && !is_alone(rule)
                 && scope_of(first) == scope_of(rule)
                 && scope_text(first) == scope_text(rule)
+                && base(first) == base(rule)
                 && names(&first.per) == names(&rule.per)
                 && first.when.as_ref().map(ToString::to_string)
                     == rule.when.as_ref().map(ToString::to_string)
@@ -56,7 +57,10 @@ impl<'a> Group<'a> {
         }
         let when = first.when.as_ref().map(ToString::to_string);
         let per = names(&first.per).join(",");
-        let scope = scope_of(first);
+        let scope = match arrives(first) {
+            true => format!("{} arrivals", scope_of(first)),
+            false => scope_of(first).to_owned(),
+        };
         let text = format!("{} ({per}) {}", scope_text(first), when.unwrap_or_default());
         format!("{scope} {}", version_of(&text))
     }
@@ -77,6 +81,9 @@ impl<'a> Group<'a> {
         let Some(first) = self.rules.first() else {
             return Err(Error::internal("a query of no rule"));
         };
+        if last::is_measured(first) {
+            return last::plan(planner, table, first);
+        }
         let mut parts = self.parts(first, table)?;
         let segments = first.per.len();
         let windowed = parts.keys.len() > segments;
@@ -109,6 +116,7 @@ impl<'a> Group<'a> {
             plan,
             segments,
             windowed,
+            last: None,
             every,
             checks,
             place,
@@ -122,15 +130,21 @@ impl<'a> Group<'a> {
         for (name, key) in first.per.iter().zip(&keys) {
             columns.push(skeleton::expression(key, &[])?, &name.text);
         }
-        let mut from = format!("\"{THIS}\"");
+        let this = quoted(base(first));
+        let mut from = this.clone();
         let window = match &first.scope {
             Some(Scope::Window {
                 function,
                 column,
                 lengths,
-            }) => Some((*function, column.text.as_str(), lengths.clone())),
+            }) => Some((
+                *function,
+                time_of(first, table, &column.text),
+                lengths.clone(),
+            )),
             Some(Scope::Every(length)) => {
                 let time = table.time.unwrap_or_default();
+                let time = time_of(first, table, time);
                 Some(("tumble", time, vec![length.as_ref().clone()]))
             }
             _ => None,
@@ -143,7 +157,7 @@ impl<'a> Group<'a> {
             }
             let time = quoted(time);
             let lengths = lengths.join(", ");
-            from = format!("{function}(\"{THIS}\", DESCRIPTOR({time}), {lengths})");
+            from = format!("{function}({this}, DESCRIPTOR({time}), {lengths})");
             for bound in ["window_start", "window_end"] {
                 columns.push(skeleton::expression(bound, &[])?, bound);
                 keys.push(bound.to_owned());
@@ -239,7 +253,8 @@ fn of_nothing(
     let columns = Columns {
         items: items.cloned().collect(),
     };
-    let mut query = skeleton::query(&format!("SELECT 1 FROM \"{THIS}\" WHERE false"))?;
+    let this = quoted(base(first));
+    let mut query = skeleton::query(&format!("SELECT 1 FROM {this} WHERE false"))?;
     measure(&mut query, &columns, None);
     plan_query(planner, table, &query, first)
 }
@@ -303,13 +318,15 @@ fn of_window(error: Error, scope: &Scope, place: Place) -> Error {
             };
             (column.place, format!("write SCOPE WINDOW ({form})"))
         }
-        Scope::Batch | Scope::Table => (None, String::new()),
+        Scope::Batch | Scope::Table | Scope::LastRows(_) | Scope::LastTime(_) => {
+            (None, String::new())
+        }
     };
     error.hint(hint).moved(at.unwrap_or(place))
 }
 
 /// Puts the columns and the condition into a query.
-fn measure(query: &mut Query, columns: &Columns, when: Option<&SqlExpr>) {
+pub(super) fn measure(query: &mut Query, columns: &Columns, when: Option<&SqlExpr>) {
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection.clone_from(&columns.items);
         if let Some(when) = when {
@@ -365,13 +382,13 @@ fn usual(
 }
 
 /// The columns as SQL writes them.
-fn names_of(columns: &[Name]) -> String {
+pub(super) fn names_of(columns: &[Name]) -> String {
     let names: Vec<String> = columns.iter().map(|name| quoted(&name.text)).collect();
     names.join(", ")
 }
 
 /// Refuses a rule whose expression is no truth; of the columns before it some may be absent.
-fn check_truth(
+pub(super) fn check_truth(
     check: &Check,
     plan: &LogicalPlan,
     rules: &[&Constraint],
@@ -403,11 +420,11 @@ fn is_alone(rule: &Constraint) -> bool {
             | Expectation::SameRows { .. }
             | Expectation::Equals { .. }
             | Expectation::Normal { .. }
-    )
+    ) || last::is_measured(rule)
 }
 
 /// What a rule looks at, in a word.
-fn scope_of(rule: &Constraint) -> &'static str {
+pub(super) fn scope_of(rule: &Constraint) -> &'static str {
     match (&rule.expectation, &rule.scope) {
         (Expectation::Fresh { .. }, _) => "fresh",
         (Expectation::Daily { .. }, _) => "daily",
@@ -415,6 +432,7 @@ fn scope_of(rule: &Constraint) -> &'static str {
         (_, Some(Scope::Batch)) => "batch",
         (_, Some(Scope::Window { .. })) => "window",
         (_, Some(Scope::Every(_))) => "every",
+        (_, Some(Scope::LastRows(_) | Scope::LastTime(_))) => "last",
         (_, Some(Scope::Table) | None) => "table",
     }
 }

@@ -54,6 +54,10 @@ fn things_are_listed() {
         | batch         |
         +---------------+"#]],
     );
+}
+
+#[test]
+fn settings_are_listed() {
     check(
         "SHOW SETTINGS",
         expect![[r#"
@@ -71,6 +75,7 @@ fn things_are_listed() {
             | pipeline.name                 | pipeline    | pipeline            | the name under which state is kept                                            |
             | pipeline.on_error             | dead_letter | dead_letter         | what happens to rows that cannot be decoded, where the source says nothing    |
             | pipeline.parallelism          | 2           | the number of cores | subtasks of each node                                                         |
+            | pipeline.quarantine           |             |                     | how long rows are kept in quarantine                                          |
             | pipeline.state                |             |                     | folder or URL of the state and the dead letters                               |
             | pipeline.state_ttl            |             |                     | time after which the state of a key without rows is dropped                   |
             +-------------------------------+-------------+---------------------+-------------------------------------------------------------------------------+"#]],
