@@ -1,6 +1,7 @@
 //! Queries and expressions to DataFusion's logical plans, and those to optimised and physical ones.
 
 pub(crate) mod anomaly;
+mod compile;
 mod context;
 mod date;
 pub(crate) mod errors;
@@ -29,18 +30,13 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::Session as DataFusionSession;
-use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{QueryPlanner, SQLOptions};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, ColumnarValue, Expr, LogicalPlan, ScalarUDF};
-use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyExpressions};
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerRule};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -310,46 +306,6 @@ impl Planner {
             .hint("see docs/sql.md for the types: BIGINT, DOUBLE, DECIMAL, VARCHAR, TIMESTAMP, ...")
             .at(place)),
         }
-    }
-
-    /// Compiles an expression whose columns are in `schema`, coercing its types.
-    pub(crate) fn compile(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-        texts::rewritten(expr, schema)
-            .and_then(|expr| self.simplified(expr, schema))
-            .and_then(|expr| self.state.create_physical_expr(expr, schema))
-            .map_err(|error| self.convert(error, None))
-    }
-
-    /// Functions such as `coalesce` and `nvl` are computed as what they are simplified to.
-    fn simplified(&self, expr: Expr, schema: &DFSchema) -> DfResult<Expr> {
-        let context = SimplifyContext::builder()
-            .with_schema(Arc::new(schema.clone()))
-            .with_config_options(Arc::clone(self.state.config_options()))
-            .build();
-        let simplifier = ExprSimplifier::new(context);
-        simplifier.simplify(simplifier.coerce(expr, schema)?)
-    }
-
-    /// Simplifies the expressions of a plan whose types are coerced, where nothing else optimises it.
-    pub(crate) fn simplified_plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let rule = SimplifyExpressions::new();
-        let plan = plan.transform_up(|node| rule.rewrite(node, &self.state));
-        Ok(plan.map_err(|error| self.convert(error, None))?.data)
-    }
-
-    /// Compiles an expression of an optimised plan, whose types are coerced already.
-    pub(crate) fn physical_expr(
-        &self,
-        expr: &Expr,
-        schema: &DFSchema,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        create_physical_expr(
-            expr,
-            schema,
-            self.state.execution_props(),
-            &PhysicalPlanningContext::default(),
-        )
-        .map_err(|error| self.convert(error, None))
     }
 
     /// Finds the call that an error is about, for errors that carry no place.

@@ -1,5 +1,6 @@
 -- One score per rule, column, dimension, table and pipeline for each checkpoint of each run. What was not
--- evaluated has no score; a rule weighs its weight times that of its severity, and nothing in a dry run.
+-- evaluated has no score; a rule weighs its weight times that of its severity, and nothing in a dry run. What weighs
+-- nothing, as what a model has learned unless the rule says so, has a score as a rule alone.
 WITH rules AS (
     SELECT pipeline, run, epoch, table_name, rule, dimension, max(recorded_at) AS recorded_at,
         max(weight * CASE severity WHEN 'critical' THEN 1.0 WHEN 'warning' THEN 0.5 ELSE 0.25 END) AS weight,
@@ -17,7 +18,7 @@ named AS (
 columns AS (
     SELECT r.pipeline, r.run, r.epoch, r.table_name, n.name, max(r.recorded_at) AS recorded_at,
         sum(r.weight) AS weight, sum(r.evaluated) AS evaluated, sum(r.violated) AS violated, sum(r.unknown) AS unknown,
-        sum(r.weight * r.score) / sum(r.weight) FILTER (WHERE r.score IS NOT NULL) AS score
+        sum(r.weight * r.score) / nullif(sum(r.weight) FILTER (WHERE r.score IS NOT NULL), 0) AS score
     FROM rules r JOIN named n
         ON r.pipeline = n.pipeline AND r.run = n.run AND r.epoch = n.epoch
         AND r.table_name = n.table_name AND r.rule = n.rule
@@ -27,7 +28,7 @@ dimensions AS (
     SELECT pipeline, run, epoch, table_name, dimension AS name, max(recorded_at) AS recorded_at,
         sum(weight) FILTER (WHERE score IS NOT NULL) AS weight,
         sum(evaluated) AS evaluated, sum(violated) AS violated, sum(unknown) AS unknown,
-        sum(weight * score) / sum(weight) FILTER (WHERE score IS NOT NULL) AS score
+        sum(weight * score) / nullif(sum(weight) FILTER (WHERE score IS NOT NULL), 0) AS score
     FROM rules GROUP BY pipeline, run, epoch, table_name, dimension
 ),
 -- The geometric mean: a dimension at zero is not hidden by five good ones.

@@ -112,6 +112,8 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
     let place = cursor.place();
     let expectation = expected(cursor)?;
     let dimension = many::dimension(&expectation);
+    // What a model has learned is no promise of anybody: it is told apart, unless the rule weighs it.
+    let learned = matches!(expectation, Expectation::Normal { .. });
     let mut constraint = Constraint {
         name,
         expectation,
@@ -119,7 +121,7 @@ fn rule(cursor: &mut Cursor<'_>, name: Name) -> Result<Constraint> {
         grade: Grade {
             dimension: dimension.to_owned(),
             severity: "warning".to_owned(),
-            weight: 1.0,
+            weight: if learned { 0.0 } else { 1.0 },
         },
         on_violation: OnViolation::Warn,
         unknown_violates: false,

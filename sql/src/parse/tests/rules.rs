@@ -158,10 +158,9 @@ fn what_is_kept_for_later() {
     expect![[r#"
         error[E0109]: line 1, column 46: REFERENCES of a rule is not supported in this version
           hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
-        error[E0109]: line 1, column 38: EXPECT NO is not supported in this version
-          hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)
+        error[E0101]: line 1, column 41: expected ROWS, OVERLAP or OUTLIERS but found 'DOUBT'
         error[E0109]: line 1, column 59: ON VIOLATION CALL is not supported in this version
-          hint: rules look at one row, EXPECT (expression), or at an aggregate of many, EXPECT (count(*) > 0)"#]].assert_eq(&errors.join("\n"));
+          hint: use WARN, DROP ROW, QUARANTINE, FAIL UPDATE or SET (column = expression)"#]].assert_eq(&errors.join("\n"));
     let statements = [
         "CREATE VIEW v (a, CONSTRAINT r EXPECT (a > 0)) AS SELECT 1",
         "CREATE OR REPLACE EXPECTATION e ON s EXPECT (a > 0)",
